@@ -1,0 +1,2 @@
+//! Ledger throughput.
+fn main() {}

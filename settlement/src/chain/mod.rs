@@ -1,0 +1,1 @@
+//! Chains behind one trait.
