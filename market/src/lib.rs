@@ -1,0 +1,70 @@
+//! The vocabulary of the compute market and its pure machines.
+//!
+//! Everything two peers, or a peer and a contract, must agree on has its type here: who they are ([`ids`]), what a
+//! unit of money is ([`amount`]), what is offered, wanted, proposed, agreed, metered, receipted and paid. The types
+//! carry their signed bytes; nothing else in the workspace encodes them.
+//!
+//! The machines ([`negotiation`], [`book`], [`progress`]) are sans-IO: time, seeds and inputs are arguments, effects
+//! are return values. This crate never reads a clock, opens a socket, or spawns a task, and it names no chain, no
+//! network library and no tensor library.
+//!
+//! Modules in reading order:
+//!
+//! 1. [`amount`], [`time`], [`ids`], [`keys`]: money, time, names, keys.
+//! 2. [`codec`], [`signed`], [`tree`]: bounded CBOR, signatures over received bytes, the receipts tree.
+//! 3. [`price`], [`offer`], [`demand`], [`agreement`]: what is traded, and the words of a deal.
+//! 4. [`job`], [`receipt`], [`voucher`]: the work, what was metered, what is paid.
+//! 5. [`book`], [`negotiation`], [`progress`]: the machines.
+//!
+//! ```
+//! use cocoon_market::{Amount, PriceTable, Usage};
+//!
+//! let price = PriceTable { job: Amount::ZERO, input_per_mtok: Amount::from_nano(1_000_000), output_per_mtok: Amount::from_nano(4_000_000) };
+//! let cost = price.cost(Usage { input_tokens: 500_000, output_tokens: 250_000 })?;
+//! assert_eq!(cost, Amount::from_nano(1_500_000));
+//! # Ok::<(), cocoon_market::AmountError>(())
+//! ```
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::expect_used,
+        clippy::float_arithmetic,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used,
+        clippy::wildcard_enum_match_arm
+    )
+)]
+
+pub mod amount;
+pub mod ids;
+pub mod keys;
+pub mod time;
+
+pub mod codec;
+pub mod signed;
+pub mod tree;
+
+pub mod agreement;
+pub mod demand;
+pub mod offer;
+pub mod price;
+
+pub mod job;
+pub mod receipt;
+pub mod voucher;
+
+pub use agreement::{Agreement, AgreementTerms, NegotiateRequest, NegotiateResponse, Proposal, Refusal, Terms};
+pub use amount::{Amount, AmountError};
+pub use demand::Demand;
+pub use ids::{AgreementId, ChannelRef, ContractAddress, JobId, ModelId, NetworkId, NodeId, OfferId, PeerId, ProposalId};
+pub use job::{FinishReason, JobRequest, ProviderFrame, RequesterFrame, StopReason};
+pub use keys::{OperatorKey, Signature};
+pub use offer::{Offer, OfferMessage, SettlementTerms, Withdrawal};
+pub use price::{PriceTable, Usage};
+pub use receipt::{Receipt, ReceiptBody, ReceiptHeader, SignedReceipt};
+pub use signed::{OpenError, Signed, SignedObject, Verified};
+pub use time::Timestamp;
+pub use voucher::{CooperativeClose, SignedVoucher, Voucher};

@@ -1,0 +1,296 @@
+//! Offers: what a provider sells, for an hour at most.
+//!
+//! An offer is published on change, re-announced rarely and withdrawn explicitly. Untrusted offers go through
+//! `Signed` -> [`Verified<Offer>`] (signature, signer, consistency) -> [`Offer::check_time`] (freshness) before any book
+//! takes them or any node forwards them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::amount::Amount;
+use crate::ids::{ContractAddress, ModelId, NetworkId, NodeId, PEER_ID_BYTES_MAX, PeerId};
+use crate::price::PriceTable;
+use crate::signed::{Inconsistent, Signed, SignedObject};
+use crate::time::{CLOCK_SKEW_MS, Timestamp};
+
+/// The longest an offer may live. An hour keeps a vanished provider's offer from misleading anybody for long, and one
+/// re-announcement an hour from 100,000 providers is 28 messages a second.
+pub const OFFER_LIFETIME_MS_MAX: u64 = 3_600_000;
+
+/// Addresses an offer may list: TCP and QUIC, IPv4 and IPv6, public and private.
+pub const OFFER_ADDRESSES_MAX: usize = 8;
+
+/// Bytes of one address: relayed multiaddresses with two peer ids have about 200.
+pub const ADDRESS_BYTES_MAX: usize = 256;
+
+/// Bytes of a name for people: models, devices.
+pub const NAME_BYTES_MAX: usize = 96;
+
+/// The shortest challenge window a provider may ask for outside of a devnet: a day (design rule of the channel).
+pub const CHALLENGE_WINDOW_S_MIN: u32 = 86_400;
+
+/// Which gossip topic a model's offers are on: by size, so that a node subscribes to what it can use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelClass {
+    /// Text generation below one billion parameters.
+    TextTiny,
+    /// Text generation from one to ten billion parameters.
+    TextSmall,
+    /// Text generation above ten billion parameters.
+    TextLarge,
+}
+
+impl ModelClass {
+    /// All classes, for a node that listens to everything.
+    pub const ALL: [Self; 3] = [Self::TextTiny, Self::TextSmall, Self::TextLarge];
+
+    /// The class of a text model with so many parameters.
+    pub const fn of_parameters(parameters: u64) -> Self {
+        match parameters {
+            0..1_000_000_000 => Self::TextTiny,
+            1_000_000_000..10_000_000_000 => Self::TextSmall,
+            _ => Self::TextLarge,
+        }
+    }
+
+    /// The last part of the topic name.
+    pub const fn topic(self) -> &'static str {
+        match self {
+            Self::TextTiny => "text-tiny",
+            Self::TextSmall => "text-small",
+            Self::TextLarge => "text-large",
+        }
+    }
+}
+
+/// How the work is verified (a priced property of the offer).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    /// Receipts only: trust and reputation.
+    #[default]
+    Plain,
+    /// Float inference, fingerprinted and audited by draw.
+    Audited,
+    /// Integer inference, identical to the bit on every adapter.
+    Exact,
+    /// Keys bound in a hardware quote.
+    Attested,
+}
+
+/// What the provider's side can see of a job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Confidentiality {
+    /// Encrypted on the way; the provider reads prompt and answer.
+    #[default]
+    Open,
+    /// Encrypted to the provider's job key; relays see nothing, the provider's host reads prompt and answer.
+    Sealed,
+    /// Encrypted to a key inside a verified enclave; the host sees sizes and times.
+    Attested,
+}
+
+impl Confidentiality {
+    /// One plain sentence for the person who is about to send a prompt.
+    pub const fn what_the_provider_sees(self) -> &'static str {
+        match self {
+            Self::Open => "The provider can read your prompt and the answer.",
+            Self::Sealed => "Relays and other peers see nothing; the provider can read your prompt and the answer.",
+            Self::Attested => "The provider's machine runs your job in an enclave and sees only its size and timing.",
+        }
+    }
+}
+
+/// What computes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceClaim {
+    /// Name for people, as the driver reports it.
+    pub name: String,
+    /// What kind of device.
+    pub kind: DeviceKind,
+    /// Measured tokens a second of one job, for the latency part of matching. A claim, corrected by experience.
+    pub tokens_per_s: u32,
+}
+
+/// Kinds of devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceKind {
+    /// A processor.
+    Cpu,
+    /// A graphics adapter.
+    Gpu,
+    /// A graphics adapter emulated in software.
+    SoftwareGpu,
+}
+
+/// The model an offer is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelClaim {
+    /// Blake3 of its file.
+    pub id: ModelId,
+    /// Name for people.
+    pub name: String,
+    /// Size class.
+    pub class: ModelClass,
+    /// Tokens of context served.
+    pub context_tokens: u32,
+}
+
+/// How the provider wants to be paid: what a requester puts into the channel contract it opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SettlementTerms {
+    /// The chain.
+    pub network: NetworkId,
+    /// Where the provider's share goes.
+    pub payout: ContractAddress,
+    /// Where the network fee goes.
+    pub fee_to: ContractAddress,
+    /// The network fee in basis points of what is drawn.
+    pub fee_bps: u16,
+    /// Seconds between a unilateral close and the refund.
+    pub challenge_window_s: u32,
+    /// The smallest deposit worth a channel.
+    pub deposit_min: Amount,
+}
+
+/// A provider's offer for one model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// Who offers.
+    pub provider: NodeId,
+    /// The libp2p peer that serves it; the signature binds it to the operator.
+    pub peer: PeerId,
+    /// Where the peer listens, as multiaddresses.
+    pub addresses: Vec<String>,
+    /// What is served.
+    pub model: ModelClaim,
+    /// On what.
+    pub device: DeviceClaim,
+    /// For how much.
+    pub price: PriceTable,
+    /// How it is verified.
+    pub tier: Tier,
+    /// What the provider can see.
+    pub confidentiality: Confidentiality,
+    /// Jobs served at once.
+    pub capacity: u16,
+    /// Output tokens between two receipts: what each side risks at a time.
+    pub slice_tokens: u32,
+    /// Unpaid work at which the provider stops.
+    pub float: Amount,
+    /// How it is paid.
+    pub settlement: SettlementTerms,
+    /// Grows with each offer or withdrawal of this provider; a higher one replaces a lower one for the same model.
+    pub sequence: u64,
+    /// When it was made.
+    pub issued_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+/// Why a consistent, well-signed offer is not taken now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OfferTimeError {
+    /// Over. Peer penalty: none; gossip may be slow.
+    #[error("offer expired {ago_ms} ms ago")]
+    Expired {
+        /// How long ago.
+        ago_ms: u64,
+    },
+    /// From the future. Peer penalty: low; the clock may be wrong.
+    #[error("offer was issued {ahead_ms} ms in the future")]
+    FromTheFuture {
+        /// How far ahead, beyond the tolerated skew.
+        ahead_ms: u64,
+    },
+}
+
+impl Offer {
+    /// Checks freshness.
+    ///
+    /// # Errors
+    /// [`OfferTimeError`].
+    pub fn check_time(&self, now: Timestamp) -> Result<(), OfferTimeError> {
+        if self.expires_at <= now {
+            return Err(OfferTimeError::Expired { ago_ms: now.since_ms(self.expires_at) });
+        }
+        if !self.issued_at.is_plausible_issue(now) {
+            return Err(OfferTimeError::FromTheFuture { ahead_ms: self.issued_at.since_ms(now.plus_ms(CLOCK_SKEW_MS)) });
+        }
+        Ok(())
+    }
+}
+
+impl SignedObject for Offer {
+    const DOMAIN: &'static str = "cocoon/offer/1";
+    const BYTES_MAX: usize = 4096;
+
+    fn may_sign(&self, key: &NodeId) -> bool {
+        *key == self.provider
+    }
+
+    fn check(&self) -> Result<(), Inconsistent> {
+        let fail = |field, rule| Err(Inconsistent { field, rule });
+        if self.peer.0.is_empty() || self.peer.0.len() > PEER_ID_BYTES_MAX {
+            return fail("peer", "must be a peer id");
+        }
+        if self.addresses.len() > OFFER_ADDRESSES_MAX || self.addresses.iter().any(|a| a.len() > ADDRESS_BYTES_MAX) {
+            return fail("addresses", "must be at most 8 of at most 256 bytes");
+        }
+        if self.model.name.len() > NAME_BYTES_MAX || self.device.name.len() > NAME_BYTES_MAX {
+            return fail("name", "must have at most 96 bytes");
+        }
+        if self.expires_at <= self.issued_at || self.expires_at.since_ms(self.issued_at) > OFFER_LIFETIME_MS_MAX {
+            return fail("expires_at", "must be within an hour after issued_at");
+        }
+        if self.capacity == 0 || self.slice_tokens == 0 || self.model.context_tokens == 0 {
+            return fail("capacity", "capacity, slice and context must be positive");
+        }
+        if u32::from(self.settlement.fee_bps) > crate::amount::BPS_WHOLE {
+            return fail("fee_bps", "must not exceed the whole");
+        }
+        Ok(())
+    }
+}
+
+/// Takes back the offers of one provider for one model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withdrawal {
+    /// Whose offers.
+    pub provider: NodeId,
+    /// For which model.
+    pub model: ModelId,
+    /// Ends every offer with a lower sequence.
+    pub sequence: u64,
+    /// When it was made.
+    pub issued_at: Timestamp,
+}
+
+impl SignedObject for Withdrawal {
+    const DOMAIN: &'static str = "cocoon/withdrawal/1";
+    const BYTES_MAX: usize = 256;
+
+    fn may_sign(&self, key: &NodeId) -> bool {
+        *key == self.provider
+    }
+
+    fn check(&self) -> Result<(), Inconsistent> {
+        Ok(())
+    }
+}
+
+/// What travels on an offers topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OfferMessage {
+    /// A signed [`Offer`].
+    Offer(Signed),
+    /// A signed [`Withdrawal`].
+    Withdrawal(Signed),
+}
+
+impl OfferMessage {
+    /// The largest message on an offers topic: an offer, its key, its signature and framing.
+    pub const BYTES_MAX: usize = Offer::BYTES_MAX.saturating_add(256);
+}

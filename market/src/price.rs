@@ -1,0 +1,54 @@
+//! What work costs.
+
+use std::num::NonZeroU64;
+
+use serde::{Deserialize, Serialize};
+
+use crate::amount::{Amount, AmountError};
+
+/// Prices are per million tokens, the field's customary unit.
+const TOKENS_PER_PRICE: NonZeroU64 = NonZeroU64::MIN.saturating_add(999_999);
+
+/// Metered work. Cumulative within a job: later figures are never smaller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Usage {
+    /// Tokens read: the prompt of a generation, the batch of a training step.
+    pub input_tokens: u64,
+    /// Tokens written.
+    pub output_tokens: u64,
+}
+
+impl Usage {
+    /// Whether nothing in `self` is below `earlier`.
+    pub const fn covers(self, earlier: Self) -> bool {
+        self.input_tokens >= earlier.input_tokens && self.output_tokens >= earlier.output_tokens
+    }
+}
+
+/// The prices of one offer or agreement.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PriceTable {
+    /// For starting a job, whatever its size.
+    pub job: Amount,
+    /// For a million tokens read.
+    pub input_per_mtok: Amount,
+    /// For a million tokens written.
+    pub output_per_mtok: Amount,
+}
+
+impl PriceTable {
+    /// What so much work costs, rounded up to the nano-unit.
+    ///
+    /// # Errors
+    /// [`AmountError::Overflow`].
+    pub fn cost(&self, usage: Usage) -> Result<Amount, AmountError> {
+        let input = self.input_per_mtok.mul_div_ceil(usage.input_tokens, TOKENS_PER_PRICE)?;
+        let output = self.output_per_mtok.mul_div_ceil(usage.output_tokens, TOKENS_PER_PRICE)?;
+        Amount::sum([self.job, input, output])
+    }
+
+    /// Whether no price here is above the one there.
+    pub fn is_at_most(&self, limit: &Self) -> bool {
+        self.job <= limit.job && self.input_per_mtok <= limit.input_per_mtok && self.output_per_mtok <= limit.output_per_mtok
+    }
+}

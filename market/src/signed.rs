@@ -1,0 +1,188 @@
+//! Signatures over received bytes.
+//!
+//! A signed object travels as the very bytes that were signed ([`Signed`]). Opening it checks size, signature and
+//! meaning, in this order, and gives a [`Verified`] value that keeps those bytes: they can be forwarded, hashed and
+//! filed, and are never encoded anew. Only [`Verified::open`] and [`Verified::sign`] make one, so a function that takes
+//! a `Verified<Offer>` cannot be handed an unchecked offer.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{self, DecodeError, EncodeError};
+use crate::ids::NodeId;
+use crate::keys::{BadSignature, OperatorKey, Signature, verify_raw};
+
+/// Bytes, who signed them, and the signature.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signed {
+    /// Whose signature this claims to be.
+    pub key: NodeId,
+    /// Over the domain of the type and `bytes`.
+    pub signature: Signature,
+    /// The encoded value, as signed.
+    #[serde(with = "crate::codec::hex_or_bytes")]
+    pub bytes: Vec<u8>,
+}
+
+/// A type that travels signed.
+pub trait SignedObject: Serialize + DeserializeOwned {
+    /// Separates this type's signatures from all others. Ends in its version.
+    const DOMAIN: &'static str;
+    /// The largest encoding that is read.
+    const BYTES_MAX: usize;
+
+    /// Whether `key` may sign this value.
+    fn may_sign(&self, key: &NodeId) -> bool;
+
+    /// Checks the value by itself: bounds and consistency of its fields, without a clock.
+    ///
+    /// # Errors
+    /// [`Inconsistent`], naming the field.
+    fn check(&self) -> Result<(), Inconsistent>;
+}
+
+/// A field that no honest node would have filled so.
+///
+/// Peer penalty: ban.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {rule}")]
+pub struct Inconsistent {
+    /// Which field.
+    pub field: &'static str,
+    /// The rule it breaks.
+    pub rule: &'static str,
+}
+
+/// Why a signed object was not accepted.
+///
+/// Peer penalty: ban for each variant; honest software produces none of them.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Too large or not CBOR.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The signature is wrong.
+    #[error(transparent)]
+    Signature(#[from] BadSignature),
+    /// Signed by somebody who has no say in it.
+    #[error("signed by {key}, who is not a party")]
+    WrongSigner {
+        /// Who signed.
+        key: NodeId,
+    },
+    /// The value contradicts itself.
+    #[error(transparent)]
+    Inconsistent(#[from] Inconsistent),
+}
+
+/// Why a value was not signed.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// It cannot be encoded within its bound.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// This key has no say in it.
+    #[error("the key of {key} may not sign this")]
+    WrongSigner {
+        /// Whose key was tried.
+        key: NodeId,
+    },
+    /// The value contradicts itself, and every reader would refuse it.
+    #[error(transparent)]
+    Inconsistent(#[from] Inconsistent),
+}
+
+/// A value whose signature, signer and consistency were checked, with the bytes it came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified<T> {
+    value: T,
+    signed: Signed,
+}
+
+impl<T: SignedObject> Verified<T> {
+    /// Checks and opens what came from outside.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the size is checked before the signature, the signature before the bytes are read.
+    pub fn open(signed: Signed) -> Result<Self, OpenError> {
+        if signed.bytes.len() > T::BYTES_MAX {
+            return Err(DecodeError::TooLarge { len: signed.bytes.len(), max: T::BYTES_MAX }.into());
+        }
+        verify_raw(&signed.key, &preimage::<T>(&signed.bytes), &signed.signature)?;
+        let value: T = codec::decode(&signed.bytes, T::BYTES_MAX)?;
+        if !value.may_sign(&signed.key) {
+            return Err(OpenError::WrongSigner { key: signed.key });
+        }
+        value.check()?;
+        Ok(Self { value, signed })
+    }
+
+    /// Encodes and signs a value of our own.
+    ///
+    /// # Errors
+    /// [`SignError`] when no reader would accept it.
+    pub fn sign(value: T, key: &OperatorKey) -> Result<Self, SignError> {
+        let node = key.node_id();
+        if !value.may_sign(&node) {
+            return Err(SignError::WrongSigner { key: node });
+        }
+        value.check()?;
+        let bytes = codec::encode(&value, T::BYTES_MAX)?;
+        let signature = key.sign_raw(&preimage::<T>(&bytes));
+        Ok(Self { value, signed: Signed { key: node, signature, bytes } })
+    }
+
+    /// Adds this key's signature over the very bytes that were received.
+    ///
+    /// # Errors
+    /// [`SignError::WrongSigner`].
+    pub fn countersign(&self, key: &OperatorKey) -> Result<Self, SignError> {
+        let node = key.node_id();
+        if !self.value.may_sign(&node) {
+            return Err(SignError::WrongSigner { key: node });
+        }
+        let signature = key.sign_raw(&preimage::<T>(&self.signed.bytes));
+        let signed = Signed { key: node, signature, bytes: self.signed.bytes.clone() };
+        let value =
+            codec::decode(&signed.bytes, T::BYTES_MAX).map_err(|_| Inconsistent { field: "bytes", rule: "must decode a second time" })?;
+        Ok(Self { value, signed })
+    }
+}
+
+impl<T> Verified<T> {
+    /// The value.
+    pub const fn value(&self) -> &T {
+        &self.value
+    }
+
+    /// The bytes it came in, ready to be forwarded.
+    pub const fn signed(&self) -> &Signed {
+        &self.signed
+    }
+
+    /// Who signed.
+    pub const fn signer(&self) -> NodeId {
+        self.signed.key
+    }
+
+    /// The blake3 hash of the signed bytes: the object's id.
+    pub fn hash(&self) -> [u8; 32] {
+        *blake3::hash(&self.signed.bytes).as_bytes()
+    }
+
+    /// The bytes and signature alone.
+    pub fn into_signed(self) -> Signed {
+        self.signed
+    }
+}
+
+impl<T> std::ops::Deref for Verified<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+fn preimage<T: SignedObject>(bytes: &[u8]) -> Vec<u8> {
+    [T::DOMAIN.as_bytes(), &[0], bytes].concat()
+}

@@ -1,0 +1,1 @@
+//! The libp2p node, its protocols, the requester's client and the provider service.
