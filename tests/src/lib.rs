@@ -1,1 +1,1 @@
-//! End-to-end suites over the public faces.
+//! What the end-to-end suites share: swarm processes with homes, ports and logs of their own.

@@ -1,0 +1,3 @@
+//! End-to-end suites: separate processes on loopback, driven through the public command line alone.
+
+mod edges;
