@@ -13,3 +13,6 @@
 )]
 
 pub mod chain;
+pub mod contract;
+
+pub mod channel;

@@ -1,0 +1,76 @@
+//! Reading and writing cells with this crate's types.
+
+use cocoon_market::Amount;
+use num_bigint::BigUint;
+use tonlib_core::TonHash;
+use tonlib_core::cell::{ArcCell, BagOfCells, Cell, CellBuilder, CellParser, TonCellError};
+
+/// A cell that cannot be built or does not have the expected layout.
+#[derive(Debug, thiserror::Error)]
+pub enum CellError {
+    /// Too few bits or references, or too many.
+    #[error("the cell does not have the expected layout")]
+    Layout(#[source] TonCellError),
+    /// A number that no field of this kind holds.
+    #[error("the field {0} holds no value it may have")]
+    Value(&'static str),
+}
+
+impl From<TonCellError> for CellError {
+    fn from(error: TonCellError) -> Self {
+        Self::Layout(error)
+    }
+}
+
+pub(super) fn store_amount(to: &mut CellBuilder, amount: Amount) -> Result<(), CellError> {
+    if amount.nano() >= 1 << 120 {
+        return Err(CellError::Value("coins"));
+    }
+    to.store_coins(&BigUint::from(amount.nano()))?;
+    Ok(())
+}
+
+pub(super) fn load_amount(from: &mut CellParser<'_>) -> Result<Amount, CellError> {
+    u128::try_from(from.load_coins()?).map(Amount::from_nano).map_err(|_| CellError::Value("coins"))
+}
+
+pub(super) fn load_32(from: &mut CellParser<'_>) -> Result<[u8; 32], CellError> {
+    let mut bytes = [0u8; 32];
+    from.load_slice(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Reads a 32-bit signed number. The parser's own method refuses negative ones.
+pub(super) fn load_i32(from: &mut CellParser<'_>) -> Result<i32, CellError> {
+    Ok(i32::from_be_bytes(from.load_u32(32)?.to_be_bytes()))
+}
+
+pub(super) fn load_64_bytes(from: &mut CellParser<'_>) -> Result<[u8; 64], CellError> {
+    let mut bytes = [0u8; 64];
+    from.load_slice(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The bytes of a cell without references.
+pub(super) fn whole_bytes(cell: &Cell) -> Result<Vec<u8>, CellError> {
+    if cell.bit_len() % 8 != 0 || !cell.references().is_empty() {
+        return Err(CellError::Value("statement"));
+    }
+    Ok(cell.data().to_vec())
+}
+
+/// A cell of these bytes alone.
+pub(super) fn bytes_cell(bytes: &[u8]) -> Result<ArcCell, CellError> {
+    let mut cell = CellBuilder::new();
+    cell.store_slice(bytes)?;
+    Ok(cell.build()?.to_arc())
+}
+
+pub(super) fn from_base64(text: &str) -> Result<ArcCell, CellError> {
+    Ok(BagOfCells::parse_base64(text)?.single_root()?)
+}
+
+pub(crate) fn hash_of(cell: &Cell) -> [u8; 32] {
+    let hash: TonHash = cell.cell_hash();
+    hash.into()
+}

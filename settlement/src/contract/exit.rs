@@ -1,0 +1,112 @@
+//! Exit codes of our contracts, mirroring `contracts/errors.tolk`.
+
+/// Why a contract refused a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[repr(u16)]
+pub enum Exit {
+    /// The message brings less value than the work it asks for costs.
+    #[error("the message carries too little value for its fees")]
+    TooLittleValue = 701,
+    /// A statement is not as long as its layout, or carries references.
+    #[error("the signed statement has another layout")]
+    BadLayout = 702,
+    /// A statement begins with another domain tag.
+    #[error("the signed statement has another domain tag")]
+    WrongTag = 703,
+    /// A statement is about another network.
+    #[error("the signed statement is about another network")]
+    WrongNetwork = 704,
+    /// A statement is about another channel.
+    #[error("the signed statement is about another channel")]
+    WrongChannel = 705,
+    /// A signature does not fit statement and key.
+    #[error("a signature does not verify")]
+    BadSignature = 706,
+    /// The voucher pays nothing above what was already drawn.
+    #[error("the voucher pays nothing above what was already drawn")]
+    NothingToDraw = 707,
+    /// Both parties signed for more than the deposit.
+    #[error("the closing statement is above the deposit")]
+    OverDeposit = 708,
+    /// Both parties signed for less than was already drawn.
+    #[error("the closing statement is below what was already drawn")]
+    BelowDrawn = 709,
+    /// The channel is closed for ever.
+    #[error("the channel is closed")]
+    Closed = 710,
+    /// The channel is closing: no deposit, no second close.
+    #[error("the channel is closing")]
+    Closing = 711,
+    /// Only a closing channel can be finished.
+    #[error("the channel is not closing")]
+    NotClosing = 712,
+    /// The challenge window is still open.
+    #[error("the challenge window is still open")]
+    WindowOpen = 713,
+    /// The challenge window is over.
+    #[error("the challenge window is over")]
+    WindowOver = 714,
+    /// Only the requester may do this.
+    #[error("only the requester may do this")]
+    NotRequester = 715,
+    /// A deposit of nothing.
+    #[error("a deposit of nothing")]
+    ZeroDeposit = 716,
+    /// No message of the contract begins so.
+    #[error("the contract knows no such message")]
+    UnknownMessage = 65535,
+}
+
+impl Exit {
+    /// All of them, in the order of the Tolk file.
+    pub const ALL: [Self; 17] = [
+        Self::TooLittleValue,
+        Self::BadLayout,
+        Self::WrongTag,
+        Self::WrongNetwork,
+        Self::WrongChannel,
+        Self::BadSignature,
+        Self::NothingToDraw,
+        Self::OverDeposit,
+        Self::BelowDrawn,
+        Self::Closed,
+        Self::Closing,
+        Self::NotClosing,
+        Self::WindowOpen,
+        Self::WindowOver,
+        Self::NotRequester,
+        Self::ZeroDeposit,
+        Self::UnknownMessage,
+    ];
+
+    /// The number a transaction shows.
+    pub const fn code(self) -> i32 {
+        // An `i32` holds every `u16`; the discriminants above are all below it.
+        #[allow(clippy::as_conversions)]
+        {
+            self as u16 as i32
+        }
+    }
+
+    /// The reason behind a transaction's exit code, if it is one of ours.
+    pub fn from_code(code: i32) -> Option<Self> {
+        Self::ALL.into_iter().find(|exit| exit.code() == code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tolk_file_lists_the_same_codes() {
+        let source = include_str!("../../contracts/errors.tolk");
+        let codes: Vec<i32> =
+            source.lines().filter(|line| line.starts_with("const ")).map(|line| line.rsplit_once("= ").unwrap().1.parse().unwrap()).collect();
+        assert_eq!(codes, Exit::ALL.map(Exit::code));
+        for exit in Exit::ALL {
+            assert_eq!(Exit::from_code(exit.code()), Some(exit));
+        }
+        assert_eq!(Exit::from_code(0), None);
+    }
+}
