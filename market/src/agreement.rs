@@ -29,8 +29,9 @@ pub const PROPOSAL_LIFETIME_MS_MAX: u64 = 120_000;
 /// The longest an agreement may run: a day, so that neither party is bound to a price it no longer wants.
 pub const AGREEMENT_LIFETIME_MS_MAX: u64 = 86_400_000;
 
-/// Proposals in one negotiation, both sides counted. Golem's users see three to four; more is haggling without end.
-pub const ROUNDS_MAX: u8 = 6;
+/// Proposals in one negotiation, both sides counted. Golem's users see three to four; more is haggling without end. Odd,
+/// because the last proposal must be the requester's: only an acceptance or a refusal can answer it.
+pub const ROUNDS_MAX: u8 = 5;
 
 /// The terms of a deal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +103,39 @@ pub struct Proposal {
     pub expires_at: Timestamp,
 }
 
+impl Proposal {
+    /// Checks that it is neither over nor from the future.
+    ///
+    /// # Errors
+    /// [`ProposalTimeError`].
+    pub fn check_time(&self, now: Timestamp) -> Result<(), ProposalTimeError> {
+        if self.expires_at <= now {
+            return Err(ProposalTimeError::Expired { ago_ms: now.since_ms(self.expires_at) });
+        }
+        if !self.issued_at.is_plausible_issue(now) {
+            return Err(ProposalTimeError::FromTheFuture { ahead_ms: self.issued_at.since_ms(now) });
+        }
+        Ok(())
+    }
+}
+
+/// Why a consistent, well-signed proposal is not considered now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ProposalTimeError {
+    /// Over. Peer penalty: none; the way may have been slow.
+    #[error("proposal expired {ago_ms} ms ago")]
+    Expired {
+        /// How long ago.
+        ago_ms: u64,
+    },
+    /// From the future. Peer penalty: low; the clock may be wrong.
+    #[error("proposal was issued {ahead_ms} ms in the future")]
+    FromTheFuture {
+        /// How far ahead.
+        ahead_ms: u64,
+    },
+}
+
 impl SignedObject for Proposal {
     const DOMAIN: &'static str = "cocoon/proposal/1";
     const BYTES_MAX: usize = 2048;
@@ -114,7 +148,7 @@ impl SignedObject for Proposal {
     fn check(&self) -> Result<(), Inconsistent> {
         let fail = |field, rule| Err(Inconsistent { field, rule });
         if self.round >= ROUNDS_MAX {
-            return fail("round", "must be below 6");
+            return fail("round", "must be below 5");
         }
         if (self.round == 0) != self.in_reply_to.is_none() {
             return fail("in_reply_to", "must be absent in round 0 and present after");
@@ -170,7 +204,7 @@ impl SignedObject for AgreementTerms {
         if !peer(&self.requester_peer) || !peer(&self.provider_peer) {
             return fail("peer", "must be a peer id");
         }
-        if self.terms.expires_at.since_ms(self.accepted_at) > AGREEMENT_LIFETIME_MS_MAX {
+        if self.terms.expires_at <= self.accepted_at || self.terms.expires_at.since_ms(self.accepted_at) > AGREEMENT_LIFETIME_MS_MAX {
             return fail("expires_at", "must be within a day after accepted_at");
         }
         self.terms.check()
@@ -249,6 +283,11 @@ impl Agreement {
         &self.body().terms
     }
 
+    /// The half with the provider's signature, opened.
+    pub(crate) const fn provider_half(&self) -> &Verified<AgreementTerms> {
+        &self.by_provider
+    }
+
     /// The half with the provider's signature.
     pub const fn by_provider(&self) -> &Signed {
         self.by_provider.signed()
@@ -292,7 +331,7 @@ pub enum Refusal {
     #[error("the offer is unknown or over; look for a newer one")]
     UnknownOffer,
     /// The price is below what we take.
-    #[error("the price is too low; the lowest taken is {lowest:?}")]
+    #[error("the price is too low; the lowest taken is {lowest}")]
     PriceTooLow {
         /// The lowest prices taken.
         lowest: PriceTable,
@@ -359,6 +398,8 @@ pub enum TermName {
     ExpiresAt,
     /// The network.
     Network,
+    /// The cap.
+    Cap,
 }
 
 impl std::fmt::Display for TermName {
@@ -373,6 +414,7 @@ impl std::fmt::Display for TermName {
             Self::Deadline => "deadline",
             Self::ExpiresAt => "expires_at",
             Self::Network => "network",
+            Self::Cap => "cap",
         })
     }
 }

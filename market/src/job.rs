@@ -155,9 +155,9 @@ pub enum StopReason {
         context: u32,
     },
     /// Unpaid work reached the float.
-    #[error("no voucher came for {unpaid} nano-units of work")]
+    #[error("no voucher came for work worth {unpaid}")]
     Unpaid {
-        /// Nano-units unpaid.
+        /// What is unpaid.
         unpaid: crate::amount::Amount,
     },
     /// A voucher was wrong.
@@ -172,6 +172,14 @@ pub enum StopReason {
     /// The provider shuts down.
     #[error("the provider is shutting down")]
     Shutdown,
+    /// What is left of the cap does not pay for reading the prompt.
+    #[error("reading the prompt costs {cost}, and {left} is left of the cap")]
+    CapTooSmall {
+        /// What the prompt costs.
+        cost: crate::amount::Amount,
+        /// What is left.
+        left: crate::amount::Amount,
+    },
 }
 
 /// From requester to provider.

@@ -10,7 +10,7 @@
 //!
 //! Modules in reading order:
 //!
-//! 1. [`amount`], [`time`], [`ids`], [`keys`]: money, time, names, keys.
+//! 1. [`amount`], [`time`], [`ids`], [`keys`], [`penalty`]: money, time, names, keys, blame.
 //! 2. [`codec`], [`signed`], [`tree`]: bounded CBOR, signatures over received bytes, the receipts tree.
 //! 3. [`price`], [`offer`], [`demand`], [`agreement`]: what is traded, and the words of a deal.
 //! 4. [`job`], [`receipt`], [`voucher`]: the work, what was metered, what is paid.
@@ -41,6 +41,7 @@
 pub mod amount;
 pub mod ids;
 pub mod keys;
+pub mod penalty;
 pub mod time;
 
 pub mod codec;
@@ -56,13 +57,17 @@ pub mod job;
 pub mod receipt;
 pub mod voucher;
 
+pub mod negotiation;
+
 pub use agreement::{Agreement, AgreementTerms, NegotiateRequest, NegotiateResponse, Proposal, Refusal, Terms};
 pub use amount::{Amount, AmountError};
 pub use demand::Demand;
 pub use ids::{AgreementId, ChannelRef, ContractAddress, JobId, ModelId, NetworkId, NodeId, OfferId, PeerId, ProposalId};
 pub use job::{FinishReason, JobRequest, ProviderFrame, RequesterFrame, StopReason};
 pub use keys::{OperatorKey, Signature};
+pub use negotiation::{Policy, ProviderDesk, ProviderNegotiation, RequesterNegotiation};
 pub use offer::{Offer, OfferMessage, SettlementTerms, Withdrawal};
+pub use penalty::Penalty;
 pub use price::{PriceTable, Usage};
 pub use receipt::{Receipt, ReceiptBody, ReceiptHeader, SignedReceipt};
 pub use signed::{OpenError, Signed, SignedObject, Verified};

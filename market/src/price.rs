@@ -47,8 +47,38 @@ impl PriceTable {
         Amount::sum([self.job, input, output])
     }
 
+    /// The larger price of the two, each for itself.
+    #[must_use]
+    pub fn at_least(&self, floor: &Self) -> Self {
+        Self {
+            job: self.job.max(floor.job),
+            input_per_mtok: self.input_per_mtok.max(floor.input_per_mtok),
+            output_per_mtok: self.output_per_mtok.max(floor.output_per_mtok),
+        }
+    }
+
+    /// The smaller price of the two, each for itself.
+    #[must_use]
+    pub fn at_most(&self, ceiling: &Self) -> Self {
+        Self {
+            job: self.job.min(ceiling.job),
+            input_per_mtok: self.input_per_mtok.min(ceiling.input_per_mtok),
+            output_per_mtok: self.output_per_mtok.min(ceiling.output_per_mtok),
+        }
+    }
+
     /// Whether no price here is above the one there.
     pub fn is_at_most(&self, limit: &Self) -> bool {
         self.job <= limit.job && self.input_per_mtok <= limit.input_per_mtok && self.output_per_mtok <= limit.output_per_mtok
+    }
+}
+
+impl std::fmt::Display for PriceTable {
+    /// In whole units: `0.001 a job + 0.02 in + 0.05 out per million tokens`, without what is free.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if !self.job.is_zero() {
+            write!(f, "{} a job + ", self.job)?;
+        }
+        write!(f, "{} in + {} out per million tokens", self.input_per_mtok, self.output_per_mtok)
     }
 }
