@@ -1,1 +1,105 @@
-//! Chains behind one trait.
+//! Chains behind one trait: serialized messages go in; account states, get-methods and transactions come out.
+//!
+//! | chain | what it is | feature |
+//! |---|---|---|
+//! | [`embedded`] | a TON chain in this process: real contract code, real gas and fees, on disk | `embedded` |
+//!
+//! Everything here blocks; async callers run it on a thread that may block.
+//!
+//! Modules in reading order: [`address`], [`types`], [`error`], [`codec`], then the chains.
+
+pub mod address;
+pub mod codec;
+pub mod error;
+pub mod types;
+
+#[cfg(feature = "embedded")]
+pub mod embedded;
+
+#[cfg(all(test, feature = "embedded"))]
+pub(crate) mod testing;
+
+use cocoon_market::{Amount, NetworkId};
+use tonlib_core::cell::ArcCell;
+
+pub use address::{Address, AddressError, BASECHAIN, Bounce, MASTERCHAIN};
+pub use error::{AnswerFault, ChainError, Disputed, Rejection, Sought};
+pub use types::{
+    AccountState, AccountStatus, Hash, Head, Message, MessageKind, MethodResult, PAGE_MAX, Page, StackItem, Transaction, TxId,
+};
+
+/// Bytes an external message may have. The network's own limit.
+pub const EXTERNAL_BYTES_MAX: usize = 65_535;
+/// Cells an external message may be deep. The network's own limit.
+pub const EXTERNAL_DEPTH_MAX: u16 = 512;
+/// Values a get-method may be given. No contract of ours takes more than a handful; TVM's own limit is 255.
+pub const METHOD_ARGUMENTS_MAX: usize = 64;
+/// Bytes of a get-method's name. Names are hashed to 16 bits anyway; compilers accept no more.
+pub const METHOD_NAME_BYTES_MAX: usize = 128;
+
+/// A TON chain, near or far.
+///
+/// # Errors
+/// Every method may fail with [`ChainError::Unreachable`] and its relatives for a remote chain, or [`ChainError::Storage`] for
+/// the embedded one; [`ChainError::is_retryable`] tells whether to try again.
+pub trait Chain: Send + Sync {
+    /// Which network this is.
+    fn network(&self) -> NetworkId;
+
+    /// The newest block.
+    fn head(&self) -> Result<Head, ChainError>;
+
+    /// A block of the past.
+    fn block(&self, seqno: u32) -> Result<Head, ChainError>;
+
+    /// The state of an account. One that does not exist is [`AccountStatus::Uninitialized`] and empty.
+    fn account(&self, address: &Address) -> Result<AccountState, ChainError>;
+
+    /// Transactions of an account, newest first.
+    fn transactions(&self, address: &Address, page: Page) -> Result<Vec<Transaction>, ChainError>;
+
+    /// Runs a get-method of the contract at `address`. Arguments stand in the order of the method's parameters.
+    ///
+    /// # Errors
+    /// [`ChainError::NotFound`] when there is no contract. A method that ends badly is no error: see [`MethodResult::exit_code`].
+    fn run_get_method(&self, address: &Address, method: &str, arguments: &[StackItem]) -> Result<MethodResult, ChainError>;
+
+    /// Sends a serialized external message and returns the root hash it will have as a transaction's `in_message`.
+    ///
+    /// That the chain took it does not mean that it took effect: look for the transaction.
+    ///
+    /// # Errors
+    /// [`ChainError::Rejected`] when it will not become a transaction.
+    fn send_boc(&self, boc: &[u8]) -> Result<Hash, ChainError>;
+
+    /// A parameter of the chain's configuration: gas and forwarding prices among them.
+    fn config_param(&self, index: u32) -> Result<ArcCell, ChainError>;
+}
+
+/// Free money, on the development chain alone.
+pub trait Faucet: Send + Sync {
+    /// Sends `amount` to `address` by a real transfer and returns the hash of the external message that does it.
+    ///
+    /// # Errors
+    /// As for [`Chain::send_boc`].
+    fn fund(&self, address: &Address, amount: Amount) -> Result<Hash, ChainError>;
+}
+
+/// Checks what every chain asks of a get-method's call before it goes out.
+pub(crate) fn check_method_call(method: &str, arguments: &[StackItem]) -> Result<(), ChainError> {
+    if method.is_empty() || method.len() > METHOD_NAME_BYTES_MAX {
+        return Err(ChainError::BadRequest("the name of a get-method has 1 to 128 bytes"));
+    }
+    if arguments.len() > METHOD_ARGUMENTS_MAX {
+        return Err(ChainError::BadRequest("a get-method takes at most 64 arguments"));
+    }
+    Ok(())
+}
+
+/// Checks what every chain asks of a page.
+pub(crate) fn check_page(page: Page) -> Result<(), ChainError> {
+    if page.limit == 0 || page.limit > PAGE_MAX {
+        return Err(ChainError::BadRequest("a page lists 1 to 100 transactions"));
+    }
+    Ok(())
+}

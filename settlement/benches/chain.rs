@@ -1,0 +1,2 @@
+//! Simple transfers per second on the embedded chain.
+fn main() {}

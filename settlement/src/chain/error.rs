@@ -1,0 +1,220 @@
+//! What can go wrong between us and a chain.
+
+use cocoon_market::NetworkId;
+
+/// An error of the layer below, kept for the log.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a chain did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChainError {
+    /// No answer: no connection, or the time for it ran out.
+    #[error("chain endpoint {endpoint} cannot be reached")]
+    Unreachable {
+        /// Its base url.
+        endpoint: String,
+        /// What the connection said.
+        #[source]
+        source: Cause,
+    },
+    /// The endpoint wants fewer requests.
+    #[error("chain endpoint {endpoint} limits our requests; an API key raises the limit")]
+    RateLimited {
+        /// Its base url.
+        endpoint: String,
+    },
+    /// The endpoint answered that it cannot serve now.
+    #[error("chain endpoint {endpoint} is unavailable (status {status}): {said}")]
+    Unavailable {
+        /// Its base url.
+        endpoint: String,
+        /// The HTTP status.
+        status: u16,
+        /// Its words, shortened.
+        said: String,
+    },
+    /// The next block has no room left; the one after it may have.
+    #[error("the block in the making is full")]
+    BlockFull,
+    /// The message will not become a transaction as the chain stands.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// The endpoint's answer makes no sense.
+    #[error("malformed answer to {call}: {fault}")]
+    Malformed {
+        /// What was asked.
+        call: &'static str,
+        /// What is wrong with the answer.
+        fault: AnswerFault,
+    },
+    /// Two endpoints contradict each other where money depends on the answer.
+    #[error("chain endpoints disagree about {about}")]
+    Disagreement {
+        /// What they disagree about.
+        about: Disputed,
+    },
+    /// There is no such thing on the chain.
+    #[error("the chain has no such {0}")]
+    NotFound(Sought),
+    /// This chain does not offer the call.
+    #[error("this chain does not offer {0}")]
+    Unsupported(&'static str),
+    /// The request cannot be made as it is.
+    #[error("bad request: {0}")]
+    BadRequest(&'static str),
+    /// The endpoint serves another network than the one we are on.
+    #[error("expected {expected}, but the endpoint serves {found}")]
+    WrongNetwork {
+        /// Ours.
+        expected: NetworkId,
+        /// The endpoint's.
+        found: NetworkId,
+    },
+    /// The embedded chain could not read or write its store.
+    #[error("the embedded chain's store failed")]
+    Storage(#[source] Cause),
+    /// The embedded chain's virtual machine failed, which is a defect of this program, not of a contract.
+    #[error("the embedded chain failed to execute")]
+    Execution(#[source] Cause),
+}
+
+impl ChainError {
+    /// Whether the same request may succeed later.
+    pub const fn is_retryable(&self) -> bool {
+        match self {
+            Self::Unreachable { .. }
+            | Self::RateLimited { .. }
+            | Self::Unavailable { .. }
+            | Self::BlockFull
+            | Self::Malformed { .. }
+            | Self::Disagreement { .. }
+            | Self::Storage(_) => true,
+            Self::Rejected(_)
+            | Self::NotFound(_)
+            | Self::Unsupported(_)
+            | Self::BadRequest(_)
+            | Self::WrongNetwork { .. }
+            | Self::Execution(_) => false,
+        }
+    }
+}
+
+/// Why a chain refused a message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// The bytes are no bag of one cell, or the cell is no message.
+    #[error("the message is malformed")]
+    Malformed,
+    /// More bytes than the network carries.
+    #[error("the message has {bytes} bytes, above the limit of {bytes_max}")]
+    TooLarge {
+        /// What it has.
+        bytes: usize,
+        /// What is allowed.
+        bytes_max: usize,
+    },
+    /// Cells nested deeper than the network allows.
+    #[error("the message is {depth} cells deep, above the limit of {depth_max}")]
+    TooDeep {
+        /// What it has.
+        depth: u16,
+        /// What is allowed.
+        depth_max: u16,
+    },
+    /// Only messages from outside can be sent; the others come from contracts.
+    #[error("not an external message")]
+    NotExternal,
+    /// No such workchain.
+    #[error("the destination's workchain {0} is not part of this chain")]
+    Workchain(i8),
+    /// The destination did not accept the message, or there is nothing there to accept it.
+    #[error("the destination did not accept the message ({})", exit_code_text(*exit_code))]
+    NotAccepted {
+        /// With what its code ended, if it ran at all.
+        exit_code: Option<i32>,
+    },
+    /// The endpoint refused in words that we do not know.
+    #[error("the chain refused the message: {said}")]
+    Unexplained {
+        /// Its words, shortened.
+        said: String,
+    },
+}
+
+fn exit_code_text(exit_code: Option<i32>) -> String {
+    exit_code.map_or_else(|| "its code did not run".to_owned(), |code| format!("exit code {code}"))
+}
+
+/// What is wrong with an answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AnswerFault {
+    /// Not JSON.
+    #[error("it is not JSON")]
+    NotJson,
+    /// More bytes than any honest answer has.
+    #[error("it has more than {0} bytes")]
+    TooLarge(usize),
+    /// A field is absent or of another type.
+    #[error("field {0} is missing or wrong")]
+    Field(&'static str),
+    /// A cell that is none.
+    #[error("field {0} is not a bag of one cell")]
+    Cell(&'static str),
+    /// A transaction that is none, or another than it says.
+    #[error("a transaction does not match its id or cannot be read")]
+    Transaction,
+    /// A stack entry of unknown form.
+    #[error("a stack entry cannot be read")]
+    Stack,
+    /// More entries than were asked for.
+    #[error("it has more entries than were asked for")]
+    TooMany,
+    /// Transactions that are not linked newest to oldest, or of another account.
+    #[error("transactions do not follow one another")]
+    Order,
+}
+
+/// What two endpoints disagree about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Disputed {
+    /// The same block has two hashes.
+    #[error("a block")]
+    Block,
+    /// The state of an account.
+    #[error("the state of an account")]
+    Account,
+    /// The transactions of an account.
+    #[error("the transactions of an account")]
+    Transactions,
+    /// The result of a get-method.
+    #[error("the result of a get-method")]
+    Method,
+    /// A configuration parameter.
+    #[error("a configuration parameter")]
+    Config,
+    /// Which network they serve.
+    #[error("the network they serve")]
+    Network,
+}
+
+/// What was looked for in vain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Sought {
+    /// A block.
+    #[error("block")]
+    Block,
+    /// A transaction.
+    #[error("transaction")]
+    Transaction,
+    /// A configuration parameter.
+    #[error("configuration parameter")]
+    ConfigParam,
+    /// Code to run at an address.
+    #[error("contract")]
+    Contract,
+}
