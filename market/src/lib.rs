@@ -38,6 +38,9 @@
     )
 )]
 
+#[cfg(test)]
+mod fixtures;
+
 pub mod amount;
 pub mod ids;
 pub mod keys;

@@ -305,6 +305,12 @@ impl ProviderDesk {
         }
     }
 
+    /// Whether no index holds anything.
+    #[cfg(test)]
+    pub(super) fn is_blank(&self) -> bool {
+        self.by_proposal.is_empty() && self.by_agreement.is_empty() && self.per_peer.is_empty() && self.deadlines.is_empty()
+    }
+
     fn forget(&mut self, number: Number) {
         let Some(filed) = self.negotiations.remove(&number) else { return };
         self.deadlines.remove(&(filed.forget_at, number));
