@@ -1,0 +1,386 @@
+//! Generating an answer, token by token.
+//!
+//! [`Model::start`] checks a request, and gives a [`Generation`]: an iterator over [`Event`]s that
+//! does the work of one token in each step. Text is streamed with every token, but held back while
+//! it may be half a character or the beginning of a stop sequence. The token that ends an answer
+//! is in the stream too, with its work in the usage and its id in the commitment, and no text.
+//!
+//! | ends with | when |
+//! |---|---|
+//! | [`FinishReason::Stop`] | the model chose an end token |
+//! | [`FinishReason::StopSequence`] | the text reached a stop sequence, which is cut off |
+//! | [`FinishReason::Length`] | `max_tokens`, or the context, is used up |
+//! | [`FinishReason::Cancelled`] | [`Cancel`] was called, between two tokens or two parts of a long prompt |
+//!
+//! Memory grows with the tokens: a cache of keys and values that doubles up to what the request
+//! can need, or the context.
+
+mod stop;
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use burn::tensor::ExecutionError;
+use cocoon_market::Usage;
+
+use crate::chat::{ChatError, ChatMessage};
+use crate::commitment::{TokenCommitment, commit_input};
+use crate::model::{KvCache, Model};
+use crate::sampling::{Sampler, Sampling, ScoreError};
+use crate::tokenizer::{EncodeError, TextStream, TokenId};
+use stop::StopScanner;
+pub use stop::{STOP_BYTES_MAX, STOPS_MAX, StopError};
+
+/// Prompt tokens read in one pass. Large enough to keep a device busy, small enough that a
+/// cancelled request ends soon and that attention scores of a long context stay in memory.
+const PREFILL_TOKENS: usize = 512;
+
+/// What the model is given to continue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prompt {
+    /// Text as it is.
+    Text(String),
+    /// A chat, through the model's template.
+    Chat(Vec<ChatMessage>),
+    /// Tokens, for instance an earlier prompt with what was generated so far.
+    Tokens(Vec<TokenId>),
+}
+
+/// A request for an answer.
+#[derive(Clone, Debug)]
+pub struct GenerationRequest {
+    /// What to continue.
+    pub prompt: Prompt,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// Texts that end the answer, and are not part of it.
+    pub stop: Vec<String>,
+    /// Most tokens to generate.
+    pub max_tokens: u32,
+    /// Ends the generation from elsewhere.
+    pub cancel: Cancel,
+}
+
+impl GenerationRequest {
+    /// A greedy request without stop sequences.
+    pub fn new(prompt: Prompt, max_tokens: u32) -> Self {
+        Self { prompt, sampling: Sampling::greedy(), stop: Vec::new(), max_tokens, cancel: Cancel::default() }
+    }
+}
+
+/// A switch that ends generations from another thread. Clones are the same switch.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Ends the generations that hold this switch, at their next step.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the switch was used.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Why a request was refused before any work.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// The chat did not become a prompt.
+    #[error(transparent)]
+    Chat(#[from] ChatError),
+    /// The prompt did not become tokens.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The stop sequences cannot work.
+    #[error(transparent)]
+    Stop(#[from] StopError),
+    /// The prompt has no token.
+    #[error("prompt is empty")]
+    EmptyPrompt,
+    /// No token is wanted.
+    #[error("max_tokens is 0")]
+    NoTokensWanted,
+    /// A token id beyond the vocabulary.
+    #[error("token {id} is beyond the vocabulary of {vocabulary}")]
+    UnknownToken {
+        /// The id.
+        id: TokenId,
+        /// Size of the vocabulary.
+        vocabulary: usize,
+    },
+    /// The prompt leaves no room for an answer.
+    #[error("prompt of {prompt} tokens leaves no room in the context of {context}")]
+    ContextExceeded {
+        /// Tokens in the prompt.
+        prompt: usize,
+        /// Tokens in the context.
+        context: usize,
+    },
+}
+
+/// Why a generation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum GenerateError {
+    /// The request was refused.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The model gave scores that are no numbers.
+    #[error("model is broken")]
+    Scores(#[from] ScoreError),
+    /// The device failed.
+    #[error("device failed")]
+    Device(#[from] ExecutionError),
+    /// The device gave scores of another type than was computed.
+    #[error("device returned scores that cannot be read")]
+    Unreadable,
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FinishReason {
+    /// The model ended it.
+    Stop,
+    /// It is as long as allowed.
+    Length,
+    /// It reached a stop sequence.
+    StopSequence,
+    /// It was cancelled.
+    Cancelled,
+}
+
+/// One step of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A token was generated.
+    Token(GeneratedToken),
+    /// The answer has ended; nothing follows.
+    Finished(Finish),
+}
+
+/// A generated token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GeneratedToken {
+    /// Its id.
+    pub id: TokenId,
+    /// Text that became certain with it; may be empty, and may be of earlier tokens.
+    pub text: String,
+    /// Everything metered so far, this token included.
+    pub usage: Usage,
+}
+
+/// The end of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finish {
+    /// Why it ended.
+    pub reason: FinishReason,
+    /// Text that was held back until now.
+    pub text: String,
+    /// Everything metered.
+    pub usage: Usage,
+    /// Commitment to the input tokens.
+    pub input_commitment: [u8; 32],
+    /// Commitment to the output tokens.
+    pub output_commitment: [u8; 32],
+}
+
+/// An answer in the making: an iterator over its [`Event`]s.
+///
+/// The last item is [`Event::Finished`] or an error. Dropping it ends the work.
+#[derive(Debug)]
+pub struct Generation<'m> {
+    model: &'m Model,
+    prompt: Vec<TokenId>,
+    /// Tokens chosen and not yet read by the model: none before the first, then the last one.
+    last: Option<TokenId>,
+    cache: KvCache,
+    sampler: Sampler,
+    text: TextStream,
+    stops: StopScanner,
+    cancel: Cancel,
+    tokens_max: u64,
+    usage: Usage,
+    input_commitment: [u8; 32],
+    output: TokenCommitment,
+    /// Why there will be no more tokens, once that is known.
+    ending: Option<FinishReason>,
+    finished: bool,
+}
+
+impl Model {
+    /// The tokens of a prompt.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] when the prompt cannot be had as tokens of this model.
+    pub fn encode_prompt(&self, prompt: &Prompt) -> Result<Vec<TokenId>, RequestError> {
+        let vocabulary = self.tokenizer().vocabulary();
+        let ids = match prompt {
+            Prompt::Text(text) => self.tokenizer().encode(text)?,
+            Prompt::Chat(messages) => self.tokenizer().encode(&self.render_chat(messages)?)?,
+            Prompt::Tokens(ids) => ids.clone(),
+        };
+        match ids.iter().find(|id| **id as usize >= vocabulary) {
+            Some(id) => Err(RequestError::UnknownToken { id: *id, vocabulary }),
+            None if ids.is_empty() => Err(RequestError::EmptyPrompt),
+            None => Ok(ids),
+        }
+    }
+
+    /// Checks a request and gets ready; the work begins with the first step of the iterator.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] when the request cannot be served by this model.
+    pub fn start(&self, request: &GenerationRequest) -> Result<Generation<'_>, RequestError> {
+        let prompt = self.encode_prompt(&request.prompt)?;
+        let context = self.summary().context_tokens;
+        if prompt.len() >= context {
+            return Err(RequestError::ContextExceeded { prompt: prompt.len(), context });
+        }
+        if request.max_tokens == 0 {
+            return Err(RequestError::NoTokensWanted);
+        }
+        let room = (context - prompt.len()) as u64;
+        let tokens_max = room.min(request.max_tokens.into());
+        Ok(Generation {
+            model: self,
+            cache: self.llama().new_cache(prompt.len() + tokens_max as usize),
+            stops: StopScanner::new(&request.stop)?,
+            usage: Usage { input_tokens: prompt.len() as u64, output_tokens: 0 },
+            input_commitment: commit_input(&prompt),
+            prompt,
+            last: None,
+            sampler: Sampler::new(request.sampling),
+            text: TextStream::default(),
+            cancel: request.cancel.clone(),
+            tokens_max,
+            output: TokenCommitment::output(),
+            ending: None,
+            finished: false,
+        })
+    }
+
+    /// Generates a whole answer, handing every event to `on_event`, which may break it off.
+    ///
+    /// # Errors
+    ///
+    /// [`GenerateError`] when the request is refused, or the device or the model fails.
+    pub fn generate(
+        &self,
+        request: &GenerationRequest,
+        on_event: &mut dyn FnMut(&Event) -> ControlFlow<()>,
+    ) -> Result<Finish, GenerateError> {
+        let mut generation = self.start(request)?;
+        loop {
+            let event = generation.step()?;
+            let flow = on_event(&event);
+            match event {
+                Event::Finished(finish) => return Ok(finish),
+                Event::Token(_) if flow.is_break() => generation.ending = Some(FinishReason::Cancelled),
+                Event::Token(_) => {}
+            }
+        }
+    }
+}
+
+impl Generation<'_> {
+    /// Number of prompt tokens.
+    pub fn input_tokens(&self) -> u64 {
+        self.usage.input_tokens
+    }
+
+    /// Commitment to the input tokens.
+    pub fn input_commitment(&self) -> [u8; 32] {
+        self.input_commitment
+    }
+
+    /// Commitment to the output tokens so far.
+    pub fn output_commitment(&self) -> [u8; 32] {
+        self.output.digest()
+    }
+
+    fn step(&mut self) -> Result<Event, GenerateError> {
+        if self.ending.is_none() && self.cancel.is_cancelled() {
+            self.ending = Some(FinishReason::Cancelled);
+        }
+        if let Some(reason) = self.ending {
+            return Ok(self.finish(reason));
+        }
+        let Some(scores) = self.scores()? else { return Ok(self.finish(FinishReason::Cancelled)) };
+        let id = self.sampler.choose(&scores)?;
+        Ok(self.take(id))
+    }
+
+    /// The scores of the next token; none when cancelled while reading the prompt.
+    fn scores(&mut self) -> Result<Option<Vec<f32>>, GenerateError> {
+        let llama = self.model.llama();
+        let scores = match self.last {
+            Some(id) => llama.scores(&[id], &mut self.cache),
+            None => {
+                let parts = self.prompt.len().div_ceil(PREFILL_TOKENS);
+                let (before, last) = self.prompt.split_at((parts - 1) * PREFILL_TOKENS);
+                for part in before.chunks(PREFILL_TOKENS) {
+                    llama.read(part, &mut self.cache);
+                    if self.cancel.is_cancelled() {
+                        return Ok(None);
+                    }
+                }
+                llama.scores(last, &mut self.cache)
+            }
+        };
+        scores.try_into_data()?.try_into_vec().map(Some).map_err(|_| GenerateError::Unreadable)
+    }
+
+    fn take(&mut self, id: TokenId) -> Event {
+        self.last = Some(id);
+        self.output.push(id);
+        self.usage.output_tokens += 1;
+        let text = self.text.push(self.model.tokenizer().bytes_of(id));
+        let (text, stopped) = self.stops.push(&text);
+        self.ending = if stopped {
+            Some(FinishReason::StopSequence)
+        } else if self.model.tokenizer().is_end(id) {
+            Some(FinishReason::Stop)
+        } else if self.usage.output_tokens >= self.tokens_max {
+            Some(FinishReason::Length)
+        } else {
+            None
+        };
+        Event::Token(GeneratedToken { id, text, usage: self.usage })
+    }
+
+    fn finish(&mut self, reason: FinishReason) -> Event {
+        self.finished = true;
+        let text = if reason == FinishReason::StopSequence { String::new() } else { self.rest() };
+        let (input_commitment, output_commitment) = (self.input_commitment, self.output.digest());
+        Event::Finished(Finish { reason, text, usage: self.usage, input_commitment, output_commitment })
+    }
+
+    /// Text still held back: half a character, or what was no stop sequence after all.
+    fn rest(&mut self) -> String {
+        let (mut text, stopped) = self.stops.push(&self.text.finish());
+        if !stopped {
+            text.push_str(&self.stops.flush());
+        }
+        text
+    }
+}
+
+impl Iterator for Generation<'_> {
+    type Item = Result<Event, GenerateError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.finished {
+            return None;
+        }
+        let step = self.step();
+        self.finished |= step.is_err();
+        Some(step)
+    }
+}

@@ -1,0 +1,66 @@
+//! Runs jobs: language models from GGUF files, on whatever GPU or CPU the machine has.
+//!
+//! This crate turns a model file and a request into tokens, text, metered [`Usage`] and the
+//! commitments that receipts carry. It is the only one that names burn and wgpu, and it does not
+//! touch the network, the file cache, money, or the clock: the program fetches files, decides who
+//! is served, and runs [`Model::generate`] on a thread of its own.
+//!
+//! # Modules, in reading order
+//!
+//! - [`catalogue`]: models known by name, with hash, size, licence and sources.
+//! - [`gguf`]: reading model files by strangers, within bounds.
+//! - [`device`]: GPU or CPU, chosen at run time.
+//! - [`model`]: loading a Llama; its forward pass in `f32` with a cache of keys and values.
+//! - [`tokenizer`] and [`chat`]: text to tokens and back; chats to prompts.
+//! - [`sampling`]: choosing a token, the same on every platform.
+//! - [`generation`]: requests, the stream of events, and how answers end.
+//! - [`commitment`]: what receipts say about tokens.
+//! - [`tiny`]: a generated model of some 100 KB for tests.
+//!
+//! # What it does not do
+//!
+//! Other architectures than Llama, mixtures of experts, vocabularies that are not byte-level BPE,
+//! batches of several generations, embeddings and training: files and requests of these kinds are
+//! refused with a typed error.
+//!
+//! # Example
+//!
+//! ```
+//! use cocoon_runtime::{Device, Event, GenerationRequest, Gguf, Model, Prompt, tiny};
+//!
+//! let device = Device::cpu();
+//! let file = Gguf::from_bytes(tiny::tiny_llama(1))?;
+//! let model = Model::from_gguf(&file, &device)?;
+//!
+//! let request = GenerationRequest::new(Prompt::Text("once upon".into()), 8);
+//! for event in model.start(&request)? {
+//!     match event? {
+//!         Event::Token(token) => print!("{}", token.text),
+//!         Event::Finished(finish) => println!(" [{:?}, {:?}]", finish.reason, finish.usage),
+//!     }
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`Usage`]: cocoon_market::Usage
+
+pub mod catalogue;
+pub mod chat;
+pub mod commitment;
+pub mod device;
+pub mod generation;
+pub mod gguf;
+pub mod model;
+pub mod sampling;
+pub mod tiny;
+pub mod tokenizer;
+
+pub use chat::ChatMessage;
+pub use device::{AdapterInfo, Device, DeviceChoice, DeviceError};
+pub use generation::{
+    Cancel, Event, Finish, FinishReason, GenerateError, GeneratedToken, Generation, GenerationRequest, Prompt, RequestError,
+};
+pub use gguf::{Gguf, GgufError};
+pub use model::{LoadError, Model, ModelSummary};
+pub use sampling::{Sampling, SamplingError};
+pub use tokenizer::{TokenId, Tokenizer, TokenizerError};

@@ -1,0 +1,174 @@
+//! A language model: weights, tokenizer and chat template out of one file.
+
+mod cache;
+mod config;
+mod llama;
+mod load;
+mod rope;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use crate::chat::{ChatError, ChatMessage, ChatTemplate};
+use crate::device::Device;
+use crate::gguf::{Gguf, GgufError};
+use crate::tokenizer::{Tokenizer, TokenizerError};
+pub(crate) use cache::KvCache;
+use config::Config;
+pub(crate) use llama::Llama;
+
+/// Parts of the last projection on the CPU: the fewest that the backend spreads over cores.
+const CPU_HEAD_PARTS: usize = 4;
+
+/// Why a model file was not loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file is not a sound GGUF file.
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
+    /// Its tokenizer cannot be used.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// Another kind of model.
+    #[error("architecture {found:?} is not supported, only \"llama\" is")]
+    UnsupportedArchitecture {
+        /// The kind as the file names it.
+        found: String,
+    },
+    /// A mixture of experts.
+    #[error("model has {experts} experts, which are not supported")]
+    Experts {
+        /// How many.
+        experts: u64,
+    },
+    /// A way of stretching positions that is not known.
+    #[error("position scaling {kind:?} is not supported, only \"none\" and \"linear\" are")]
+    UnsupportedRope {
+        /// Its name in the file.
+        kind: String,
+    },
+    /// A hyperparameter is missing.
+    #[error("model file has no {key:?}")]
+    MissingMetadata {
+        /// Its key.
+        key: &'static str,
+    },
+    /// A hyperparameter is out of range, or contradicts another.
+    #[error("model file has an unusable {key:?}")]
+    BadHyperparameter {
+        /// Its key.
+        key: &'static str,
+    },
+    /// A tensor is missing.
+    #[error("model file has no tensor {name:?}")]
+    MissingTensor {
+        /// Its name.
+        name: String,
+    },
+    /// A tensor is there that a plain Llama does not have.
+    #[error("model file has a tensor {name:?} that is not understood")]
+    UnexpectedTensor {
+        /// Its name.
+        name: String,
+    },
+    /// A tensor has another shape than the hyperparameters say.
+    #[error("tensor {name:?} has shape {found:?}, expected {expected:?}")]
+    TensorShape {
+        /// Its name.
+        name: String,
+        /// Extents in the file, fastest first.
+        found: Vec<u64>,
+        /// Extents by the hyperparameters.
+        expected: Vec<u64>,
+    },
+}
+
+/// What a model is, in numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelSummary {
+    /// The name inside the file, if any.
+    pub name: Option<String>,
+    /// Most tokens of prompt and answer together.
+    pub context_tokens: usize,
+    /// Number of tokens in the vocabulary.
+    pub vocabulary: usize,
+    /// Number of weights.
+    pub parameters: u64,
+}
+
+/// A loaded model.
+///
+/// It is `Send` and `Sync`, and generating does not change it: each generation has a cache of its
+/// own. Generations that run at once share the device's time, so a caller that wants the latency
+/// of one job runs one at a time.
+#[derive(Debug)]
+pub struct Model {
+    llama: Llama,
+    tokenizer: Tokenizer,
+    template: Option<String>,
+    summary: ModelSummary,
+    device: Device,
+}
+
+impl Model {
+    /// Loads a GGUF file onto a device. Weights become `f32`, about seven times the size of a
+    /// four-bit file.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] when the file is damaged, or a model of another kind.
+    pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, LoadError> {
+        Self::from_gguf(&Gguf::open(path.as_ref())?, device)
+    }
+
+    /// As [`Model::load`], from a file that is already open.
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::load`].
+    pub fn from_gguf(file: &Gguf, device: &Device) -> Result<Self, LoadError> {
+        let config = Config::from_gguf(file)?;
+        let tokenizer = Tokenizer::from_gguf(file)?;
+        let summary = ModelSummary {
+            name: file.string("general.name")?.map(str::to_owned),
+            context_tokens: config.context,
+            vocabulary: tokenizer.vocabulary(),
+            parameters: file.tensors().values().map(|entry| entry.elements() as u64).sum(),
+        };
+        let head_parts = if device.is_cpu() { CPU_HEAD_PARTS } else { 1 };
+        let llama = load::load(file, config, tokenizer.vocabulary(), head_parts, device.burn())?;
+        let template = file.string("tokenizer.chat_template")?.map(str::to_owned);
+        Ok(Self { llama, tokenizer, template, summary, device: device.clone() })
+    }
+
+    /// What the model is, in numbers.
+    pub fn summary(&self) -> &ModelSummary {
+        &self.summary
+    }
+
+    /// The model's tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Where the model runs.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The text of a chat as the model wants it, ready for the assistant's next message.
+    ///
+    /// # Errors
+    ///
+    /// [`ChatError`] when the model has no template, or it refuses the messages.
+    pub fn render_chat(&self, messages: &[ChatMessage]) -> Result<String, ChatError> {
+        let source = self.template.as_deref().ok_or(ChatError::NoTemplate)?;
+        ChatTemplate::parse(source, self.tokenizer.begin_text(), self.tokenizer.end_text())?.render(messages)
+    }
+
+    pub(crate) fn llama(&self) -> &Llama {
+        &self.llama
+    }
+}

@@ -1,0 +1,313 @@
+//! Text to tokens and back, from the vocabulary inside the model file.
+//!
+//! Only byte-level BPE (`tokenizer.ggml.model = "gpt2"`) is known, with the ways of splitting text
+//! listed in [`split`]; anything else is [`TokenizerError`]. Encoding parses control tokens such
+//! as `<|im_start|>` wherever they stand in the text, because chat templates write them there.
+
+mod bytes;
+pub(crate) use bytes::spell;
+pub mod split;
+mod stream;
+
+use std::collections::{BTreeSet, HashMap};
+
+use tokenizers::models::bpe::{BPE, Vocab};
+use tokenizers::{AddedToken, DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, TokenizerImpl};
+
+use crate::gguf::{Array, Gguf, GgufError, Value};
+pub use split::UnknownSplit;
+pub use stream::TextStream;
+
+/// Index of a token in the vocabulary.
+pub type TokenId = u32;
+
+/// Largest vocabulary read. The largest published ones have 256 Ki tokens.
+pub const VOCABULARY_MAX: usize = 1 << 20;
+
+/// Longest text encoded, in bytes: about eight bytes for each token of a 128 Ki context.
+pub const TEXT_BYTES_MAX: usize = 1 << 20;
+
+/// Control tokens that end an answer, beside the one that the file names: files name only one,
+/// and models trained on chats end a turn with another.
+const END_TOKENS: [&str; 6] = ["<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>"];
+
+/// Why a model file's tokenizer cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenizerError {
+    /// The metadata cannot be read as needed.
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
+    /// An entry that every tokenizer needs is missing.
+    #[error("model file has no {key:?}")]
+    Missing {
+        /// Its key.
+        key: &'static str,
+    },
+    /// A kind of tokenizer that is not known.
+    #[error("tokenizer kind {kind:?} is not supported, only \"gpt2\" is")]
+    UnknownKind {
+        /// The kind as the file names it.
+        kind: String,
+    },
+    /// A way of splitting text that is not known.
+    #[error(transparent)]
+    UnknownSplit(#[from] UnknownSplit),
+    /// More tokens than the limit.
+    #[error("vocabulary of {tokens} tokens is above the limit of {VOCABULARY_MAX}")]
+    VocabularyTooLarge {
+        /// Tokens in the file.
+        tokens: usize,
+    },
+    /// One text for two tokens.
+    #[error("token {text:?} occurs twice in the vocabulary")]
+    DuplicateToken {
+        /// The text.
+        text: String,
+    },
+    /// The list of kinds is not as long as the list of tokens.
+    #[error("{kinds} token kinds for {tokens} tokens")]
+    KindsMismatch {
+        /// Length of the list of kinds.
+        kinds: usize,
+        /// Length of the list of tokens.
+        tokens: usize,
+    },
+    /// A merge that is not two tokens whose concatenation is a token.
+    #[error("merge {merge:?} does not join two tokens to a third")]
+    BadMerge {
+        /// The merge.
+        merge: String,
+    },
+    /// A token id beyond the vocabulary.
+    #[error("{key:?} is {id}, beyond the vocabulary of {tokens}")]
+    IdOutOfRange {
+        /// The entry that names it.
+        key: &'static str,
+        /// The id.
+        id: u64,
+        /// Size of the vocabulary.
+        tokens: usize,
+    },
+    /// The tokenizer library refused what the file describes.
+    #[error("tokenizer cannot be built")]
+    Build(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Why a text was not encoded.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    /// The text is longer than the limit.
+    #[error("text of {bytes} bytes is above the limit of {TEXT_BYTES_MAX}")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// The splitting expression gave up on this text.
+    #[error("text cannot be split into tokens")]
+    Split(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What a token is for. Codes as in `tokenizer.ggml.token_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Ordinary text.
+    Normal,
+    /// Steers the model; never part of the answer's text.
+    Control,
+    /// Text that is always one token.
+    UserDefined,
+}
+
+type Inner = TokenizerImpl<BPE, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
+
+/// A model's tokenizer.
+#[derive(Debug)]
+pub struct Tokenizer {
+    inner: Inner,
+    texts: Vec<String>,
+    bytes: Vec<Box<[u8]>>,
+    begin: Option<TokenId>,
+    end: BTreeSet<TokenId>,
+    file_end: Option<TokenId>,
+    adds_begin: bool,
+}
+
+impl Tokenizer {
+    /// Builds the tokenizer that a model file describes.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenizerError`] when it is of an unknown kind or contradicts itself.
+    pub fn from_gguf(file: &Gguf) -> Result<Self, TokenizerError> {
+        check_kind(file)?;
+        let split = split::Split::named(file.string("tokenizer.ggml.pre")?.unwrap_or("default"))?;
+        let texts = read_texts(file)?;
+        let kinds = read_kinds(file, texts.len())?;
+        let ids = index(&texts)?;
+        let begin = read_id(file, "tokenizer.ggml.bos_token_id", texts.len())?;
+        let file_end = read_id(file, "tokenizer.ggml.eos_token_id", texts.len())?;
+        let turn_end = read_id(file, "tokenizer.ggml.eot_token_id", texts.len())?;
+        let known_ends = END_TOKENS.iter().filter_map(|text| ids.get(*text).copied());
+        let end = known_ends.filter(|id| kinds[*id as usize] == Kind::Control).chain(file_end).chain(turn_end).collect();
+        let adds_begin = file.bool("tokenizer.ggml.add_bos_token")?.unwrap_or(split.adds_begin()) && begin.is_some();
+        let bytes = texts.iter().zip(&kinds).map(|(text, kind)| token_bytes(text, *kind)).collect();
+        let inner = build(file, split, ids, &texts, &kinds)?;
+        Ok(Self { inner, texts, bytes, begin, end, file_end, adds_begin })
+    }
+
+    /// The tokens of `text`, after the begin token where the model wants one and the text has none.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`] when the text is too long or defeats the splitting expression.
+    pub fn encode(&self, text: &str) -> Result<Vec<TokenId>, EncodeError> {
+        if text.len() > TEXT_BYTES_MAX {
+            return Err(EncodeError::TooLong { bytes: text.len() });
+        }
+        let encoding = self.inner.encode_fast(text, false).map_err(EncodeError::Split)?;
+        let ids = encoding.get_ids();
+        match self.begin {
+            Some(begin) if self.adds_begin && ids.first() != Some(&begin) => {
+                Ok(std::iter::once(begin).chain(ids.iter().copied()).collect())
+            }
+            _ => Ok(ids.to_vec()),
+        }
+    }
+
+    /// The text of a whole sequence, control tokens left out, bytes that are no UTF-8 replaced.
+    pub fn decode(&self, ids: &[TokenId]) -> String {
+        let mut stream = TextStream::default();
+        let mut text: String = ids.iter().map(|id| stream.push(self.bytes_of(*id))).collect();
+        text.push_str(&stream.finish());
+        text
+    }
+
+    /// The bytes a token stands for; none for control tokens and ids beyond the vocabulary.
+    pub fn bytes_of(&self, id: TokenId) -> &[u8] {
+        self.bytes.get(id as usize).map_or(&[], |bytes| bytes)
+    }
+
+    /// Whether a token ends an answer.
+    pub fn is_end(&self, id: TokenId) -> bool {
+        self.end.contains(&id)
+    }
+
+    /// Number of tokens.
+    pub fn vocabulary(&self) -> usize {
+        self.texts.len()
+    }
+
+    /// The begin token as the vocabulary spells it, for chat templates.
+    pub fn begin_text(&self) -> &str {
+        self.text_of(self.begin)
+    }
+
+    /// The end token as the vocabulary spells it, for chat templates.
+    pub fn end_text(&self) -> &str {
+        self.text_of(self.file_end)
+    }
+
+    fn text_of(&self, id: Option<TokenId>) -> &str {
+        id.and_then(|id| self.texts.get(id as usize)).map_or("", String::as_str)
+    }
+}
+
+fn check_kind(file: &Gguf) -> Result<(), TokenizerError> {
+    const KEY: &str = "tokenizer.ggml.model";
+    match file.string(KEY)? {
+        Some("gpt2") => Ok(()),
+        Some(kind) => Err(TokenizerError::UnknownKind { kind: kind.to_owned() }),
+        None => Err(TokenizerError::Missing { key: KEY }),
+    }
+}
+
+fn read_texts(file: &Gguf) -> Result<Vec<String>, TokenizerError> {
+    const KEY: &str = "tokenizer.ggml.tokens";
+    let texts = file.strings(KEY)?.ok_or(TokenizerError::Missing { key: KEY })?;
+    if texts.len() > VOCABULARY_MAX {
+        return Err(TokenizerError::VocabularyTooLarge { tokens: texts.len() });
+    }
+    Ok(texts.to_vec())
+}
+
+fn read_kinds(file: &Gguf, tokens: usize) -> Result<Vec<Kind>, TokenizerError> {
+    const KEY: &str = "tokenizer.ggml.token_type";
+    let codes: Vec<i64> = match file.get(KEY) {
+        None => return Ok(vec![Kind::Normal; tokens]),
+        Some(Value::Array(Array::Int(codes))) => codes.clone(),
+        Some(Value::Array(Array::Uint(codes))) => codes.iter().map(|code| i64::try_from(*code).unwrap_or(-1)).collect(),
+        Some(_) => return Err(TokenizerError::Missing { key: KEY }),
+    };
+    if codes.len() != tokens {
+        return Err(TokenizerError::KindsMismatch { kinds: codes.len(), tokens });
+    }
+    Ok(codes
+        .into_iter()
+        .map(|code| {
+            if code == 3 {
+                Kind::Control
+            } else if code == 4 {
+                Kind::UserDefined
+            } else {
+                Kind::Normal
+            }
+        })
+        .collect())
+}
+
+fn index(texts: &[String]) -> Result<HashMap<&str, TokenId>, TokenizerError> {
+    let mut ids = HashMap::with_capacity(texts.len());
+    for (id, text) in (0..).zip(texts) {
+        if ids.insert(text.as_str(), id).is_some() {
+            return Err(TokenizerError::DuplicateToken { text: text.clone() });
+        }
+    }
+    Ok(ids)
+}
+
+fn read_id(file: &Gguf, key: &'static str, tokens: usize) -> Result<Option<TokenId>, TokenizerError> {
+    let Some(id) = file.uint(key)? else { return Ok(None) };
+    let inside = TokenId::try_from(id).ok().filter(|id| (*id as usize) < tokens);
+    inside.map(Some).ok_or(TokenizerError::IdOutOfRange { key, id, tokens })
+}
+
+fn token_bytes(text: &str, kind: Kind) -> Box<[u8]> {
+    match kind {
+        Kind::Control => Box::default(),
+        Kind::UserDefined => text.as_bytes().into(),
+        Kind::Normal => bytes::decode(text).into(),
+    }
+}
+
+/// Both halves of every merge. The library takes their being tokens on trust, so it is checked here.
+fn read_merges(file: &Gguf, ids: &HashMap<&str, TokenId>) -> Result<Vec<(String, String)>, TokenizerError> {
+    const KEY: &str = "tokenizer.ggml.merges";
+    let merges = file.strings(KEY)?.ok_or(TokenizerError::Missing { key: KEY })?;
+    merges.iter().map(|merge| check_merge(merge, ids)).collect()
+}
+
+fn check_merge(merge: &str, ids: &HashMap<&str, TokenId>) -> Result<(String, String), TokenizerError> {
+    let bad = || TokenizerError::BadMerge { merge: merge.to_owned() };
+    let (left, right) = merge.split_once(' ').ok_or_else(bad)?;
+    let joined = [left, right].concat();
+    if [left, right, &joined].iter().all(|part| ids.contains_key(part)) { Ok((left.to_owned(), right.to_owned())) } else { Err(bad()) }
+}
+
+fn build(file: &Gguf, split: split::Split, ids: HashMap<&str, TokenId>, texts: &[String], kinds: &[Kind]) -> Result<Inner, TokenizerError> {
+    let merges = read_merges(file, &ids)?;
+    let vocabulary = ids.into_iter().map(|(text, id)| (text.to_owned(), id));
+    let bpe = BPE::builder()
+        .vocab_and_merges(vocabulary.collect::<Vocab>(), merges)
+        .ignore_merges(split.ignores_merges())
+        .build()
+        .map_err(TokenizerError::Build)?;
+    let mut inner = Inner::new(bpe);
+    inner.with_pre_tokenizer(Some(split.pre_tokenizer().map_err(TokenizerError::Build)?));
+    let added = |kind: Kind, special: bool| {
+        let of_kind = texts.iter().zip(kinds).filter(move |(text, of)| **of == kind && !text.is_empty());
+        of_kind.map(move |(text, _)| AddedToken::from(text.clone(), special).normalized(false))
+    };
+    inner.add_special_tokens(added(Kind::Control, true)).map_err(TokenizerError::Build)?;
+    inner.add_tokens(added(Kind::UserDefined, false)).map_err(TokenizerError::Build)?;
+    Ok(inner)
+}
