@@ -1,0 +1,174 @@
+//! Models that this node serves: loaded, measured, and described as offers describe them.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cocoon_market::ModelId;
+use cocoon_market::offer::{DeviceClaim, DeviceKind, ModelClaim, ModelClass, NAME_BYTES_MAX};
+use cocoon_runtime::device::AdapterKind;
+use cocoon_runtime::{Device, DeviceChoice, DeviceError, Event, GenerateError, GenerationRequest, LoadError, Model, Prompt};
+
+use crate::failure::NextStep;
+
+/// Tokens written to measure the speed of one job. Enough that the clock's grain and the first token do not matter.
+const MEASURED_TOKENS: u32 = 24;
+
+/// Tokens written before, so that kernels are compiled and tuned when the clock starts.
+const WARM_UP_TOKENS: u32 = 4;
+
+/// What the model continues while it is measured; any text would do.
+const MEASURED_PROMPT: &str = "The bees dance in the hive to tell the others where flowers are, and";
+
+/// A model that is ready to serve.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// Blake3 of its file.
+    pub id: ModelId,
+    /// Name for people.
+    pub name: String,
+    /// The model.
+    pub model: Arc<Model>,
+    /// Measured here, of one job.
+    pub tokens_per_s: u32,
+}
+
+/// Why a model is not served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeModelError {
+    /// The device that was asked for is not to be had.
+    #[error("no device to compute on")]
+    Device(#[from] DeviceError),
+    /// The file cannot be loaded.
+    #[error("cannot load {path}")]
+    Load {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: LoadError,
+    },
+    /// It was loaded and does not work.
+    #[error("the model {name} does not work on {device}")]
+    Broken {
+        /// The model.
+        name: String,
+        /// Where.
+        device: String,
+        /// How it failed.
+        #[source]
+        source: GenerateError,
+    },
+}
+
+impl NextStep for ServeModelError {
+    fn next_step(&self) -> Cow<'static, str> {
+        match self {
+            Self::Device(_) => "use --device cpu, or install a driver; `swarm doctor` lists the adapters".into(),
+            Self::Load { .. } => "fetch it anew (swarm models rm, then swarm models pull), or serve another model".into(),
+            Self::Broken { .. } => "try --device cpu; `swarm doctor` checks the adapter".into(),
+        }
+    }
+}
+
+impl Served {
+    /// Opens the device, loads the model, and measures it. Blocks for seconds.
+    ///
+    /// # Errors
+    /// [`ServeModelError`].
+    pub fn load(id: ModelId, name: &str, path: &Path, choice: DeviceChoice) -> Result<Self, ServeModelError> {
+        let device = Device::open(choice)?;
+        let started = Instant::now();
+        let model = Model::load(path, &device).map_err(|source| ServeModelError::Load { path: path.to_owned(), source })?;
+        let loaded = started.elapsed();
+        let broken = |source| ServeModelError::Broken { name: name.to_owned(), device: device.to_string(), source };
+        let tokens_per_s = measure(&model).map_err(broken)?;
+        tracing::info!(model = name, %device, load_ms = millis(loaded), tokens_per_s, "model loaded");
+        if device.adapter().is_some_and(|adapter| adapter.kind == AdapterKind::Software) {
+            tracing::warn!(%device, "this adapter is emulated in software and slower than --device cpu");
+        }
+        Ok(Self { id, name: name.to_owned(), model: Arc::new(model), tokens_per_s })
+    }
+
+    /// What an offer says of the model.
+    pub fn model_claim(&self) -> ModelClaim {
+        let summary = self.model.summary();
+        ModelClaim {
+            id: self.id,
+            name: short(&self.name),
+            class: ModelClass::of_parameters(summary.parameters),
+            context_tokens: u32::try_from(summary.context_tokens).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// What an offer says of the device.
+    pub fn device_claim(&self) -> DeviceClaim {
+        let device = self.model.device();
+        let kind = match device.adapter().map(|adapter| adapter.kind) {
+            None => DeviceKind::Cpu,
+            Some(AdapterKind::Software) => DeviceKind::SoftwareGpu,
+            Some(AdapterKind::Discrete | AdapterKind::Integrated | AdapterKind::Virtual | AdapterKind::Unknown) => DeviceKind::Gpu,
+        };
+        DeviceClaim { name: short(&device.to_string()), kind, tokens_per_s: self.tokens_per_s }
+    }
+}
+
+/// Tokens a second after the first one; at least one.
+fn measure(model: &Model) -> Result<u32, GenerateError> {
+    write(model, WARM_UP_TOKENS)?;
+    let (tokens, taken) = write(model, MEASURED_TOKENS)?;
+    let per_second = f64::from(tokens) / taken.as_secs_f64().max(f64::EPSILON);
+    // Far below what a u32 holds, and a fraction of a token a second says nothing.
+    Ok((per_second as u32).max(1))
+}
+
+/// Writes tokens, and gives how many came after the first, in which time.
+fn write(model: &Model, tokens_max: u32) -> Result<(u32, Duration), GenerateError> {
+    let request = GenerationRequest::new(Prompt::Text(MEASURED_PROMPT.to_owned()), tokens_max);
+    let (mut since_first, mut tokens) = (None, 0);
+    for event in model.start(&request)? {
+        if let Event::Token(_) = event? {
+            tokens += u32::from(since_first.is_some());
+            since_first.get_or_insert_with(Instant::now);
+        }
+    }
+    Ok((tokens, since_first.map_or(Duration::ZERO, |first: Instant| first.elapsed())))
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The name, cut to what an offer may say.
+fn short(name: &str) -> String {
+    let end = name.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= NAME_BYTES_MAX).last();
+    name[..end.unwrap_or(0)].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cocoon_runtime::tiny;
+
+    #[test]
+    fn a_served_model_describes_itself_within_an_offers_bounds() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tiny.gguf");
+        std::fs::write(&path, tiny::tiny_llama(1)).unwrap();
+        let served = Served::load(ModelId([1; 32]), &"ö".repeat(90), &path, DeviceChoice::Cpu).unwrap();
+        assert!(served.tokens_per_s >= 1);
+        assert_eq!(served.model_claim().name, "ö".repeat(NAME_BYTES_MAX / 2));
+        assert_eq!(served.model_claim().class, ModelClass::TextTiny);
+        assert_eq!(served.device_claim().kind, DeviceKind::Cpu);
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_with_a_next_step() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bad.gguf");
+        std::fs::write(&path, b"GGUF").unwrap();
+        let error = Served::load(ModelId([1; 32]), "bad", &path, DeviceChoice::Cpu).unwrap_err();
+        assert!(matches!(error, ServeModelError::Load { .. }) && error.next_step().contains("models pull"), "{error}");
+    }
+}
