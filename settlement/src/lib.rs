@@ -16,3 +16,4 @@ pub mod chain;
 pub mod contract;
 
 pub mod channel;
+pub mod ledger;

@@ -1,0 +1,281 @@
+//! One channel's book: the rules by which receipts and vouchers continue it.
+//!
+//! Pure: what it lets pass is written by the batch around it. Nothing here goes back: receipts are numbered by the tree's count,
+//! and a voucher is only replaced by one that covers more.
+
+use std::collections::BTreeMap;
+
+use cocoon_market::ids::Digest;
+use cocoon_market::receipt::{Receipt, ReceiptBody, ReceiptHeader};
+use cocoon_market::{
+    AgreementId, Amount, ChannelRef, CooperativeClose, JobId, NodeId, SignedReceipt, SignedVoucher, Timestamp, Usage, Voucher,
+};
+
+use super::error::{LedgerError, ReceiptFault, VoucherFault};
+use super::record::{ChannelRecord, ChainSight, Head, JobRecord, Role};
+
+/// Receipts a provider gives without a voucher. Far beyond any float in tokens; it bounds what a channel with free work keeps in memory.
+pub const UNPAID_RECEIPTS_MAX: usize = 4096;
+
+/// What the receipt before the first one is said to be.
+const NO_RECEIPT: Digest = Digest([0; 32]);
+
+/// The work a provider is about to receipt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReceiptDraft {
+    /// In which channel.
+    pub channel: ChannelRef,
+    /// Under which agreement.
+    pub agreement: AgreementId,
+    /// For which job.
+    pub job: JobId,
+    /// All metered work of the job so far.
+    pub usage: Usage,
+    /// What this slice costs.
+    pub amount: Amount,
+    /// Commitment to the tokens read.
+    pub input: Digest,
+    /// Commitment to the tokens written so far.
+    pub output: Digest,
+    /// Commitment to the requester's seed.
+    pub seed: Digest,
+    /// Commitment to the work itself.
+    pub work: Digest,
+    /// Whether it is the job's last.
+    pub last: bool,
+    /// The time.
+    pub issued_at: Timestamp,
+}
+
+/// A channel's book.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelBook {
+    pub(super) channel: ChannelRef,
+    pub(super) record: ChannelRecord,
+    pub(super) head: Head,
+    /// Of each receipt that no voucher covers: the channel's sum and root with it. Providers only.
+    pub(super) unpaid: BTreeMap<u64, (Amount, Digest)>,
+}
+
+impl ChannelBook {
+    /// Which channel.
+    pub const fn channel(&self) -> ChannelRef {
+        self.channel
+    }
+
+    /// Our side and the terms.
+    pub const fn record(&self) -> &ChannelRecord {
+        &self.record
+    }
+
+    /// How far it has come.
+    pub const fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// The sequence of the last receipt; 0 before the first.
+    pub const fn sequence(&self) -> u64 {
+        self.head.receipts.count()
+    }
+
+    /// All that vouchers pay so far.
+    pub fn paid(&self) -> Amount {
+        self.head.voucher.map_or(Amount::ZERO, |signed| signed.voucher.cumulative)
+    }
+
+    /// Receipted work that no voucher pays yet: the provider's exposure.
+    pub fn unpaid(&self) -> Amount {
+        self.head.owed.saturating_sub(self.paid())
+    }
+
+    /// The root over all receipts.
+    pub fn root(&self) -> Digest {
+        self.head.receipts.root()
+    }
+
+    /// Paid by voucher and not yet drawn on chain, as last seen.
+    pub fn undrawn(&self) -> Amount {
+        self.paid().saturating_sub(self.head.sight.map_or(Amount::ZERO, |sight| sight.drawn))
+    }
+
+    /// What of the deposit is not promised to anybody, as last seen.
+    pub fn free_deposit(&self) -> Amount {
+        self.head.sight.map_or(Amount::ZERO, |sight| sight.deposit).saturating_sub(self.head.owed)
+    }
+
+    pub(super) fn expect(&self, role: Role) -> Result<(), LedgerError> {
+        if self.record.role == role { Ok(()) } else { Err(LedgerError::WrongRole { ours: self.record.role }) }
+    }
+
+    fn check_not_ended(&self) -> Result<(), LedgerError> {
+        if self.head.end.is_some() { Err(LedgerError::Ended) } else { Ok(()) }
+    }
+
+    /// Whether the draft says what the last receipt said: a second try after a failure.
+    pub(super) fn repeats(&self, draft: &ReceiptDraft, job: &JobRecord) -> bool {
+        job.channel == self.channel
+            && job.last_sequence == self.sequence()
+            && job.agreement == draft.agreement
+            && job.usage == draft.usage
+            && job.is_final == draft.last
+    }
+
+    /// The provider's next receipt.
+    pub(super) fn next_receipt(&self, draft: &ReceiptDraft, job: Option<&JobRecord>) -> Result<(Receipt, JobRecord), LedgerError> {
+        self.check_not_ended()?;
+        if self.unpaid.len() >= UNPAID_RECEIPTS_MAX {
+            return Err(ReceiptFault::Unpaid(self.unpaid.len()).into());
+        }
+        let body = ReceiptBody {
+            agreement: draft.agreement,
+            previous: self.head.last_receipt.unwrap_or(NO_RECEIPT),
+            usage: draft.usage,
+            amount: draft.amount,
+            input: draft.input,
+            output: draft.output,
+            seed: draft.seed,
+            work: draft.work,
+            last: draft.last,
+            issued_at: draft.issued_at,
+        };
+        let header = ReceiptHeader {
+            channel: self.channel,
+            sequence: self.sequence().checked_add(1).ok_or(cocoon_market::AmountError::Overflow)?,
+            job: draft.job,
+            cumulative: self.head.owed.checked_add(draft.amount)?,
+            body: body.digest(),
+        };
+        let receipt = Receipt { header, body };
+        let job = continue_job(&receipt, job)?;
+        Ok((receipt, job))
+    }
+
+    /// Whether a provider's receipt is the next one, for a requester.
+    pub(super) fn check_receipt(&self, receipt: &Receipt, job: Option<&JobRecord>) -> Result<JobRecord, LedgerError> {
+        self.check_not_ended()?;
+        let (header, body) = (&receipt.header, &receipt.body);
+        if Some(header.sequence) != self.sequence().checked_add(1) {
+            return Err(ReceiptFault::Sequence { next: self.sequence().saturating_add(1), got: header.sequence }.into());
+        }
+        if body.previous != self.head.last_receipt.unwrap_or(NO_RECEIPT) {
+            return Err(ReceiptFault::Chain.into());
+        }
+        let sum = self.head.owed.checked_add(body.amount)?;
+        if header.cumulative != sum {
+            return Err(ReceiptFault::Sum { sum, got: header.cumulative }.into());
+        }
+        Ok(continue_job(receipt, job)?)
+    }
+
+    /// The root of the tree with one more receipt.
+    pub(super) fn root_with(&self, receipt: &SignedReceipt) -> Digest {
+        self.head.receipts.appended(&receipt.receipt.header.digest()).root()
+    }
+
+    /// Takes the receipt that one of the two above let pass.
+    pub(super) fn push_receipt(&mut self, receipt: &SignedReceipt) {
+        let header = &receipt.receipt.header;
+        self.head.receipts = self.head.receipts.appended(&header.digest());
+        self.head.last_receipt = Some(header.digest());
+        self.head.owed = header.cumulative;
+        if self.record.role == Role::Provider {
+            self.unpaid.insert(header.sequence, (header.cumulative, self.head.receipts.root()));
+        }
+    }
+
+    /// The voucher over all receipts so far, for a requester. `None` when the best one covers them.
+    pub(super) fn next_voucher(&self) -> Result<Option<Voucher>, LedgerError> {
+        let sequence = self.sequence();
+        if sequence == 0 {
+            return Err(VoucherFault::NoReceipts.into());
+        }
+        if self.head.voucher.is_some_and(|best| best.voucher.sequence >= sequence) {
+            return Ok(None);
+        }
+        self.check_not_ended()?;
+        self.check_deposit(self.head.owed)?;
+        let root = self.head.receipts.root();
+        Ok(Some(Voucher { channel: self.channel, sequence, cumulative: self.head.owed, receipts_root: root }))
+    }
+
+    /// Whether a requester's voucher fits our receipts. `false` for the one we have already.
+    pub(super) fn check_voucher(&self, signed: &SignedVoucher, signer: NodeId) -> Result<bool, LedgerError> {
+        let voucher = &signed.voucher;
+        if voucher.channel != self.channel || signer != self.record.terms.requester {
+            return Err(VoucherFault::OtherChannel.into());
+        }
+        if self.head.voucher.is_some_and(|best| best.voucher == *voucher) {
+            return Ok(false);
+        }
+        self.check_not_ended()?;
+        if let Some(best) = self.head.voucher
+            && voucher.sequence <= best.voucher.sequence
+        {
+            return Err(VoucherFault::Back { have: best.voucher.sequence, got: voucher.sequence }.into());
+        }
+        let Some((owed, root)) = self.unpaid.get(&voucher.sequence) else {
+            return Err(VoucherFault::BeyondReceipts { issued: self.sequence(), got: voucher.sequence }.into());
+        };
+        if voucher.cumulative != *owed {
+            return Err(VoucherFault::Sum { owed: *owed, got: voucher.cumulative }.into());
+        }
+        if voucher.receipts_root != *root {
+            return Err(VoucherFault::Root.into());
+        }
+        self.check_deposit(voucher.cumulative)?;
+        Ok(true)
+    }
+
+    /// Takes the voucher that one of the two above let pass.
+    pub(super) fn push_voucher(&mut self, signed: SignedVoucher) {
+        self.unpaid = self.unpaid.split_off(&signed.voucher.sequence.saturating_add(1));
+        self.head.voucher = Some(signed);
+    }
+
+    fn check_deposit(&self, cumulative: Amount) -> Result<(), VoucherFault> {
+        let deposit = self.head.sight.ok_or(VoucherFault::Unseen)?.deposit;
+        if cumulative <= deposit { Ok(()) } else { Err(VoucherFault::OverDeposit { deposit, cumulative }) }
+    }
+
+    /// Takes a newer sight of the chain. `false` when we have a newer one.
+    pub(super) fn see(&mut self, sight: ChainSight) -> bool {
+        let is_newer = self.head.sight.is_none_or(|have| have.seen_at <= sight.seen_at);
+        if is_newer {
+            self.head.sight = Some(sight);
+        }
+        is_newer
+    }
+
+    /// The statement that ends the channel with what its best voucher pays.
+    pub(super) fn end_statement(&self) -> CooperativeClose {
+        let voucher = self.head.voucher.map(|signed| signed.voucher);
+        CooperativeClose {
+            channel: self.channel,
+            sequence: voucher.map_or(0, |voucher| voucher.sequence),
+            cumulative: voucher.map_or(Amount::ZERO, |voucher| voucher.cumulative),
+        }
+    }
+
+}
+
+fn continue_job(receipt: &Receipt, job: Option<&JobRecord>) -> Result<JobRecord, LedgerError> {
+    let (header, body) = (&receipt.header, &receipt.body);
+    let (first_sequence, before) = match job {
+        None => (header.sequence, Amount::ZERO),
+        Some(job) if job.agreement != body.agreement || job.channel != header.channel || job.is_final => {
+            return Err(ReceiptFault::Job(header.job).into());
+        }
+        Some(job) if !body.usage.covers(job.usage) => return Err(ReceiptFault::Usage(header.job).into()),
+        Some(job) => (job.first_sequence, job.amount),
+    };
+    Ok(JobRecord {
+        agreement: body.agreement,
+        channel: header.channel,
+        first_sequence,
+        last_sequence: header.sequence,
+        amount: before.checked_add(body.amount)?,
+        usage: body.usage,
+        is_final: body.last,
+        updated_at: body.issued_at,
+    })
+}

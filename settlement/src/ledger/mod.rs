@@ -1,0 +1,326 @@
+//! The ledger: what was agreed, receipted, paid, claimed, and never forgotten.
+//!
+//! Nothing leaves a node before it is in the ledger, durably: a requester's voucher is money, a provider's receipt uses up its
+//! sequence for ever, and a message to the chain may take effect long after the node that sent it has crashed. So every method that
+//! gives something away returns only when the store has it. After a restart, or a crash at any write, everything that was given
+//! away is there.
+//!
+//! What keeps it so:
+//! - receipts and vouchers are *inserted*, never replaced: the store itself refuses a second one with the same sequence;
+//! - a voucher is only superseded by one that covers more receipts; a receipt's sequence is one above the last;
+//! - both sides compute the root of the receipts tree, and a voucher passes only with exactly that root and sum;
+//! - the operator key lives in here, so no voucher or receipt is signed that isn't written down;
+//! - a second process cannot open the same file.
+//!
+//! What is slow, signatures and the disk, is shared: signatures are checked before the ledger is locked, and while one thread
+//! writes, the others gather behind it and are written together by the next commit ([`Ledger::commit`]).
+//!
+//! ```
+//! use cocoon_market::OperatorKey;
+//! use cocoon_settlement::ledger::{Ledger, MemoryStore};
+//!
+//! let ledger = Ledger::open(MemoryStore::default(), OperatorKey::from_seed(&[7; 32]))?;
+//! assert!(ledger.channels()?.is_empty());
+//! # Ok::<(), cocoon_settlement::ledger::LedgerError>(())
+//! ```
+//!
+//! Modules in reading order: [`record`] (what entries say), [`book`] (the rules of one channel), [`batch`] (entries that become durable
+//! together), [`orders`] (what was asked of a chain), [`store`] and [`RedbStore`] (where they are kept).
+
+pub mod batch;
+pub mod book;
+pub mod error;
+pub mod orders;
+pub mod record;
+pub mod store;
+
+mod group;
+#[cfg(feature = "redb")]
+mod redb_store;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use cocoon_market::ids::Digest;
+use cocoon_market::{
+    Agreement, AgreementId, Amount, ChannelRef, CooperativeClose, JobId, Signature, SignedReceipt, SignedVoucher, Timestamp,
+};
+
+pub use batch::{Batch, CheckedReceipt, CheckedVoucher};
+pub use book::{ChannelBook, ReceiptDraft, UNPAID_RECEIPTS_MAX};
+pub use error::{LedgerError, ReceiptFault, VoucherFault};
+pub use group::Ledger;
+pub use orders::{Order, OrderFailure, OrderId, OrderRecord, OrderState, SentMessage};
+pub use record::{AgreementRecord, ChainSight, ChannelRecord, Head, JobRecord, ReceiptRecord, Role};
+#[cfg(feature = "redb")]
+pub use redb_store::RedbStore;
+pub use store::{Damage, MemoryStore, Store, StoreError, Table, Write, WriteMode};
+
+use record::{decode, job_key, sequence_key};
+
+use crate::contract::ChannelTerms;
+
+/// Entries, each durable when its method returns.
+impl Ledger {
+    /// Writes down an agreement.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`].
+    pub fn record_agreement(&self, agreement: &Agreement, now: Timestamp) -> Result<(), LedgerError> {
+        let agreement = agreement.clone();
+        self.commit(move |batch| batch.record_agreement(&agreement, now))?
+    }
+
+    /// Marks a random salt as used and gives it back, for a channel about to be opened.
+    ///
+    /// # Errors
+    /// [`LedgerError::SaltUsed`] when `random` wasn't.
+    pub fn next_salt(&self, random: [u8; 32]) -> Result<Digest, LedgerError> {
+        self.commit(move |batch| batch.use_salt(Digest(random)))??;
+        Ok(Digest(random))
+    }
+
+    /// Opens a book for a channel.
+    ///
+    /// # Errors
+    /// [`LedgerError::NotOurKey`].
+    pub fn record_channel(&self, role: Role, terms: ChannelTerms, now: Timestamp) -> Result<ChannelRef, LedgerError> {
+        self.commit(move |batch| batch.record_channel(role, terms, now))?
+    }
+
+    /// Enters what was seen of a channel on its chain.
+    ///
+    /// # Errors
+    /// [`LedgerError::UnknownChannel`].
+    pub fn record_sight(&self, channel: ChannelRef, sight: ChainSight) -> Result<bool, LedgerError> {
+        self.commit(move |batch| batch.record_sight(channel, sight))?
+    }
+
+    /// Provider: numbers and signs the receipt for some work.
+    ///
+    /// # Errors
+    /// [`LedgerError::Receipt`].
+    pub fn issue_receipt(&self, draft: ReceiptDraft) -> Result<SignedReceipt, LedgerError> {
+        self.commit(move |batch| batch.issue_receipt(&draft))?
+    }
+
+    /// Provider: takes a voucher. `false` when it was there already.
+    ///
+    /// # Errors
+    /// [`LedgerError::Voucher`].
+    pub fn accept_voucher(&self, signed: SignedVoucher) -> Result<bool, LedgerError> {
+        let signer = self.record(signed.voucher.channel)?.terms.requester;
+        let checked = CheckedVoucher::new(signed, signer).map_err(VoucherFault::Signature)?;
+        self.commit(move |batch| batch.accept_voucher(&checked))?
+    }
+
+    /// Requester: takes a receipt without paying it yet. `false` when it was there already.
+    ///
+    /// # Errors
+    /// [`LedgerError::Receipt`].
+    pub fn record_receipt(&self, signed: SignedReceipt) -> Result<bool, LedgerError> {
+        let checked = self.check_receipt(signed)?;
+        self.commit(move |batch| batch.record_receipt(&checked))?
+    }
+
+    /// Requester: signs the voucher over all receipts so far.
+    ///
+    /// # Errors
+    /// [`LedgerError::Voucher`].
+    pub fn issue_voucher(&self, channel: ChannelRef) -> Result<SignedVoucher, LedgerError> {
+        self.commit(move |batch| batch.issue_voucher(channel))?
+    }
+
+    /// Requester: takes a receipt and signs the voucher that pays it, in one commit. The caller has compared the receipt with
+    /// what it received and with the agreement; the ledger compares it with the channel.
+    ///
+    /// # Errors
+    /// [`LedgerError::Receipt`]; [`LedgerError::Voucher`], and then the receipt is entered and can be paid after a top-up.
+    pub fn pay_receipt(&self, signed: SignedReceipt) -> Result<SignedVoucher, LedgerError> {
+        let checked = self.check_receipt(signed)?;
+        self.commit(move |batch| {
+            batch.record_receipt(&checked)?;
+            batch.issue_voucher(signed.receipt.header.channel)
+        })?
+    }
+
+    /// Signs the end of a channel at what its best voucher pays.
+    ///
+    /// # Errors
+    /// [`LedgerError::UnknownChannel`].
+    pub fn end_channel(&self, channel: ChannelRef) -> Result<(CooperativeClose, Signature), LedgerError> {
+        self.commit(move |batch| batch.end_channel(channel))?
+    }
+
+    /// The other side's consent to end a channel, ready to be delivered, once both signed the same figure.
+    ///
+    /// # Errors
+    /// [`LedgerError::CloseAmount`] when it signed another figure, [`LedgerError::CloseSignature`].
+    pub fn countersigned_end(&self, channel: ChannelRef, theirs: &CooperativeClose, signature: Signature) -> Result<Order, LedgerError> {
+        let (ours, our_signature) = self.end_channel(channel)?;
+        if *theirs != ours {
+            return Err(LedgerError::CloseAmount { have: ours.cumulative, got: theirs.cumulative });
+        }
+        let record = self.record(channel)?;
+        let (other, requester, provider) = match record.role {
+            Role::Requester => (record.terms.provider, our_signature, signature),
+            Role::Provider => (record.terms.requester, signature, our_signature),
+        };
+        ours.verify(&other, &signature).map_err(LedgerError::CloseSignature)?;
+        Ok(Order::CloseTogether { statement: ours, requester, provider })
+    }
+
+    /// Enters an order to the chain. The settler carries it out.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`].
+    pub fn add_order(&self, order: Order, now: Timestamp) -> Result<OrderId, LedgerError> {
+        self.commit(move |batch| batch.add_order(OrderRecord::new(order, now)))?
+    }
+
+    /// Enters what came of an order.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`].
+    pub fn update_order(&self, id: OrderId, record: OrderRecord) -> Result<(), LedgerError> {
+        self.commit(move |batch| batch.update_order(id, record))?
+    }
+
+    fn check_receipt(&self, signed: SignedReceipt) -> Result<CheckedReceipt, LedgerError> {
+        let signer = self.record(signed.receipt.header.channel)?.terms.provider;
+        Ok(CheckedReceipt::new(signed, signer).map_err(ReceiptFault::Receipt)?)
+    }
+}
+
+/// Questions.
+impl Ledger {
+    /// The books of all channels.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`] when the ledger failed and cannot be read back.
+    pub fn channels(&self) -> Result<Vec<ChannelBook>, LedgerError> {
+        self.with_state(|state| state.books.values().cloned().collect())
+    }
+
+    /// The book of one channel.
+    ///
+    /// # Errors
+    /// [`LedgerError::UnknownChannel`].
+    pub fn channel(&self, channel: ChannelRef) -> Result<ChannelBook, LedgerError> {
+        self.with_state(|state| state.books.get(&channel).cloned())?.ok_or(LedgerError::UnknownChannel(channel))
+    }
+
+    /// Orders that something may still come of.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`].
+    pub fn open_orders(&self) -> Result<Vec<(OrderId, OrderRecord)>, LedgerError> {
+        self.with_state(|state| state.orders.iter().map(|(id, record)| (*id, record.clone())).collect())
+    }
+
+    /// One order, whatever its state.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`].
+    pub fn order(&self, id: OrderId) -> Result<Option<OrderRecord>, LedgerError> {
+        self.read(Table::Orders, &orders::order_key(id))
+    }
+
+    /// At most `limit` orders from `from` on, oldest first.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`].
+    pub fn orders(&self, from: OrderId, limit: usize) -> Result<Vec<(OrderId, OrderRecord)>, LedgerError> {
+        let entries = self.store().scan(Table::Orders, &[], &orders::order_key(from), limit)?;
+        entries.iter().map(|(key, value)| Ok((orders::order_of(key)?, decode(Table::Orders, value)?))).collect()
+    }
+
+    /// An agreement.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`], also for one that is stored and does not open.
+    pub fn agreement(&self, id: AgreementId) -> Result<Option<Agreement>, LedgerError> {
+        let Some(record) = self.read::<AgreementRecord>(Table::Agreements, id.as_bytes())? else { return Ok(None) };
+        let agreement = Agreement::open(record.by_provider, record.by_requester);
+        Ok(Some(agreement.map_err(|_| StoreError::Damaged(Damage::Entry(Table::Agreements)))?))
+    }
+
+    /// A job's place in the books.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`].
+    pub fn job(&self, job: JobId) -> Result<Option<JobRecord>, LedgerError> {
+        self.read(Table::Jobs, &job_key(job))
+    }
+
+    /// At most `limit` jobs from `from` on, in the order of their ids.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`].
+    pub fn jobs(&self, from: JobId, limit: usize) -> Result<Vec<(JobId, JobRecord)>, LedgerError> {
+        let entries = self.store().scan(Table::Jobs, &[], &job_key(from), limit)?;
+        let job = |(key, value): &(Vec<u8>, Vec<u8>)| {
+            let id = key.as_slice().try_into().map_err(|_| StoreError::Damaged(Damage::Entry(Table::Jobs)))?;
+            Ok((JobId(id), decode(Table::Jobs, value)?))
+        };
+        entries.iter().map(job).collect()
+    }
+
+    /// At most `limit` receipts of a channel from `from` on.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`].
+    pub fn receipts(&self, channel: ChannelRef, from: u64, limit: usize) -> Result<Vec<ReceiptRecord>, LedgerError> {
+        let entries = self.store().scan(Table::Receipts, &record::channel_key(channel), &sequence_key(channel, from), limit)?;
+        entries.iter().map(|(_, value)| Ok(decode(Table::Receipts, value)?)).collect()
+    }
+
+    /// Receipts that no voucher covers yet, for a peer that lost them.
+    ///
+    /// # Errors
+    /// [`LedgerError::UnknownChannel`].
+    pub fn unpaid_receipts(&self, channel: ChannelRef) -> Result<Vec<SignedReceipt>, LedgerError> {
+        let paid = self.channel(channel)?.head.voucher.map_or(0, |signed| signed.voucher.sequence);
+        let records = self.receipts(channel, paid.saturating_add(1), UNPAID_RECEIPTS_MAX)?;
+        Ok(records.into_iter().map(|record| record.receipt).collect())
+    }
+
+    /// The first voucher that covers a receipt.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`].
+    pub fn voucher_covering(&self, channel: ChannelRef, sequence: u64) -> Result<Option<SignedVoucher>, LedgerError> {
+        let entries = self.store().scan(Table::Vouchers, &record::channel_key(channel), &sequence_key(channel, sequence), 1)?;
+        Ok(entries.first().map(|(_, value)| decode(Table::Vouchers, value)).transpose()?)
+    }
+
+    /// What all channels of one role have in unpaid receipts and in vouchers that were not drawn yet.
+    ///
+    /// # Errors
+    /// [`LedgerError::Amount`], [`LedgerError::Store`].
+    pub fn exposure(&self, role: Role) -> Result<Exposure, LedgerError> {
+        let books = self.channels()?;
+        let of_role = || books.iter().filter(|book| book.record.role == role);
+        Ok(Exposure {
+            unpaid: Amount::sum(of_role().map(ChannelBook::unpaid))?,
+            undrawn: Amount::sum(of_role().map(ChannelBook::undrawn))?,
+        })
+    }
+
+    fn record(&self, channel: ChannelRef) -> Result<ChannelRecord, LedgerError> {
+        self.with_state(|state| state.books.get(&channel).map(|book| book.record))?.ok_or(LedgerError::UnknownChannel(channel))
+    }
+
+    fn read<T: serde::de::DeserializeOwned>(&self, table: Table, key: &[u8]) -> Result<Option<T>, LedgerError> {
+        Ok(self.store().get(table, key)?.map(|bytes| decode(table, &bytes)).transpose()?)
+    }
+}
+
+/// Money that is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exposure {
+    /// Receipted and not paid by voucher.
+    pub unpaid: Amount,
+    /// Paid by voucher and not drawn on chain.
+    pub undrawn: Amount,
+}
