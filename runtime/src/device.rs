@@ -124,7 +124,7 @@ pub enum DeviceError {
         adapter: AdapterInfo,
         /// Why.
         #[source]
-        source: WgpuInitError,
+        source: Box<WgpuInitError>,
     },
 }
 
@@ -190,7 +190,7 @@ impl Device {
             .device_kind(burn_kind(&adapter))
             .graphics_api(burn_api(adapter.backend))
             .init()
-            .map_err(|source| DeviceError::Init { adapter: adapter.clone(), source })?;
+            .map_err(|source| DeviceError::Init { adapter: adapter.clone(), source: Box::new(source) })?;
         let device = Self { burn, adapter: Some(adapter) };
         open.push(device.clone());
         Ok(device)
