@@ -50,6 +50,9 @@ impl Amount {
     /// Nothing.
     pub const ZERO: Self = Self(0);
 
+    /// The largest amount there is.
+    pub const MAX: Self = Self(u128::MAX);
+
     /// So many nano-units.
     pub const fn from_nano(nano: u128) -> Self {
         Self(nano)

@@ -31,6 +31,12 @@ pub const JOB_FRAME_BYTES_MAX: usize = 1 << 20;
 /// Messages in a chat. Longer chats are folded by the application that holds them.
 pub const CHAT_MESSAGES_MAX: usize = 512;
 
+/// Tokens that a chat template puts around one message: markers of its begin, role and end.
+pub const MESSAGE_TOKENS_MAX: usize = 16;
+
+/// Tokens that a chat template adds of its own: a default system prompt, today's date, the begin of the answer.
+pub const TEMPLATE_TOKENS_MAX: usize = 512;
+
 /// Stop sequences of a job; the OpenAI API allows four.
 pub const STOP_SEQUENCES_MAX: usize = 8;
 
@@ -115,6 +121,18 @@ impl JobRequest {
             return fail("stop", "must be at most 8 texts of 1 to 256 bytes");
         }
         Ok(())
+    }
+
+    /// The most tokens that the prompt can honestly have: no tokenizer makes more than one token of a byte, and a chat
+    /// template adds its own words.
+    pub fn input_tokens_max(&self) -> u64 {
+        let bytes = match &self.prompt {
+            Prompt::Raw(text) => text.len(),
+            Prompt::Chat(messages) => messages.iter().fold(0, |sum: usize, message| {
+                sum.saturating_add(message.role.len()).saturating_add(message.content.len()).saturating_add(MESSAGE_TOKENS_MAX)
+            }),
+        };
+        u64::try_from(bytes.saturating_add(TEMPLATE_TOKENS_MAX)).unwrap_or(u64::MAX)
     }
 
     /// The commitment to the seed that stands in the receipts.

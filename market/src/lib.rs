@@ -11,7 +11,8 @@
 //! Modules in reading order:
 //!
 //! 1. [`amount`], [`time`], [`ids`], [`keys`], [`penalty`]: money, time, names, keys, blame.
-//! 2. [`codec`], [`signed`], [`tree`]: bounded CBOR, signatures over received bytes, the receipts tree.
+//! 2. [`codec`], [`signed`], [`tree`], [`commitment`]: bounded CBOR, signatures over received bytes, the receipts tree,
+//!    commitments to tokens.
 //! 3. [`price`], [`offer`], [`demand`], [`agreement`]: what is traded, and the words of a deal.
 //! 4. [`job`], [`receipt`], [`voucher`]: the work, what was metered, what is paid.
 //! 5. [`book`], [`negotiation`], [`progress`]: the machines.
@@ -48,6 +49,7 @@ pub mod penalty;
 pub mod time;
 
 pub mod codec;
+pub mod commitment;
 pub mod signed;
 pub mod tree;
 
@@ -61,9 +63,11 @@ pub mod receipt;
 pub mod voucher;
 
 pub mod negotiation;
+pub mod progress;
 
 pub use agreement::{Agreement, AgreementTerms, NegotiateRequest, NegotiateResponse, Proposal, Refusal, Terms};
 pub use amount::{Amount, AmountError};
+pub use commitment::TokenCommitment;
 pub use demand::Demand;
 pub use ids::{AgreementId, ChannelRef, ContractAddress, JobId, ModelId, NetworkId, NodeId, OfferId, PeerId, ProposalId};
 pub use job::{FinishReason, JobRequest, ProviderFrame, RequesterFrame, StopReason};
@@ -72,6 +76,7 @@ pub use negotiation::{Policy, ProviderDesk, ProviderNegotiation, RequesterNegoti
 pub use offer::{Offer, OfferMessage, SettlementTerms, Withdrawal};
 pub use penalty::Penalty;
 pub use price::{PriceTable, Usage};
+pub use progress::{JobCheck, JobMeter};
 pub use receipt::{Receipt, ReceiptBody, ReceiptHeader, SignedReceipt};
 pub use signed::{OpenError, Signed, SignedObject, Verified};
 pub use time::Timestamp;

@@ -47,6 +47,16 @@ impl PriceTable {
         Amount::sum([self.job, input, output])
     }
 
+    /// The most output tokens that may follow so much input before the cost exceeds `cap`.
+    pub fn output_tokens_within(&self, cap: Amount, input_tokens: u64) -> u64 {
+        let Ok(before) = self.cost(Usage { input_tokens, output_tokens: 0 }) else { return 0 };
+        let Ok(left) = cap.checked_sub(before) else { return 0 };
+        // Rounding up, `n` tokens cost at most `left` exactly when n * price <= left * 1,000,000.
+        let budget = left.nano().saturating_mul(TOKENS_PER_PRICE.get().into());
+        let tokens = budget.checked_div(self.output_per_mtok.nano()).unwrap_or(u128::MAX);
+        u64::try_from(tokens).unwrap_or(u64::MAX)
+    }
+
     /// The larger price of the two, each for itself.
     #[must_use]
     pub fn at_least(&self, floor: &Self) -> Self {

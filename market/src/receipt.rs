@@ -138,6 +138,11 @@ pub enum ReceiptError {
 }
 
 impl Receipt {
+    /// A receipt at this place of a channel, its header naming its body.
+    pub fn new(channel: ChannelRef, sequence: u64, job: JobId, cumulative: Amount, body: ReceiptBody) -> Self {
+        Self { header: ReceiptHeader { channel, sequence, job, cumulative, body: body.digest() }, body }
+    }
+
     /// Signs it.
     pub fn sign(self, key: &OperatorKey) -> SignedReceipt {
         SignedReceipt { receipt: self, signature: key.sign_raw(&self.header.to_bytes()) }

@@ -1,0 +1,214 @@
+//! One test for each guard of the provider's meter.
+
+use super::*;
+use crate::job::CHUNK_TOKENS_MAX;
+
+/// 10 nano-units for the job, 1 a token read, 2 a token written; slices of 4 tokens.
+fn meter_with(cap: u128, float: u128) -> JobMeter {
+    JobMeter::new(MeterTerms {
+        price: price(10, 1_000_000, 2_000_000),
+        cap: Amount::from_nano(cap),
+        slice_tokens: 4,
+        float: Amount::from_nano(float),
+        output_tokens_max: 100,
+    })
+}
+
+fn running(cap: u128, float: u128) -> JobMeter {
+    let mut meter = meter_with(cap, float);
+    assert_eq!(meter.apply(NOW, MeterEvent::PromptRead { input_tokens: 5, input: Digest([6; 32]) }), Ok(vec![]));
+    meter
+}
+
+fn produced(tokens: &[u32]) -> MeterEvent {
+    MeterEvent::Produced { tokens: tokens.to_vec(), text: "x".into() }
+}
+
+fn slice(effects: &[MeterEffect]) -> Slice {
+    effects.iter().find_map(|e| if let MeterEffect::IssueReceipt(slice) = e { Some(*slice) } else { None }).unwrap()
+}
+
+fn nano(n: u128) -> Amount {
+    Amount::from_nano(n)
+}
+
+#[test]
+fn the_first_receipt_covers_the_prompt_and_the_first_slice() {
+    let mut meter = running(1000, 1000);
+    let effects = meter.apply(NOW, produced(&[1, 2, 3])).unwrap();
+    let chunk = Chunk { index: 0, tokens: vec![1, 2, 3], text: "x".into(), usage: Usage { input_tokens: 5, output_tokens: 3 } };
+    assert_eq!(effects, [MeterEffect::SendChunk(chunk)]);
+    let effects = meter.apply(NOW, produced(&[4])).unwrap();
+    let usage = Usage { input_tokens: 5, output_tokens: 4 };
+    let first =
+        Slice { usage, amount: nano(23), total: nano(23), input: Digest([6; 32]), output: TokenCommitment::of(&[1, 2, 3, 4]), last: false };
+    let chunk = Chunk { index: 1, tokens: vec![4], text: "x".into(), usage };
+    assert_eq!(effects, [MeterEffect::SendChunk(chunk), MeterEffect::IssueReceipt(first)]);
+    assert_eq!((meter.usage(), meter.cost(), meter.unpaid()), (usage, nano(23), nano(23)));
+}
+
+#[test]
+fn a_prompt_that_the_cap_does_not_pay_for_is_refused() {
+    let mut meter = meter_with(14, 1000);
+    let effects = meter.apply(NOW, MeterEvent::PromptRead { input_tokens: 5, input: Digest([6; 32]) }).unwrap();
+    assert_eq!(effects, [MeterEffect::Stop(StopReason::CapTooSmall { cost: nano(15), left: nano(14) })]);
+    assert_eq!(meter.state(), MeterState::Over);
+    let mut meter = meter_with(15, 1000);
+    assert_eq!(meter.apply(NOW, MeterEvent::PromptRead { input_tokens: 5, input: Digest([6; 32]) }), Ok(vec![]));
+    assert_eq!(meter.output_tokens_left(), 0);
+}
+
+#[test]
+fn tokens_beyond_the_cap_are_not_sent_and_end_the_job() {
+    let mut meter = running(19, 1000);
+    assert_eq!(meter.output_tokens_left(), 2);
+    let effects = meter.apply(NOW, produced(&[1, 2, 3])).unwrap();
+    let usage = Usage { input_tokens: 5, output_tokens: 0 };
+    assert_eq!(effects.last(), Some(&MeterEffect::Finish { reason: FinishReason::Length, usage }));
+    let last = slice(&effects);
+    assert_eq!((last.total, last.last, effects.len()), (nano(15), true, 2));
+    let mut meter = running(19, 1000);
+    meter.apply(NOW, produced(&[1, 2])).unwrap();
+    assert_eq!((meter.cost(), meter.output_tokens_left()), (nano(19), 0), "up to the cap itself");
+}
+
+#[test]
+fn tokens_beyond_the_order_end_the_job() {
+    let mut meter = running(100_000, 100_000);
+    let effects = meter.apply(NOW, produced(&[0; 101])).unwrap();
+    assert!(matches!(effects[..], [MeterEffect::IssueReceipt(_), MeterEffect::Finish { reason: FinishReason::Length, .. }]));
+    let mut meter = running(100_000, 100_000);
+    assert_eq!(meter.output_tokens_left(), 100);
+    meter.apply(NOW, produced(&[0; 100])).unwrap();
+    assert_eq!((meter.state(), meter.output_tokens_left()), (MeterState::Running, 0));
+}
+
+#[test]
+fn unpaid_work_above_the_float_is_receipted_and_pauses_until_it_is_paid() {
+    let mut meter = running(1000, 16);
+    let effects = meter.apply(NOW, produced(&[1])).unwrap();
+    assert!(matches!(effects[..], [MeterEffect::SendChunk(_), MeterEffect::IssueReceipt(Slice { last: false, .. }), MeterEffect::Pause]));
+    assert_eq!(meter.apply(NOW, produced(&[2])), Err(MeterReject::Paused));
+    assert_eq!(meter.usage().output_tokens, 1, "what was rejected is not counted");
+    meter.apply(NOW, MeterEvent::ReceiptSigned { sequence: 7 }).unwrap();
+    assert_eq!(meter.apply(NOW, MeterEvent::VoucherAccepted { sequence: 6 }), Ok(vec![]), "pays for others");
+    assert_eq!(meter.apply(NOW, MeterEvent::VoucherAccepted { sequence: 7 }), Ok(vec![MeterEffect::Resume]));
+    assert_eq!((meter.unpaid(), meter.state()), (Amount::ZERO, MeterState::Running));
+    let mut meter = running(1000, 17);
+    let effects = meter.apply(NOW, produced(&[1])).unwrap();
+    assert_eq!(effects.len(), 1, "the float itself may be unpaid");
+}
+
+#[test]
+fn text_alone_is_sent_and_never_receipted() {
+    let mut meter = running(1000, 0);
+    let effects = meter.apply(NOW, produced(&[])).unwrap();
+    assert!(matches!(effects[..], [MeterEffect::SendChunk(_)]), "a pause without a receipt would never end");
+    let nothing = MeterEvent::Produced { tokens: vec![], text: String::new() };
+    assert_eq!(meter.apply(NOW, nothing), Ok(vec![]));
+}
+
+#[test]
+fn too_many_unpaid_receipts_pause_work_that_costs_nothing() {
+    let mut meter =
+        JobMeter::new(MeterTerms { price: price(0, 0, 0), cap: nano(1), slice_tokens: 1, float: nano(1), output_tokens_max: u32::MAX });
+    meter.apply(NOW, MeterEvent::PromptRead { input_tokens: 1, input: Digest([0; 32]) }).unwrap();
+    for sequence in 1..=RECEIPTS_UNPAID_MAX as u64 {
+        assert_eq!(meter.state(), MeterState::Running);
+        meter.apply(NOW, produced(&[1])).unwrap();
+        meter.apply(NOW, MeterEvent::ReceiptSigned { sequence }).unwrap();
+    }
+    assert_eq!(meter.state(), MeterState::Paused { since: NOW });
+    assert_eq!(meter.apply(NOW, MeterEvent::VoucherAccepted { sequence: 1 }), Ok(vec![MeterEffect::Resume]));
+}
+
+#[test]
+fn a_pause_without_a_voucher_stops_the_job_after_half_a_minute() {
+    let mut meter = running(1000, 0);
+    meter.apply(NOW, produced(&[1])).unwrap();
+    let due = NOW.plus_ms(VOUCHER_WAIT_MS);
+    assert_eq!(meter.poll_timeout().unwrap().0, due);
+    assert_eq!(meter.apply(Timestamp(due.0 - 1), MeterEvent::Elapsed), Ok(vec![]));
+    assert_eq!(meter.apply(due, MeterEvent::Elapsed), Ok(vec![MeterEffect::Stop(StopReason::Unpaid { unpaid: nano(17) })]));
+    assert_eq!(meter.poll_timeout(), None);
+    assert!(meter.apply(due, MeterEvent::VoucherAccepted { sequence: 1 }).is_err());
+}
+
+#[test]
+fn the_last_voucher_closes_the_job_and_so_does_its_absence() {
+    let end = |events: &[MeterEvent], now| {
+        let mut meter = running(1000, 1000);
+        meter.apply(NOW, produced(&[1])).unwrap();
+        let effects = meter.apply(NOW, MeterEvent::Finished(FinishReason::Stop)).unwrap();
+        assert!(slice(&effects).last);
+        assert_eq!(meter.poll_timeout().unwrap().0, NOW.plus_ms(VOUCHER_WAIT_MS));
+        let last = events.iter().fold(effects, |_, event| meter.apply(now, event.clone()).unwrap());
+        (last, meter.state())
+    };
+    let signed = MeterEvent::ReceiptSigned { sequence: 3 };
+    let paid = MeterEvent::VoucherAccepted { sequence: 3 };
+    assert_eq!(end(&[signed.clone(), paid.clone()], NOW), (vec![MeterEffect::Close { unpaid: Amount::ZERO }], MeterState::Over));
+    assert_eq!(end(&[paid], NOW), (vec![], MeterState::Finishing { since: NOW }), "the receipt is not signed yet");
+    let early = MeterEvent::VoucherAccepted { sequence: 2 };
+    assert_eq!(end(&[signed, early], NOW), (vec![], MeterState::Finishing { since: NOW }));
+    let late = NOW.plus_ms(VOUCHER_WAIT_MS);
+    assert_eq!(end(&[MeterEvent::Elapsed], late), (vec![MeterEffect::Close { unpaid: nano(17) }], MeterState::Over));
+}
+
+#[test]
+fn a_cancelled_job_is_receipted_up_to_where_it_came() {
+    let mut meter = running(1000, 1000);
+    meter.apply(NOW, produced(&[1])).unwrap();
+    let effects = meter.apply(NOW, MeterEvent::Cancelled).unwrap();
+    let last = slice(&effects);
+    assert_eq!((last.last, last.total), (true, nano(17)));
+    assert!(matches!(effects[1], MeterEffect::Finish { reason: FinishReason::Cancelled, .. }));
+    assert_eq!(meter.apply(NOW, MeterEvent::Cancelled), Ok(vec![]));
+    assert!(meter.apply(NOW, MeterEvent::Finished(FinishReason::Stop)).is_err(), "there is one final receipt");
+
+    let mut meter = meter_with(1000, 1000);
+    let effects = meter.apply(NOW, MeterEvent::Cancelled).unwrap();
+    let usage = Usage::default();
+    assert_eq!(effects, [MeterEffect::Finish { reason: FinishReason::Cancelled, usage }, MeterEffect::Close { unpaid: Amount::ZERO }]);
+}
+
+#[test]
+fn a_failure_stops_the_job_once_without_a_receipt() {
+    let mut meter = running(1000, 1000);
+    meter.apply(NOW, produced(&[1])).unwrap();
+    assert_eq!(meter.apply(NOW, MeterEvent::Failed(StopReason::Internal)), Ok(vec![MeterEffect::Stop(StopReason::Internal)]));
+    assert!(meter.apply(NOW, MeterEvent::Failed(StopReason::Internal)).is_err());
+}
+
+#[test]
+fn a_chunk_is_bounded() {
+    let mut meter = running(u128::MAX, u128::MAX);
+    let tokens = CHUNK_TOKENS_MAX + 1;
+    assert_eq!(meter.apply(NOW, produced(&vec![0; tokens])), Err(MeterReject::ChunkTooLarge { tokens }));
+}
+
+#[test]
+fn receipts_are_signed_in_order_and_only_when_asked_for() {
+    let mut meter = running(1000, 1000);
+    assert!(matches!(meter.apply(NOW, MeterEvent::ReceiptSigned { sequence: 1 }), Err(MeterReject::OutOfTurn { .. })));
+    meter.apply(NOW, produced(&[0; 4])).unwrap();
+    meter.apply(NOW, produced(&[0; 4])).unwrap();
+    meter.apply(NOW, MeterEvent::ReceiptSigned { sequence: 9 }).unwrap();
+    assert_eq!(meter.apply(NOW, MeterEvent::ReceiptSigned { sequence: 9 }), Err(MeterReject::Sequence { last: 9, got: 9 }));
+    meter.apply(NOW, MeterEvent::ReceiptSigned { sequence: 10 }).unwrap();
+    meter.apply(NOW, MeterEvent::VoucherAccepted { sequence: 9 }).unwrap();
+    assert_eq!(meter.unpaid(), nano(8));
+}
+
+#[test]
+fn what_does_not_fit_the_state_is_rejected() {
+    let reading = || meter_with(1000, 1000);
+    for event in [produced(&[1]), MeterEvent::Finished(FinishReason::Stop)] {
+        assert!(matches!(reading().apply(NOW, event), Err(MeterReject::OutOfTurn { .. })));
+    }
+    let mut meter = running(1000, 1000);
+    let again = MeterEvent::PromptRead { input_tokens: 1, input: Digest([0; 32]) };
+    assert!(matches!(meter.apply(NOW, again), Err(MeterReject::OutOfTurn { .. })));
+    meter.apply(NOW, MeterEvent::Finished(FinishReason::Stop)).unwrap();
+    assert!(matches!(meter.apply(NOW, produced(&[1])), Err(MeterReject::OutOfTurn { .. })));
+}
