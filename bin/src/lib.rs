@@ -1,1 +1,27 @@
-//! Wiring, configuration, command line, gateway and demo of the swarm.
+//! The `swarm` program: wiring, configuration, command line, gateway and demo.
+//!
+//! This crate knows every other one of the workspace and none of them knows it. It decides nothing that two peers must agree
+//! on; it reads what a person wants, starts the parts, and shows what they do.
+//!
+//! Modules in reading order:
+//!
+//! 1. [`environment`], [`home`], [`config`], [`keystore`]: what a node is told and what it owns.
+//! 2. [`failure`], [`output`], [`logging`], [`metrics`]: how it answers.
+//! 3. [`cli`], [`app`], [`commands`]: what it can be asked.
+//! 4. [`models`]: where models come from.
+//! 5. [`wiring`], [`gateway`]: the running node and its OpenAI-compatible face.
+
+pub mod config;
+pub mod environment;
+pub mod home;
+
+pub mod failure;
+pub mod logging;
+pub mod metrics;
+pub mod output;
+
+pub mod cli;
+
+pub mod models;
+
+mod durable;

@@ -1,1 +1,2 @@
+//! The `swarm` program.
 fn main() {}

@@ -1,0 +1,100 @@
+//! Ways to reach a chain.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::Network;
+
+/// A way to reach a chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// In this process, kept in this directory.
+    Embedded(PathBuf),
+    /// A toncenter v2 API at this URL.
+    Http(String),
+}
+
+/// A text that is no [`Endpoint`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a chain endpoint: expected an http(s) URL of a toncenter v2 API, or embedded:DIR")]
+pub struct EndpointError;
+
+impl Endpoint {
+    /// Where a network is reached unless somebody says otherwise.
+    pub fn default_of(network: Network) -> Self {
+        let url = match network {
+            Network::Devnet => "http://127.0.0.1:8081",
+            Network::Testnet => "https://testnet.toncenter.com",
+            Network::Mainnet => "https://toncenter.com",
+        };
+        Self::Http(url.to_owned())
+    }
+
+    /// Whether it is a chain in this process.
+    pub const fn is_embedded(&self) -> bool {
+        matches!(self, Self::Embedded(_))
+    }
+
+    /// Whether its answers cannot be changed on the way.
+    pub fn is_https(&self) -> bool {
+        matches!(self, Self::Http(url) if url.starts_with("https://"))
+    }
+
+    /// Makes a relative directory absolute.
+    pub(super) fn resolve(&mut self, dir: &Path) {
+        if let Self::Embedded(path) = self {
+            *path = dir.join(&*path);
+        }
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = EndpointError;
+
+    fn from_str(text: &str) -> Result<Self, EndpointError> {
+        if let Some(dir) = text.strip_prefix("embedded:") {
+            return if dir.is_empty() { Err(EndpointError) } else { Ok(Self::Embedded(dir.into())) };
+        }
+        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
+        let has_host = host.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric() || first == b'[');
+        if has_host && text.parse::<axum::http::Uri>().is_ok() {
+            Ok(Self::Http(text.trim_end_matches('/').to_owned()))
+        } else {
+            Err(EndpointError)
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedded(dir) => write!(f, "embedded:{}", dir.display()),
+            Self::Http(url) => f.write_str(url),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_urls_or_directories() {
+        let check = |text: &str, expected| assert_eq!(text.parse::<Endpoint>(), expected, "{text}");
+        check("http://127.0.0.1:8081/", Ok(Endpoint::Http("http://127.0.0.1:8081".into())));
+        check("https://toncenter.com/api/v2", Ok(Endpoint::Http("https://toncenter.com/api/v2".into())));
+        check("http://[::1]:8081", Ok(Endpoint::Http("http://[::1]:8081".into())));
+        check("embedded:chain", Ok(Endpoint::Embedded("chain".into())));
+        for wrong in ["", "embedded:", "http://", "https:///x", "ftp://x", "toncenter.com", "127.0.0.1:8081", "http://a b"] {
+            check(wrong, Err(EndpointError));
+        }
+    }
+
+    #[test]
+    fn what_is_shown_can_be_read_back() {
+        for text in ["embedded:/a/b", "https://toncenter.com"] {
+            assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! The configuration of a node: one TOML file, read once, checked as a whole.
+//!
+//! `config.example.toml` shows every key with its default; a test keeps it true. The types here are both the file's form and
+//! what the program runs on: fields have the narrowest type there is, so that most mistakes are found where they stand, and
+//! [`Config::check`] finds those that take two fields to see.
+
+mod endpoint;
+mod error;
+mod price;
+mod text;
+mod write;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::{NonZeroU16, NonZeroU32};
+use std::path::{Path, PathBuf};
+
+use cocoon_market::offer::{CHALLENGE_WINDOW_S_MIN, Tier};
+use cocoon_market::{Amount, NetworkId};
+use cocoon_runtime::device::DeviceChoice;
+use cocoon_settlement::chain::Address;
+use serde::Deserialize;
+
+pub use endpoint::{Endpoint, EndpointError};
+pub use error::ConfigError;
+pub use price::Price;
+pub use write::{WriteConfigError, write_new};
+
+/// Bytes a configuration file may have: a thousand times what anybody writes.
+const CONFIG_BYTES_MAX: u64 = 1 << 20;
+
+/// The configuration of a node. See `config.example.toml` for what each key means to a person.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The peer.
+    pub node: NodeConfig,
+    /// Where money lies.
+    pub chain: ChainConfig,
+    /// Where models come from and are kept.
+    pub models: ModelsConfig,
+    /// What is sold.
+    pub provide: ProvideConfig,
+    /// How work is bought.
+    pub requester: RequesterConfig,
+    /// The OpenAI-compatible API.
+    pub gateway: GatewayConfig,
+}
+
+/// The peer.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NodeConfig {
+    /// Where to listen, as multiaddresses.
+    pub listen: Vec<String>,
+    /// Peers to join through, as multiaddresses that end in `/p2p/<peer>`.
+    pub bootstrap: Vec<String>,
+    /// Addresses to announce beside those that peers observe.
+    pub external: Vec<String>,
+    /// Whether to look for peers on the local network.
+    pub mdns: bool,
+    /// Whether to ask the router to forward the listening ports.
+    pub upnp: bool,
+    /// Whether to relay connections of peers behind routers.
+    pub relay: bool,
+    /// Which part to take in the table of providers.
+    pub kad: Kad,
+    /// Most connections that others open.
+    pub incoming_max: NonZeroU32,
+    /// Most connections that this node opens.
+    pub outgoing_max: NonZeroU32,
+    /// Where to serve Prometheus metrics. When `None`, nowhere.
+    pub metrics: Option<SocketAddr>,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        let listen = ["/ip4/0.0.0.0/tcp/4141", "/ip4/0.0.0.0/udp/4141/quic-v1", "/ip6/::/tcp/4141", "/ip6/::/udp/4141/quic-v1"];
+        Self {
+            listen: listen.map(str::to_owned).to_vec(),
+            bootstrap: Vec::new(),
+            external: Vec::new(),
+            mdns: true,
+            upnp: true,
+            relay: false,
+            kad: Kad::Auto,
+            incoming_max: const { NonZeroU32::new(512).unwrap() },
+            outgoing_max: const { NonZeroU32::new(256).unwrap() },
+            metrics: None,
+        }
+    }
+}
+
+/// Which part a node takes in the distributed table of providers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kad {
+    /// Keeps records for others once it is known to be reachable.
+    #[default]
+    Auto,
+    /// Keeps records for others: bootstrap peers, and swarms on private addresses.
+    Server,
+    /// Only asks.
+    Client,
+}
+
+/// Where money lies.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ChainConfig {
+    /// The network that keys and channels are for.
+    pub network: Network,
+    /// How to reach it.
+    #[serde(deserialize_with = "text::parsed")]
+    pub endpoint: Endpoint,
+    /// A second endpoint that must agree where money depends on the answer. When `None`, the first is believed.
+    #[serde(deserialize_with = "text::parsed_option")]
+    pub witness: Option<Endpoint>,
+    /// Key for the endpoint. When `None`, none is sent.
+    pub api_key: Option<Secret>,
+    /// Where the network fee goes. When `None`, on a devnet, to the faucet's wallet.
+    #[serde(deserialize_with = "text::parsed_option")]
+    pub fee_to: Option<Address>,
+}
+
+impl Default for ChainConfig {
+    fn default() -> Self {
+        let network = Network::default();
+        Self { network, endpoint: Endpoint::default_of(network), witness: None, api_key: None, fee_to: None }
+    }
+}
+
+/// Networks a node can be on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Network {
+    /// A local chain, worth nothing
+    #[default]
+    Devnet,
+    /// TON's public test network
+    Testnet,
+    /// TON's main network: real money
+    Mainnet,
+}
+
+impl Network {
+    /// Its number, as it stands in everything that is signed.
+    pub const fn id(self) -> NetworkId {
+        match self {
+            Self::Devnet => NetworkId::DEVNET,
+            Self::Testnet => NetworkId::TESTNET,
+            Self::Mainnet => NetworkId::MAINNET,
+        }
+    }
+
+    /// Its name in configuration and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Devnet => "devnet",
+            Self::Testnet => "testnet",
+            Self::Mainnet => "mainnet",
+        }
+    }
+}
+
+/// Where models come from and are kept.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelsConfig {
+    /// Where they are kept. When `None`, in the person's cache directory.
+    pub cache: Option<PathBuf>,
+    /// Where Hugging Face is.
+    pub hugging_face: String,
+}
+
+impl Default for ModelsConfig {
+    fn default() -> Self {
+        Self { cache: None, hugging_face: "https://huggingface.co".to_owned() }
+    }
+}
+
+/// What is sold.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProvideConfig {
+    /// Models, with a price of their own if they have one.
+    pub models: Vec<ModelConfig>,
+    /// The price of models that have none of their own.
+    pub price: Price,
+    /// What computes.
+    #[serde(deserialize_with = "text::parsed")]
+    pub device: DeviceChoice,
+    /// Jobs served at once.
+    pub capacity: NonZeroU16,
+    /// Tokens written between two receipts.
+    pub slice_tokens: NonZeroU32,
+    /// Unpaid work at which this node stops.
+    #[serde(rename = "float_ton", deserialize_with = "text::parsed")]
+    pub float: Amount,
+    /// The smallest deposit worth a channel.
+    #[serde(rename = "deposit_min_ton", deserialize_with = "text::parsed")]
+    pub deposit_min: Amount,
+    /// Seconds between a unilateral close and the refund.
+    pub challenge_window_s: u32,
+    /// How work is verified.
+    pub tier: Tier,
+}
+
+impl Default for ProvideConfig {
+    fn default() -> Self {
+        Self {
+            models: Vec::new(),
+            price: Price::default(),
+            device: DeviceChoice::Auto,
+            capacity: NonZeroU16::MIN,
+            slice_tokens: const { NonZeroU32::new(32).unwrap() },
+            float: Amount::from_nano(1_000_000),
+            deposit_min: Amount::from_nano(200_000_000),
+            challenge_window_s: CHALLENGE_WINDOW_S_MIN,
+            tier: Tier::Plain,
+        }
+    }
+}
+
+impl ProvideConfig {
+    /// The price of a model: its own, else that of all.
+    pub fn price_of(&self, model: &str) -> Price {
+        let own = self.models.iter().find(|own| own.name.eq_ignore_ascii_case(model)).and_then(|own| own.price);
+        own.unwrap_or(self.price)
+    }
+}
+
+/// A model that is sold.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Its name in the catalogue or among this node's own models.
+    pub name: String,
+    /// Its price. When `None`, that of all models.
+    pub price: Option<Price>,
+}
+
+/// How work is bought.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RequesterConfig {
+    /// The model to ask when none is named.
+    pub model: String,
+    /// The least verification.
+    pub tier: Tier,
+    /// What goes into a new channel.
+    #[serde(rename = "deposit_ton", deserialize_with = "text::parsed")]
+    pub deposit: Amount,
+    /// The most one job may cost.
+    #[serde(rename = "cap_ton", deserialize_with = "text::parsed")]
+    pub cap: Amount,
+    /// The most to pay. When `None`, any price within the cap.
+    pub price_max: Option<Price>,
+}
+
+impl Default for RequesterConfig {
+    fn default() -> Self {
+        Self {
+            model: "smollm2-135m-instruct".to_owned(),
+            tier: Tier::Plain,
+            deposit: Amount::from_nano(1_000_000_000),
+            cap: Amount::from_nano(50_000_000),
+            price_max: None,
+        }
+    }
+}
+
+/// The OpenAI-compatible API.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GatewayConfig {
+    /// Where it is served.
+    pub listen: SocketAddr,
+    /// What clients must send as their API key. When `None`, nothing; allowed on loopback only.
+    pub token: Option<Secret>,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), token: None }
+    }
+}
+
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("hidden")
+    }
+}
+
+impl Config {
+    /// Reads and checks the configuration in a file.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let read = |source| ConfigError::Read { path: path.to_owned(), source };
+        let bytes = std::fs::metadata(path).map_err(read)?.len();
+        if bytes > CONFIG_BYTES_MAX {
+            return Err(ConfigError::TooLarge { path: path.to_owned(), bytes });
+        }
+        let text = std::fs::read_to_string(path).map_err(read)?;
+        let mut config: Self =
+            toml::from_str(&text).map_err(|source| ConfigError::Syntax { path: path.to_owned(), source: Box::new(source) })?;
+        config.chain.resolve(path.parent().unwrap_or(Path::new(".")));
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Reads the configuration if its file is there, else takes the defaults.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn load_or_default(path: &Path) -> Result<Self, ConfigError> {
+        match path.try_exists() {
+            Ok(false) => Ok(Self::default()),
+            // A file that cannot be looked at is reported by the attempt to read it.
+            Ok(true) | Err(_) => Self::load(path),
+        }
+    }
+
+    /// Checks what a single field cannot show. Called by [`Config::load`]; call it again after changing fields.
+    ///
+    /// # Errors
+    /// [`ConfigError::Rule`].
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.node.check()?;
+        self.chain.check()?;
+        self.provide.check(self.chain.network)?;
+        self.requester.check()?;
+        let exposed = !self.gateway.listen.ip().is_loopback() && self.gateway.token.is_none();
+        rule(!exposed, "gateway.listen", "beyond loopback a gateway needs gateway.token, or strangers spend its money")
+    }
+}
+
+impl NodeConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        let multiaddress = |address: &String| address.starts_with('/');
+        rule(self.listen.iter().all(multiaddress), "node.listen", "must be multiaddresses, such as \"/ip4/0.0.0.0/tcp/4141\"")?;
+        rule(self.external.iter().all(multiaddress), "node.external", "must be multiaddresses, such as \"/ip4/203.0.113.7/tcp/4141\"")?;
+        let names_peer = |address: &String| address.starts_with('/') && address.contains("/p2p/");
+        rule(self.bootstrap.iter().all(names_peer), "node.bootstrap", "must be multiaddresses that end in /p2p/<peer>")
+    }
+}
+
+impl ChainConfig {
+    /// Makes paths relative to the configuration's directory absolute.
+    fn resolve(&mut self, dir: &Path) {
+        for endpoint in std::iter::once(&mut self.endpoint).chain(&mut self.witness) {
+            endpoint.resolve(dir);
+        }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        for (key, endpoint) in [("chain.endpoint", Some(&self.endpoint)), ("chain.witness", self.witness.as_ref())] {
+            let Some(endpoint) = endpoint else { continue };
+            let devnet = self.network == Network::Devnet;
+            rule(devnet || !endpoint.is_embedded(), key, "an embedded chain is a devnet; testnet and mainnet are reached over https")?;
+            rule(devnet || endpoint.is_https(), key, "must be https: whoever can change the answers can take the money")?;
+        }
+        rule(self.witness.as_ref() != Some(&self.endpoint), "chain.witness", "must be another endpoint than chain.endpoint")?;
+        let in_basechain = |address: &Address| address.workchain == cocoon_settlement::chain::BASECHAIN;
+        rule(self.fee_to.as_ref().is_none_or(in_basechain), "chain.fee_to", "must be an address in the basechain (workchain 0)")
+    }
+}
+
+impl ProvideConfig {
+    fn check(&self, network: Network) -> Result<(), ConfigError> {
+        let mut names = BTreeSet::new();
+        let distinct = self.models.iter().all(|model| names.insert(model.name.to_ascii_lowercase()));
+        rule(distinct, "provide.models", "names a model twice")?;
+        let long_enough = self.challenge_window_s >= CHALLENGE_WINDOW_S_MIN || network == Network::Devnet;
+        rule(long_enough, "provide.challenge_window_s", "must be at least 86400 (a day), except on a devnet")?;
+        rule(!self.float.is_zero(), "provide.float_ton", "must be positive, or no job can start")?;
+        rule(self.tier == Tier::Plain, "provide.tier", "this release can only sell plain work")
+    }
+}
+
+impl RequesterConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        rule(self.cap <= self.deposit, "requester.cap_ton", "must not exceed requester.deposit_ton, which is what pays it")
+    }
+}
+
+fn rule(holds: bool, key: &'static str, rule: &'static str) -> Result<(), ConfigError> {
+    if holds { Ok(()) } else { Err(ConfigError::Rule { key, rule }) }
+}
+
+#[cfg(test)]
+mod tests;

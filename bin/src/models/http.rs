@@ -1,0 +1,148 @@
+//! One file over HTTP, in ranges, into a part that grows.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use ureq::Agent;
+use ureq::http::{Response, StatusCode, header};
+
+use super::{FetchEvent, FetchOptions, Listener, Model, SourceError};
+
+/// Bytes read between two reports of progress.
+const READ_BYTES: usize = 1 << 18;
+
+/// How long to wait for a connection: a few lost packets on a far line.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long to wait for a server to begin its answer.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Appends to `part` until it has all bytes of the model, starting with those it has.
+///
+/// # Errors
+/// [`SourceError`]; what arrived before stays in the part.
+pub(super) fn fetch(
+    url: &str,
+    model: &Model,
+    part: &Path,
+    options: &FetchOptions,
+    listener: Listener<'_>,
+) -> Result<(), SourceError> {
+    let agent: Agent = Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .timeout_recv_response(Some(RESPONSE_TIMEOUT))
+        .timeout_recv_body(Some(options.request_timeout))
+        .user_agent(concat!("cocoon-swarm/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .into();
+    let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(part)?;
+    let mut have = file.seek(SeekFrom::End(0))?;
+    if have > model.size_bytes {
+        have = restart(&mut file)?;
+    }
+    if have > 0 {
+        listener(FetchEvent::Resuming { name: &model.name, done: have, total: model.size_bytes });
+    }
+    while have < model.size_bytes {
+        let last = model.size_bytes.min(have.saturating_add(options.request_bytes)) - 1;
+        let request = agent.get(url).header(header::RANGE, format!("bytes={have}-{last}"));
+        let response = request.call().map_err(connection)?;
+        if body_start(&response, have, model.size_bytes)? != have {
+            have = restart(&mut file)?;
+        }
+        have = append(response, &mut file, have, model, listener)?;
+    }
+    Ok(())
+}
+
+/// Where in the file the answer's body begins: where it was asked to, or at zero when the server knows no ranges.
+fn body_start<B>(response: &Response<B>, asked: u64, size: u64) -> Result<u64, SourceError> {
+    let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let same_size = |found: u64| if found == size { Ok(()) } else { Err(SourceError::Size { found, expected: size }) };
+    match response.status() {
+        StatusCode::PARTIAL_CONTENT => {
+            let range = text(header::CONTENT_RANGE).and_then(content_range).ok_or(SourceError::Range)?;
+            same_size(range.size)?;
+            if range.start == asked { Ok(asked) } else { Err(SourceError::Range) }
+        }
+        StatusCode::OK => {
+            text(header::CONTENT_LENGTH).and_then(|length| length.parse().ok()).map_or(Ok(()), same_size)?;
+            Ok(0)
+        }
+        // The server's file ends before the part does, so it is another file.
+        StatusCode::RANGE_NOT_SATISFIABLE => {
+            let found = text(header::CONTENT_RANGE).and_then(|range| range.strip_prefix("bytes */")?.parse().ok()).unwrap_or(0);
+            Err(SourceError::Size { found, expected: size })
+        }
+        status => Err(SourceError::Status { status: status.as_u16() }),
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct ContentRange {
+    start: u64,
+    size: u64,
+}
+
+/// Reads `bytes 0-9/100`.
+fn content_range(text: &str) -> Option<ContentRange> {
+    let (range, size) = text.strip_prefix("bytes ")?.split_once('/')?;
+    let (start, _) = range.split_once('-')?;
+    Some(ContentRange { start: start.parse().ok()?, size: size.parse().ok()? })
+}
+
+/// Appends the answer's body, and never more than the model has.
+fn append(
+    response: Response<ureq::Body>,
+    file: &mut File,
+    mut have: u64,
+    model: &Model,
+    listener: Listener<'_>,
+) -> Result<u64, SourceError> {
+    let before = have;
+    let mut body = response.into_body().into_reader().take(model.size_bytes - have);
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        let read = match body.read(&mut buffer) {
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(connection(ureq::Error::from(error))),
+        };
+        if read == 0 {
+            break;
+        }
+        file.write_all(&buffer[..read])?;
+        have += read as u64;
+        listener(FetchEvent::Bytes { name: &model.name, done: have, total: model.size_bytes });
+    }
+    if have == before {
+        // An empty answer that calls itself a success would be asked for again for ever.
+        return Err(connection(ureq::Error::from(io::Error::from(io::ErrorKind::UnexpectedEof))));
+    }
+    Ok(have)
+}
+
+fn restart(file: &mut File) -> io::Result<u64> {
+    file.set_len(0)?;
+    file.seek(SeekFrom::Start(0))
+}
+
+fn connection(error: ureq::Error) -> SourceError {
+    SourceError::Connection(Box::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_ranges_are_read_or_refused() {
+        assert_eq!(content_range("bytes 5-9/100"), Some(ContentRange { start: 5, size: 100 }));
+        for wrong in ["", "bytes */100", "bytes 5-9/*", "bytes 5/100", "items 5-9/100", "bytes -9/100"] {
+            assert_eq!(content_range(wrong), None, "{wrong}");
+        }
+    }
+}
