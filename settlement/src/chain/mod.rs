@@ -3,6 +3,8 @@
 //! | chain | what it is | feature |
 //! |---|---|---|
 //! | [`embedded`] | a TON chain in this process: real contract code, real gas and fees, on disk | `embedded` |
+//! | [`toncenter`] | the HTTP API of toncenter, version 2: a client for testnet and mainnet, a server for any chain | `http` for the client |
+//! | [`quorum`] | two chains that must agree before money depends on the answer | |
 //!
 //! Everything here blocks; async callers run it on a thread that may block.
 //!
@@ -15,9 +17,14 @@ pub mod types;
 
 #[cfg(feature = "embedded")]
 pub mod embedded;
+pub mod quorum;
+#[cfg(any(feature = "embedded", feature = "http"))]
+pub mod toncenter;
 
 #[cfg(all(test, feature = "embedded"))]
 pub(crate) mod testing;
+
+use std::sync::Arc;
 
 use cocoon_market::{Amount, NetworkId};
 use tonlib_core::cell::ArcCell;
@@ -76,6 +83,40 @@ pub trait Chain: Send + Sync {
     fn config_param(&self, index: u32) -> Result<ArcCell, ChainError>;
 }
 
+impl<C: Chain + ?Sized> Chain for Arc<C> {
+    fn network(&self) -> NetworkId {
+        C::network(self)
+    }
+
+    fn head(&self) -> Result<Head, ChainError> {
+        C::head(self)
+    }
+
+    fn block(&self, seqno: u32) -> Result<Head, ChainError> {
+        C::block(self, seqno)
+    }
+
+    fn account(&self, address: &Address) -> Result<AccountState, ChainError> {
+        C::account(self, address)
+    }
+
+    fn transactions(&self, address: &Address, page: Page) -> Result<Vec<Transaction>, ChainError> {
+        C::transactions(self, address, page)
+    }
+
+    fn run_get_method(&self, address: &Address, method: &str, arguments: &[StackItem]) -> Result<MethodResult, ChainError> {
+        C::run_get_method(self, address, method, arguments)
+    }
+
+    fn send_boc(&self, boc: &[u8]) -> Result<Hash, ChainError> {
+        C::send_boc(self, boc)
+    }
+
+    fn config_param(&self, index: u32) -> Result<ArcCell, ChainError> {
+        C::config_param(self, index)
+    }
+}
+
 /// Free money, on the development chain alone.
 pub trait Faucet: Send + Sync {
     /// Sends `amount` to `address` by a real transfer and returns the hash of the external message that does it.
@@ -85,8 +126,11 @@ pub trait Faucet: Send + Sync {
     fn fund(&self, address: &Address, amount: Amount) -> Result<Hash, ChainError>;
 }
 
-/// Checks what every chain asks of a get-method's call before it goes out.
-pub(crate) fn check_method_call(method: &str, arguments: &[StackItem]) -> Result<(), ChainError> {
+/// Checks what every chain asks of a get-method's call.
+///
+/// # Errors
+/// [`ChainError::BadRequest`].
+pub fn check_method_call(method: &str, arguments: &[StackItem]) -> Result<(), ChainError> {
     if method.is_empty() || method.len() > METHOD_NAME_BYTES_MAX {
         return Err(ChainError::BadRequest("the name of a get-method has 1 to 128 bytes"));
     }
@@ -97,7 +141,10 @@ pub(crate) fn check_method_call(method: &str, arguments: &[StackItem]) -> Result
 }
 
 /// Checks what every chain asks of a page.
-pub(crate) fn check_page(page: Page) -> Result<(), ChainError> {
+///
+/// # Errors
+/// [`ChainError::BadRequest`].
+pub fn check_page(page: Page) -> Result<(), ChainError> {
     if page.limit == 0 || page.limit > PAGE_MAX {
         return Err(ChainError::BadRequest("a page lists 1 to 100 transactions"));
     }

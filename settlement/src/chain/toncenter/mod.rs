@@ -1,0 +1,18 @@
+//! The HTTP API of toncenter, version 2: a client for it, and a server that puts it in front of any [`Chain`](super::Chain).
+//!
+//! The server is a function from request to reply and knows no HTTP framework; the client sends through a trait. So the two can be joined
+//! without a socket between them, which is how they are tested.
+
+#[cfg(feature = "http")]
+pub mod client;
+mod json;
+pub mod server;
+pub mod transport;
+
+#[cfg(feature = "http")]
+pub use client::Toncenter;
+pub use server::{Reply, Request, Server, Verb};
+pub use transport::{HttpTransport, Post, Response, TransportError};
+
+#[cfg(all(test, feature = "embedded", feature = "http"))]
+mod tests;

@@ -1,0 +1,377 @@
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use cocoon_market::{Amount, NetworkId};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::chain::embedded::{Blocks, Embedded};
+use crate::chain::testing::{TestWallet, balance, chain, empty_external, ton};
+use crate::chain::{AccountStatus, Address, AnswerFault, Bounce, Chain, ChainError, Faucet, Page, Rejection, Sought, StackItem, TxId};
+
+/// Joins client and server without a socket between them.
+struct InMemory(Server);
+
+impl HttpTransport for InMemory {
+    fn post(&self, post: Post<'_>) -> Result<Response, TransportError> {
+        let target = post.url.strip_prefix("http://devnet").unwrap();
+        let reply = self.0.serve(Request { verb: Verb::Post, target, body: post.body });
+        Ok(Response { status: reply.status, body: reply.json.to_string().into_bytes() })
+    }
+
+    fn pause(&self, _: Duration) {}
+}
+
+/// Answers with the same each time, and counts.
+struct Canned {
+    answers: Mutex<Vec<Result<Response, ()>>>,
+    asked: AtomicUsize,
+}
+
+impl Canned {
+    fn always(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self { answers: Mutex::new(vec![Ok(Response { status, body: body.into() })]), asked: AtomicUsize::new(0) }
+    }
+}
+
+impl HttpTransport for Arc<Canned> {
+    fn post(&self, _: Post<'_>) -> Result<Response, TransportError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let mut answers = self.answers.lock().unwrap();
+        let answer = if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() };
+        answer.map_err(|()| TransportError::Connection("no line".into()))
+    }
+
+    fn pause(&self, _: Duration) {}
+}
+
+fn canned(transport: &Arc<Canned>) -> Toncenter<Arc<Canned>> {
+    Toncenter::with_transport(Arc::clone(transport), "http://devnet/api/v2", NetworkId::DEVNET, None)
+}
+
+fn joined() -> (Arc<Embedded>, Toncenter<InMemory>) {
+    let (chain, _) = chain(Blocks::Instant);
+    let chain = Arc::new(chain);
+    let server = Server::new(Arc::clone(&chain) as Arc<dyn Chain>).with_faucet(Arc::clone(&chain) as Arc<dyn Faucet>);
+    (chain, Toncenter::with_transport(InMemory(server), "http://devnet/api/v2/", NetworkId::DEVNET, None))
+}
+
+#[test]
+fn the_client_sees_what_the_chain_is() {
+    let (chain, client) = joined();
+    let wallet = TestWallet::new(1);
+    client.fund(&wallet.address, ton(10)).unwrap();
+    let to = Address::basechain([7; 32]);
+    let hash = client.send_boc(&wallet.transfer(0, &to, ton(3), Bounce::No)).unwrap();
+
+    assert_eq!(client.head().unwrap(), chain.head().unwrap());
+    for address in [wallet.address, to, Address::basechain([8; 32])] {
+        assert_eq!(client.account(&address).unwrap(), chain.account(&address).unwrap());
+        let page = Page::newest(100);
+        assert_eq!(client.transactions(&address, page).unwrap(), chain.transactions(&address, page).unwrap());
+    }
+    assert_eq!(client.account(&wallet.address).unwrap().status, AccountStatus::Active);
+    assert_eq!(balance(&client, &to), ton(3));
+    let newest = &client.transactions(&wallet.address, Page::newest(1)).unwrap()[0];
+    assert_eq!(newest.in_message.as_ref().unwrap().hash, hash);
+    let seqno = client.run_get_method(&wallet.address, "seqno", &[]).unwrap();
+    assert_eq!(seqno.stack, [StackItem::int(1)]);
+    assert_eq!(client.config_param(21).unwrap(), chain.config_param(21).unwrap());
+}
+
+#[test]
+fn pages_go_on_where_the_last_one_ended() {
+    let (chain, client) = joined();
+    let to = Address::basechain([7; 32]);
+    for _ in 0..5 {
+        chain.fund(&to, ton(1)).unwrap();
+    }
+    let all = client.transactions(&to, Page::newest(10)).unwrap();
+    assert_eq!(all.len(), 5);
+    let page = Page { from: all[1].previous, after_lt: all[4].id.lt, limit: 10 };
+    assert_eq!(client.transactions(&to, page).unwrap(), all[2..4]);
+    let forged = Page { from: Some(TxId { hash: [1; 32], ..all[0].id }), ..page };
+    assert!(matches!(client.transactions(&to, forged), Err(ChainError::NotFound(Sought::Transaction))));
+}
+
+#[test]
+fn a_refusal_keeps_its_meaning_over_the_wire() {
+    let (_, client) = joined();
+    let wallet = TestWallet::new(1);
+    client.fund(&wallet.address, ton(10)).unwrap();
+    let boc = wallet.transfer(0, &Address::basechain([7; 32]), ton(1), Bounce::No);
+    client.send_boc(&boc).unwrap();
+    let rejected = |result: Result<_, ChainError>| match result {
+        Err(ChainError::Rejected(rejection)) => rejection,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(rejected(client.send_boc(&boc)), Rejection::NotAccepted { exit_code: Some(33) });
+    let nobody = empty_external(&Address::basechain([9; 32]));
+    assert_eq!(rejected(client.send_boc(&nobody)), Rejection::NotAccepted { exit_code: None });
+    assert_eq!(rejected(client.send_boc(b"garbage")), Rejection::Malformed);
+    assert_eq!(rejected(client.send_boc(&[0; 70_000])), Rejection::TooLarge { bytes: 70_000, bytes_max: 65_535 });
+    let elsewhere = empty_external(&Address { workchain: 3, hash: [9; 32] });
+    assert!(matches!(rejected(client.send_boc(&elsewhere)), Rejection::Unexplained { .. }));
+    let missing = client.run_get_method(&Address::basechain([9; 32]), "seqno", &[]);
+    assert!(matches!(missing, Err(ChainError::NotFound(Sought::Contract))));
+    assert!(matches!(client.config_param(9_999), Err(ChainError::NotFound(Sought::ConfigParam))));
+    assert!(matches!(client.block(9_999), Err(ChainError::NotFound(Sought::Block))));
+    let unknown = client.run_get_method(&wallet.address, "no_such_method", &[]).unwrap();
+    assert_eq!(unknown.exit_code, 11);
+}
+
+#[test]
+fn another_network_is_noticed() {
+    let (chain, _) = chain(Blocks::Instant);
+    let transport = InMemory(Server::new(Arc::new(chain)));
+    let client = Toncenter::with_transport(transport, "http://devnet/api/v2", NetworkId::TESTNET, None);
+    let error = client.check_network().unwrap_err();
+    assert!(matches!(error, ChainError::WrongNetwork { expected: NetworkId::TESTNET, found: NetworkId::DEVNET } if !error.is_retryable()));
+}
+
+#[test]
+fn questions_are_repeated_and_messages_are_not() {
+    let transport = Arc::new(Canned::always(503, "{\"ok\":false,\"error\":\"busy\",\"code\":503}"));
+    let client = canned(&transport);
+    assert!(matches!(client.head(), Err(ChainError::Unavailable { status: 503, .. })));
+    assert_eq!(transport.asked.swap(0, Ordering::SeqCst), 3);
+    let boc = empty_external(&Address::basechain([1; 32]));
+    assert!(client.send_boc(&boc).unwrap_err().is_retryable());
+    assert_eq!(transport.asked.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_bad_moment_is_survived() {
+    let transport = Arc::new(Canned::always(
+        200,
+        json!({ "ok": true, "result": {
+        "state": "uninitialized", "balance": -1, "code": "", "data": "", "sync_utime": 7,
+        "last_transaction_id": { "lt": "0", "hash": "" }, "block_id": { "seqno": 1, "root_hash": "00".repeat(32) },
+    } })
+        .to_string(),
+    ));
+    transport.answers.lock().unwrap().insert(0, Err(()));
+    transport.answers.lock().unwrap().insert(1, Ok(Response { status: 429, body: b"slow down".to_vec() }));
+    let state = canned(&transport).account(&Address::basechain([1; 32])).unwrap();
+    assert_eq!((state.balance, state.status, state.seen_at.unix_s), (Amount::ZERO, AccountStatus::Uninitialized, 7));
+    assert_eq!(transport.asked.load(Ordering::SeqCst), 3);
+}
+
+#[test]
+fn a_forged_transaction_is_noticed() {
+    let (chain, _) = chain(Blocks::Instant);
+    let chain = Arc::new(chain);
+    let to = Address::basechain([7; 32]);
+    for _ in 0..3 {
+        chain.fund(&to, ton(1)).unwrap();
+    }
+    let server = Server::new(chain);
+    let honest = server.handle("getTransactions", &json!({ "address": to.raw() })).json;
+    let ask = |answer: &Value| {
+        let client = canned(&Arc::new(Canned::always(200, answer.to_string())));
+        client.transactions(&to, Page::newest(3))
+    };
+    assert_eq!(ask(&honest).unwrap().len(), 3);
+    let fault = |answer: &Value| match ask(answer) {
+        Err(ChainError::Malformed { fault, .. }) => fault,
+        other => panic!("{other:?}"),
+    };
+    let mut renamed = honest.clone();
+    renamed["result"][0]["transaction_id"]["hash"] = json!("00".repeat(32));
+    assert_eq!(fault(&renamed), AnswerFault::Transaction);
+    let mut gap = honest.clone();
+    gap["result"].as_array_mut().unwrap().remove(1);
+    assert_eq!(fault(&gap), AnswerFault::Order);
+    let mut more = honest.clone();
+    let first = honest["result"][0].clone();
+    more["result"].as_array_mut().unwrap().push(first);
+    assert_eq!(fault(&more), AnswerFault::TooMany);
+    let mut data = honest;
+    data["result"][0]["data"] = json!("te6c");
+    assert_eq!(fault(&data), AnswerFault::Transaction);
+}
+
+#[test]
+fn answers_have_toncenters_shape() {
+    let (chain, _) = joined();
+    let server = Server::new(Arc::clone(&chain) as Arc<dyn Chain>);
+    let get = |target: &str| server.serve(Request { verb: Verb::Get, target, body: b"" });
+
+    let reply = get("/api/v2/getMasterchainInfo");
+    assert_eq!(reply.status, 200);
+    let result = &reply.json["result"];
+    assert_eq!(result["@type"], "blocks.masterchainInfo");
+    assert_eq!(result["last"]["@type"], "ton.blockIdExt");
+    assert_eq!(result["last"]["shard"], "-9223372036854775808");
+    assert!(result["init"]["seqno"].is_number());
+
+    let reply = get(&format!("/getAddressInformation?address={}", chain.faucet().friendly(Bounce::No)));
+    assert_eq!(reply.json["result"]["state"], "active");
+    assert!(reply.json["result"]["balance"].is_string());
+    assert_eq!(reply.json["result"]["last_transaction_id"]["lt"], "0");
+
+    let envelope = json!({ "id": "7", "jsonrpc": "2.0", "method": "getAddressBalance", "params": { "address": chain.faucet().raw() } });
+    let reply = server.serve(Request { verb: Verb::Post, target: "/api/v2/jsonRPC", body: envelope.to_string().as_bytes() });
+    assert_eq!((&reply.json["id"], &reply.json["jsonrpc"]), (&json!("7"), &json!("2.0")));
+    assert_eq!(reply.json["result"], "5000000000000000000");
+}
+
+#[test]
+fn requests_that_make_no_sense_are_answered() {
+    let (chain, _) = joined();
+    let server = Server::new(Arc::clone(&chain) as Arc<dyn Chain>);
+    let post = |target: &str, body: &[u8]| server.serve(Request { verb: Verb::Post, target, body }).status;
+    let get = |target: &str| server.serve(Request { verb: Verb::Get, target, body: b"" }).status;
+    assert_eq!(get("/api/v2/noSuchMethod"), 404);
+    assert_eq!(get("/api/v2/estimateFee"), 501);
+    assert_eq!(get("/api/v2/getAddressInformation"), 422);
+    assert_eq!(get("/api/v2/getAddressInformation?address=%zz"), 422);
+    assert_eq!(get(&format!("/getTransactions?address={}&lt=1", chain.faucet())), 422);
+    assert_eq!(get("/faucet?address=x&amount=1"), 404, "no faucet unless it is given one");
+    assert_eq!(post("/jsonRPC", b"{"), 422);
+    assert_eq!(post("/jsonRPC", b"[]"), 422);
+    assert_eq!(post("/sendBoc", br#"{"boc":"!"}"#), 422);
+    assert_eq!(post("/sendBoc", &vec![b' '; 200_000]), 413);
+}
+
+#[test]
+fn base64_hashes_survive_a_query() {
+    let (chain, _) = joined();
+    let to = Address::basechain([0xfb; 32]);
+    chain.fund(&to, ton(1)).unwrap();
+    let id = chain.transactions(&to, Page::newest(1)).unwrap()[0].id;
+    let server = Server::new(Arc::clone(&chain) as Arc<dyn Chain>);
+    let plain = json::base64(&id.hash);
+    for hash in [plain.clone(), plain.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D"), hex::encode(id.hash)] {
+        let target = format!("/getTransactions?address={to}&lt={}&hash={hash}&limit=1", id.lt);
+        assert_eq!(server.serve(Request { verb: Verb::Get, target: &target, body: b"" }).status, 200, "{hash}");
+    }
+}
+
+/// Serves one request on a socket, as little of HTTP as a client needs.
+fn serve_once(listener: TcpListener, server: Server) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let (mut head, mut line) = (String::new(), String::new());
+        while reader.read_line(&mut line).unwrap() > 2 {
+            head.push_str(&std::mem::take(&mut line).to_ascii_lowercase());
+        }
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().parse().unwrap();
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).unwrap();
+        let reply = server.serve(Request { verb: Verb::Post, target: "/jsonRPC", body: &body });
+        let json = reply.json.to_string();
+        write!(stream, "HTTP/1.1 {} -\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{json}", reply.status, json.len()).unwrap();
+        head
+    })
+}
+
+#[test]
+fn a_request_travels_over_a_socket() {
+    let (chain, _) = joined();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/api/v2", listener.local_addr().unwrap());
+    let served = serve_once(listener, Server::new(Arc::clone(&chain) as Arc<dyn Chain>));
+    let client = Toncenter::new(&url, NetworkId::DEVNET, Some("secret".to_owned()));
+    assert_eq!(client.account(&chain.faucet()).unwrap(), chain.account(&chain.faucet()).unwrap());
+    let head = served.join().unwrap();
+    assert!(head.starts_with("post /api/v2/jsonrpc "), "{head}");
+    assert!(head.contains("x-api-key: secret"), "{head}");
+}
+
+#[test]
+fn nobody_at_home_is_retryable() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let client = Toncenter::new(&url, NetworkId::DEVNET, None);
+    let error = client.send_boc(&empty_external(&Address::basechain([1; 32]))).unwrap_err();
+    assert!(matches!(error, ChainError::Unreachable { .. }) && error.is_retryable());
+}
+
+fn noise() -> impl Strategy<Value = Value> {
+    const WORDS: &[&str] =
+        &["ok", "result", "state", "active", "balance", "stack", "lt", "hash", "last", "id", "seqno", "exit_code", "0", "", "-1"];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        proptest::sample::select(WORDS).prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 32, 6, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
+            proptest::collection::vec((proptest::sample::select(WORDS), inner), 0..6)
+                .prop_map(|fields| Value::Object(fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())),
+        ]
+    })
+}
+
+/// Every question there is; none may panic, whatever comes back.
+fn ask_everything(client: &dyn Chain) {
+    let address = Address::basechain([1; 32]);
+    let _ = client.head();
+    let _ = client.block(1);
+    let _ = client.account(&address);
+    let _ = client.transactions(&address, Page::newest(2));
+    let _ = client.run_get_method(&address, "seqno", &[]);
+    let _ = client.config_param(21);
+    let _ = client.send_boc(&empty_external(&address));
+}
+
+proptest! {
+    #[test]
+    fn no_answer_panics_the_client(result in noise(), whole in any::<bool>(), status in 100_u16..600) {
+        let body = if whole { result } else { json!({ "ok": true, "result": result }) };
+        ask_everything(&canned(&Arc::new(Canned::always(status, body.to_string()))));
+    }
+
+    #[test]
+    fn no_bytes_panic_the_client(body in proptest::collection::vec(any::<u8>(), 0..100), status in 100_u16..600) {
+        ask_everything(&canned(&Arc::new(Canned::always(status, body))));
+    }
+
+    #[test]
+    fn no_request_panics_the_server(target in "/(api/v2/)?(sendBoc|runGetMethod|getTransactions|jsonRPC|.{0,9})(\\?.{0,30})?", body in noise()) {
+        let (chain, _) = chain(Blocks::Manual);
+        let server = Server::new(Arc::new(chain));
+        for verb in [Verb::Get, Verb::Post] {
+            let _ = server.serve(Request { verb, target: &target, body: body.to_string().as_bytes() });
+        }
+    }
+
+    /// Honest answers with one field replaced: an error or an answer, never a panic.
+    #[test]
+    fn a_damaged_answer_never_panics(call in 0..4_usize, pick in any::<prop::sample::Index>(), with in noise()) {
+        let (chain, _) = chain(Blocks::Instant);
+        let chain = Arc::new(chain);
+        let address = chain.faucet();
+        chain.fund(&Address::basechain([7; 32]), ton(1)).unwrap();
+        let server = Server::new(Arc::clone(&chain) as Arc<dyn Chain>);
+        let params = json!({ "address": address.raw(), "seqno": 1, "method": "get_public_key" });
+        let calls = ["getAddressInformation", "getTransactions", "runGetMethod", "getBlockHeader"];
+        let mut answer = server.handle(calls[call], &params).json;
+        let mut paths = Vec::new();
+        collect_paths(&answer, String::new(), &mut paths);
+        *answer.pointer_mut(&paths[pick.index(paths.len())]).unwrap() = with;
+        let client = canned(&Arc::new(Canned::always(200, answer.to_string())));
+        let _ = client.account(&address);
+        let _ = client.transactions(&address, Page::newest(2));
+        let _ = client.run_get_method(&address, "get_public_key", &[]);
+        let _ = client.block(1);
+    }
+}
+
+fn collect_paths(value: &Value, at: String, paths: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => fields.iter().for_each(|(key, value)| collect_paths(value, format!("{at}/{key}"), paths)),
+        Value::Array(items) => items.iter().enumerate().for_each(|(n, value)| collect_paths(value, format!("{at}/{n}"), paths)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+    paths.push(at);
+}
