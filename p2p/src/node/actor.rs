@@ -1,0 +1,495 @@
+//! The node's task: commands in, swarm events in, one handler each.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Duration;
+
+use cocoon_market::agreement::{NegotiateRequest, NegotiateResponse, Refusal};
+use cocoon_market::{ModelId, Timestamp};
+use futures::channel::{mpsc, oneshot};
+use futures::{FutureExt as _, StreamExt as _, select_biased};
+use futures_timer::Delay;
+use libp2p::core::ConnectedPoint;
+use libp2p::core::transport::ListenerId;
+use libp2p::request_response::{InboundFailure, OutboundFailure, OutboundRequestId, ResponseChannel};
+use libp2p::swarm::{self, SwarmEvent};
+use libp2p::{Multiaddr, Swarm, request_response};
+
+use super::behaviour::{Behaviour, BehaviourEvent};
+use super::command::{Answers, Command, Inbound, Inquiry};
+use super::config::NodeConfig;
+use super::discovery::{Discovery, peer_of};
+use super::event::{Found, NodeEvent};
+use super::offers::Offers;
+use super::streams::{self, JobStream};
+use super::{DialError, NodeError, ReachError, ServeError};
+use crate::broadcast::Broadcast;
+use crate::identity::{Identity, market_peer};
+use crate::penalty::{Offence, Penalties, Verdict};
+use crate::protocol::offers::{PullRequest, PullResponse};
+use crate::rate::RateLimiter;
+use crate::shell::{Clock, Spawner};
+use crate::transport::Transport;
+
+/// How often the node tidies up: bans that are over, offers that expired, a lost swarm.
+const HOUSEKEEPING: Duration = Duration::from_secs(10);
+
+/// Negotiation messages waiting for the provider service, which answers from memory.
+const INQUIRIES_WAITING_MAX: usize = 64;
+
+/// Job streams waiting for the provider service.
+const JOBS_WAITING_MAX: usize = 64;
+
+/// Peers whose negotiation rate is remembered.
+const NEGOTIATORS_MAX: usize = 10_000;
+
+type Reply<T> = oneshot::Sender<T>;
+
+/// The provider service, as the node's task sees it.
+#[derive(Debug)]
+struct Service {
+    inquiries: mpsc::Sender<Inquiry>,
+    jobs: mpsc::Sender<(cocoon_market::PeerId, JobStream)>,
+}
+
+/// The state of the node's task.
+pub(super) struct Actor {
+    pub(super) swarm: Swarm<Behaviour>,
+    pub(super) discovery: Discovery,
+    pub(super) offers: Offers,
+    /// The address of each peer, as its first connection has it.
+    pub(super) remote_addresses: BTreeMap<libp2p::PeerId, Multiaddr>,
+    pub(super) provided: BTreeSet<ModelId>,
+    clock: Clock,
+    events: Broadcast<NodeEvent>,
+    penalties: Penalties,
+    negotiators: RateLimiter<cocoon_market::PeerId>,
+    service: Option<Service>,
+    listening: HashSet<ListenerId>,
+    waiting_for_addresses: Vec<Reply<Vec<String>>>,
+    asked: BTreeMap<OutboundRequestId, Reply<Result<NegotiateResponse, ReachError>>>,
+    pub(super) pulls: BTreeMap<OutboundRequestId, Option<Reply<Result<usize, ReachError>>>>,
+}
+
+/// Whether the task goes on.
+enum Next {
+    Go,
+    Stop(Reply<()>),
+}
+
+impl Actor {
+    pub(super) fn new(
+        config: &NodeConfig,
+        identity: &Identity,
+        transport: Transport,
+        clock: Clock,
+        spawner: Spawner,
+        events: Broadcast<NodeEvent>,
+    ) -> Result<Self, NodeError> {
+        let behaviour = Behaviour::new(config, identity, transport.relay)?;
+        let swarm_config = swarm::Config::with_executor(spawner).with_idle_connection_timeout(config.limits.idle_connection);
+        let local = identity.keypair().public().to_peer_id();
+        let mut swarm = Swarm::new(transport.boxed, behaviour, local, swarm_config);
+        for text in &config.external {
+            swarm.add_external_address(parse(text)?);
+        }
+        let mut listening = HashSet::new();
+        for text in &config.listen {
+            let listener = swarm.listen_on(parse(text)?);
+            listening.insert(listener.map_err(|source| NodeError::Listen { address: text.clone(), source })?);
+        }
+        let mut bootstrap = Vec::new();
+        for text in &config.bootstrap {
+            let address = parse(text)?;
+            let peer = peer_of(&address).ok_or_else(|| NodeError::NoPeer { text: text.clone() })?;
+            bootstrap.push((peer, address));
+        }
+        Ok(Self {
+            swarm,
+            discovery: Discovery::new(bootstrap),
+            offers: Offers::new(config),
+            remote_addresses: BTreeMap::new(),
+            provided: BTreeSet::new(),
+            clock,
+            events,
+            penalties: Penalties::new(),
+            negotiators: RateLimiter::new(config.limits.negotiate_rate, NEGOTIATORS_MAX),
+            service: None,
+            listening,
+            waiting_for_addresses: Vec::new(),
+            asked: BTreeMap::new(),
+            pulls: BTreeMap::new(),
+        })
+    }
+
+    /// Runs until told to stop, or until nobody can tell any more.
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        self.dial_bootstrap();
+        let mut housekeeping = Delay::new(HOUSEKEEPING).fuse();
+        let stopped = loop {
+            select_biased! {
+                command = inbox.next() => match command.map(|command| self.on_command(command)) {
+                    Some(Next::Go) => {}
+                    Some(Next::Stop(reply)) => break Some(reply),
+                    None => break None,
+                },
+                event = self.swarm.select_next_some() => self.on_swarm_event(event),
+                () = housekeeping => {
+                    self.tidy();
+                    housekeeping = Delay::new(HOUSEKEEPING).fuse();
+                }
+            }
+        };
+        inbox.close();
+        self.say_goodbye().await;
+        self.events.close();
+        if let Some(reply) = stopped {
+            let _ = reply.send(());
+        }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(super) fn emit(&self, event: NodeEvent) {
+        self.events.send(&event);
+    }
+
+    fn on_command(&mut self, command: Command) -> Next {
+        match command {
+            Command::ListenAddresses(reply) => self.on_listen_addresses(reply),
+            Command::ConnectedPeers(reply) => drop(reply.send(self.swarm.connected_peers().map(market_peer).collect())),
+            Command::Dial { address, reply } => drop(reply.send(self.on_dial(address))),
+            Command::PublishOffer { offer, reply } => drop(reply.send(self.publish_offer(*offer))),
+            Command::Withdraw { withdrawal, reply } => drop(reply.send(self.withdraw(*withdrawal))),
+            Command::Provide { model, reply } => {
+                self.provided.insert(model);
+                self.provide(model);
+                let _ = reply.send(());
+            }
+            Command::StopProviding { model, reply } => {
+                self.provided.remove(&model);
+                self.stop_providing(model);
+                let _ = reply.send(());
+            }
+            Command::FindProviders { model, reply } => self.find_providers(model, reply),
+            Command::PullOffers { peer, model, reply } => self.pull(peer, Some(model), Some(reply)),
+            Command::Matches { demand, k, reply } => drop(reply.send(self.offers.matches(self.clock.now(), &demand, k))),
+            Command::Offers { model, max, reply } => drop(reply.send(self.offers.list(model, max))),
+            Command::Negotiate { peer, addresses, request, reply } => self.ask(peer, addresses, request, reply),
+            Command::Respond { channel, response } => self.respond(channel, *response),
+            Command::OpenJob { peer, addresses, reply } => self.open_job(peer, addresses, reply),
+            Command::Serve { answers, reply } => drop(reply.send(self.on_serve(answers))),
+            Command::Penalise { peer, offence } => self.penalise(&peer, offence),
+            Command::Shutdown { reply } => return Next::Stop(reply),
+        }
+        Next::Go
+    }
+
+    fn on_swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(event) => self.on_behaviour_event(event),
+            SwarmEvent::NewListenAddr { listener_id, address } => {
+                self.emit(NodeEvent::Listening { address: self.with_own_peer(address) });
+                self.listener_settled(listener_id);
+            }
+            SwarmEvent::ListenerClosed { listener_id, .. } => self.listener_settled(listener_id),
+            SwarmEvent::ListenerError { listener_id, error } => {
+                tracing::warn!(%error, "a listening address failed");
+                self.listener_settled(listener_id);
+            }
+            SwarmEvent::ConnectionEstablished { peer_id, endpoint, num_established, .. } if num_established.get() == 1 => {
+                self.on_connected(peer_id, &endpoint);
+            }
+            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
+                self.remote_addresses.remove(&peer_id);
+                self.emit(NodeEvent::PeerDisconnected { peer: market_peer(&peer_id) });
+            }
+            SwarmEvent::OutgoingConnectionError { peer_id, error, .. } => self.on_dial_failed(peer_id, &error),
+            SwarmEvent::ExternalAddrConfirmed { address } => {
+                self.emit(NodeEvent::Reachable { address: self.with_own_peer(address) });
+            }
+            _ => {}
+        }
+    }
+
+    fn on_behaviour_event(&mut self, event: BehaviourEvent) {
+        match event {
+            BehaviourEvent::Identify(event) => self.on_identify(event),
+            BehaviourEvent::Kad(event) => self.on_kad(event),
+            BehaviourEvent::Gossip(event) => self.on_gossip(event),
+            BehaviourEvent::Negotiate(event) => self.on_negotiate(event),
+            BehaviourEvent::Pull(event) => self.on_pull(event),
+            BehaviourEvent::Jobs(event) => self.on_job_stream(event),
+            BehaviourEvent::Mdns(event) => self.on_mdns(event),
+            BehaviourEvent::Upnp(event) => tracing::debug!(?event, "port forwarding"),
+            BehaviourEvent::AutonatClient(event) => tracing::debug!(?event, "reachability"),
+            _ => {}
+        }
+    }
+
+    fn on_connected(&mut self, peer: libp2p::PeerId, endpoint: &ConnectedPoint) {
+        self.remote_addresses.insert(peer, endpoint.get_remote_address().clone());
+        let intent = self.discovery.take_intent(&peer);
+        let how = if endpoint.is_dialer() { intent } else { Found::Incoming };
+        self.emit(NodeEvent::PeerConnected { peer: market_peer(&peer), how });
+    }
+
+    fn on_dial_failed(&mut self, peer: Option<libp2p::PeerId>, error: &swarm::DialError) {
+        if matches!(error, swarm::DialError::DialPeerConditionFalse(_)) {
+            return;
+        }
+        tracing::debug!(?peer, %error, "dial failed");
+        if let Some(peer) = peer {
+            self.discovery.forget(&peer);
+        }
+        self.emit(NodeEvent::DialFailed { peer: peer.map(|peer| market_peer(&peer)) });
+    }
+
+    fn on_dial(&mut self, address: Multiaddr) -> Result<(), DialError> {
+        if let Some(peer) = peer_of(&address) {
+            self.discovery.intend(peer, Found::Dialed);
+        }
+        self.swarm.dial(address).map_err(|error| DialError::Refused(Box::new(error)))
+    }
+
+    fn listener_settled(&mut self, listener: ListenerId) {
+        self.listening.remove(&listener);
+        if self.listening.is_empty() {
+            let addresses = self.addresses();
+            for reply in std::mem::take(&mut self.waiting_for_addresses) {
+                let _ = reply.send(addresses.clone());
+            }
+        }
+    }
+
+    fn on_listen_addresses(&mut self, reply: Reply<Vec<String>>) {
+        if self.listening.is_empty() {
+            let _ = reply.send(self.addresses());
+        } else {
+            self.waiting_for_addresses.push(reply);
+        }
+    }
+
+    fn addresses(&self) -> Vec<String> {
+        let all = self.swarm.external_addresses().chain(self.swarm.listeners());
+        let mut seen = BTreeSet::new();
+        all.cloned().map(|address| self.with_own_peer(address)).filter(|text| seen.insert(text.clone())).collect()
+    }
+
+    fn with_own_peer(&self, address: Multiaddr) -> String {
+        let own = *self.swarm.local_peer_id();
+        address.with_p2p(own).map_or_else(|address| address.to_string(), |address| address.to_string())
+    }
+
+    /// Sends a message of a negotiation.
+    fn ask(
+        &mut self,
+        peer: libp2p::PeerId,
+        addresses: Vec<Multiaddr>,
+        request: NegotiateRequest,
+        reply: Reply<Result<NegotiateResponse, ReachError>>,
+    ) {
+        if self.is_banned(&peer) {
+            let _ = reply.send(Err(ReachError::Banned));
+            return;
+        }
+        self.intend_offer(peer);
+        let id = self.swarm.behaviour_mut().negotiate.send_request_with_addresses(&peer, request, addresses);
+        self.asked.insert(id, reply);
+    }
+
+    fn open_job(&mut self, peer: libp2p::PeerId, addresses: Vec<Multiaddr>, reply: Reply<Result<JobStream, ReachError>>) {
+        if self.is_banned(&peer) {
+            let _ = reply.send(Err(ReachError::Banned));
+            return;
+        }
+        self.intend_offer(peer);
+        self.swarm.behaviour_mut().jobs.open(peer, addresses, reply);
+    }
+
+    /// A peer that is dialled for its offer was found by gossip.
+    fn intend_offer(&mut self, peer: libp2p::PeerId) {
+        if !self.swarm.is_connected(&peer) {
+            self.discovery.intend(peer, Found::Gossip);
+        }
+    }
+
+    fn on_negotiate(&mut self, event: request_response::Event<NegotiateRequest, NegotiateResponse>) {
+        use request_response::{Event, Message};
+        match event {
+            Event::Message { peer, message: Message::Request { request, channel, .. }, .. } => self.on_inquiry(peer, request, channel),
+            Event::Message { message: Message::Response { request_id, response }, .. } => {
+                if let Some(reply) = self.asked.remove(&request_id) {
+                    let _ = reply.send(Ok(response));
+                }
+            }
+            Event::OutboundFailure { peer, request_id, error, .. } => {
+                let error = self.reach_error(peer, error);
+                if let Some(reply) = self.asked.remove(&request_id) {
+                    let _ = reply.send(Err(error));
+                }
+            }
+            Event::InboundFailure { peer, error, .. } => self.on_inbound_failure(peer, &error),
+            Event::ResponseSent { .. } => {}
+        }
+    }
+
+    fn on_inquiry(&mut self, peer: libp2p::PeerId, request: NegotiateRequest, channel: ResponseChannel<NegotiateResponse>) {
+        let sender = market_peer(&peer);
+        if !self.negotiators.allow(self.now().0, &sender) {
+            self.penalise(&sender, Offence::Low);
+            return self.respond(channel, NegotiateResponse::Refused(Refusal::Unavailable));
+        }
+        let Some(service) = &mut self.service else {
+            return self.respond(channel, NegotiateResponse::Refused(Refusal::UnknownOffer));
+        };
+        if let Err(full) = service.inquiries.try_send(Inquiry { peer: sender, request, channel }) {
+            let gone = full.is_disconnected();
+            self.respond(full.into_inner().channel, NegotiateResponse::Refused(Refusal::Unavailable));
+            if gone {
+                self.service = None;
+            }
+        }
+    }
+
+    fn respond(&mut self, channel: ResponseChannel<NegotiateResponse>, response: NegotiateResponse) {
+        // The asker may have left in the meantime; it will ask again.
+        let _ = self.swarm.behaviour_mut().negotiate.send_response(channel, response);
+    }
+
+    fn on_pull(&mut self, event: request_response::Event<PullRequest, PullResponse>) {
+        use request_response::{Event, Message};
+        match event {
+            Event::Message { message: Message::Request { request, channel, .. }, .. } => {
+                let response = self.offers.answer_pull(self.clock.now(), request);
+                let _ = self.swarm.behaviour_mut().pull.send_response(channel, response);
+            }
+            Event::Message { peer, message: Message::Response { request_id, response }, .. } => {
+                let taken = self.take_pulled(peer, response);
+                if let Some(Some(reply)) = self.pulls.remove(&request_id) {
+                    let _ = reply.send(Ok(taken));
+                }
+            }
+            Event::OutboundFailure { peer, request_id, error, .. } => {
+                let error = self.reach_error(peer, error);
+                if let Some(Some(reply)) = self.pulls.remove(&request_id) {
+                    let _ = reply.send(Err(error));
+                }
+            }
+            Event::InboundFailure { peer, error, .. } => self.on_inbound_failure(peer, &error),
+            Event::ResponseSent { .. } => {}
+        }
+    }
+
+    fn reach_error(&mut self, peer: libp2p::PeerId, failure: OutboundFailure) -> ReachError {
+        match failure {
+            OutboundFailure::DialFailure => ReachError::Unreachable,
+            OutboundFailure::Timeout => ReachError::Timeout,
+            OutboundFailure::ConnectionClosed => ReachError::Lost,
+            OutboundFailure::UnsupportedProtocols => ReachError::Unsupported,
+            OutboundFailure::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                self.penalise(&market_peer(&peer), Offence::Garbage);
+                ReachError::Malformed(error)
+            }
+            OutboundFailure::Io(_) => ReachError::Lost,
+        }
+    }
+
+    fn on_inbound_failure(&mut self, peer: libp2p::PeerId, failure: &InboundFailure) {
+        if let InboundFailure::Io(error) = failure
+            && error.kind() == std::io::ErrorKind::InvalidData
+        {
+            self.penalise(&market_peer(&peer), Offence::Garbage);
+        }
+    }
+
+    fn on_serve(&mut self, answers: Answers) -> Result<Inbound, ServeError> {
+        if self.service.as_ref().is_some_and(|service| !service.inquiries.is_closed()) {
+            return Err(ServeError::AlreadyServed);
+        }
+        let (inquiries, inquiries_rx) = mpsc::channel(INQUIRIES_WAITING_MAX);
+        let (jobs, jobs_rx) = mpsc::channel(JOBS_WAITING_MAX);
+        self.service = Some(Service { inquiries, jobs });
+        Ok(Inbound { inquiries: inquiries_rx, jobs: jobs_rx, answers })
+    }
+
+    fn on_job_stream(&mut self, event: streams::Event) {
+        match event {
+            streams::Event::Incoming { peer, stream } => {
+                // Without a service, or with one that cannot keep up, the stream is dropped: its opener sees the end.
+                if let Some(service) = &mut self.service
+                    && service.jobs.try_send((market_peer(&peer), stream)).is_err()
+                {
+                    tracing::debug!(%peer, "job stream dropped");
+                }
+            }
+            streams::Event::Refused { peer } => self.penalise(&market_peer(&peer), Offence::Low),
+        }
+    }
+
+    pub(super) fn is_banned(&self, peer: &libp2p::PeerId) -> bool {
+        self.penalties.is_banned(self.now().0, &market_peer(peer))
+    }
+
+    /// Adds an offence, and cuts the peer off when that was one too many.
+    pub(super) fn penalise(&mut self, peer: &cocoon_market::PeerId, offence: Offence) {
+        let Some(target) = crate::identity::libp2p_peer(peer) else { return };
+        let now = self.now().0;
+        let behaviour = self.swarm.behaviour_mut();
+        match self.penalties.add(now, peer, offence) {
+            Verdict::Tolerated { score } => {
+                behaviour.gossip.set_application_score(&target, -f64::from(score));
+            }
+            Verdict::Banned { until_ms } => {
+                behaviour.gossip.set_application_score(&target, -f64::from(crate::penalty::BAN_SCORE));
+                if behaviour.banned.block_peer(target) {
+                    tracing::info!(peer = %target, "peer banned");
+                    self.emit(NodeEvent::PeerBanned { peer: peer.clone(), until_ms });
+                }
+            }
+        }
+    }
+
+    fn tidy(&mut self) {
+        let now = self.now();
+        for peer in self.penalties.expire(now.0) {
+            if let Some(peer) = crate::identity::libp2p_peer(&peer) {
+                self.swarm.behaviour_mut().banned.unblock_peer(peer);
+            }
+        }
+        self.offers.expire(now);
+        self.publish_pending();
+        if self.swarm.connected_peers().next().is_none() {
+            self.dial_bootstrap();
+        }
+    }
+
+    /// Lets what was said last leave before the sockets close.
+    async fn say_goodbye(&mut self) {
+        let peers: Vec<_> = self.swarm.connected_peers().copied().collect();
+        let mut patience = Delay::new(GOODBYE).fuse();
+        loop {
+            select_biased! {
+                () = patience => break,
+                _ = self.swarm.select_next_some() => {}
+            }
+        }
+        for peer in peers {
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+        while self.swarm.connected_peers().next().is_some() {
+            select_biased! {
+                _ = self.swarm.select_next_some() => {}
+                () = Delay::new(GOODBYE).fuse() => break,
+            }
+        }
+    }
+}
+
+/// How long a stopping node lets messages leave: a withdrawal is one packet to each neighbour.
+const GOODBYE: Duration = Duration::from_millis(50);
+
+fn parse(text: &str) -> Result<Multiaddr, NodeError> {
+    text.parse().map_err(|source| NodeError::Address { text: text.to_owned(), source })
+}

@@ -1,0 +1,216 @@
+//! The offers a node knows: its own, and the book of everybody's.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::interim::{Book, Matches};
+use cocoon_market::codec;
+use cocoon_market::offer::{ModelClass, OfferMessage};
+use cocoon_market::{Demand, ModelId, Offer, OfferId, Timestamp, Verified, Withdrawal};
+use futures::channel::oneshot;
+use libp2p::gossipsub::{self, MessageAcceptance, PublishError as GossipError};
+
+use super::actor::Actor;
+use super::behaviour::{class_of, topic};
+use super::config::NodeConfig;
+use super::event::{NodeEvent, OfferPath, OfferRejection};
+use super::gossip::{Gate, Origin, Passed, open_offer};
+use super::{PublishError, ReachError};
+use crate::identity::market_peer;
+use crate::penalty::Offence;
+use crate::protocol::offers::{PULL_OFFERS_MAX, PullRequest, PullResponse};
+
+/// A message of this node that is or was to be published.
+#[derive(Debug)]
+struct Own {
+    class: ModelClass,
+    bytes: Vec<u8>,
+    /// Nobody has listened yet.
+    pending: bool,
+}
+
+/// The offers a node knows.
+#[derive(Debug)]
+pub(super) struct Offers {
+    pub(super) gate: Gate,
+    book: Book,
+    own: BTreeMap<ModelId, Own>,
+}
+
+impl Offers {
+    pub(super) fn new(config: &NodeConfig) -> Self {
+        Self { gate: Gate::new(&config.gossip), book: Book::new(config.limits.book_offers), own: BTreeMap::new() }
+    }
+
+    /// The best offers for a demand.
+    pub(super) fn matches(&mut self, now: Timestamp, demand: &Demand, k: usize) -> Matches {
+        self.book.matches(now, demand, k)
+    }
+
+    /// Offers for a model, or for all.
+    pub(super) fn list(&self, model: Option<ModelId>, max: usize) -> Vec<Arc<Verified<Offer>>> {
+        self.book.offers().filter(|offer| model.is_none_or(|model| offer.model.id == model)).take(max).cloned().collect()
+    }
+
+    /// What this node tells who asks.
+    pub(super) fn answer_pull(&self, now: Timestamp, request: PullRequest) -> PullResponse {
+        let fresh = self.list(request.model, PULL_OFFERS_MAX).into_iter().filter(|offer| offer.check_time(now).is_ok());
+        PullResponse { offers: fresh.map(|offer| offer.signed().clone()).collect() }
+    }
+
+    pub(super) fn expire(&mut self, now: Timestamp) {
+        self.book.expire(now);
+    }
+}
+
+impl Actor {
+    /// Puts a checked offer into the book, and says so when it is news.
+    fn file(&mut self, offer: Verified<Offer>, how: OfferPath) -> Result<OfferId, OfferRejection> {
+        let (id, provider, model) = (OfferId(offer.hash()), offer.provider, offer.model.id);
+        let now = self.now();
+        self.offers.book.insert(now, Arc::new(offer)).map_err(OfferRejection::from)?;
+        self.emit(NodeEvent::OfferSeen { id, provider, model, how });
+        Ok(id)
+    }
+
+    pub(super) fn publish_offer(&mut self, offer: Verified<Offer>) -> Result<OfferId, PublishError> {
+        offer.check_time(self.now())?;
+        if offer.peer != market_peer(self.swarm.local_peer_id()) {
+            return Err(PublishError::ForeignPeer);
+        }
+        let bytes = codec::encode(&OfferMessage::Offer(offer.signed().clone()), OfferMessage::BYTES_MAX)?;
+        let (class, model, id) = (offer.model.class, offer.model.id, OfferId(offer.hash()));
+        // The same offer a second time is no news, but no fault either.
+        if let Err(reason) = self.file(offer, OfferPath::Own) {
+            tracing::debug!(%reason, "own offer not in the book");
+        }
+        self.offers.own.insert(model, Own { class, bytes, pending: true });
+        self.publish_own(model)?;
+        Ok(id)
+    }
+
+    pub(super) fn withdraw(&mut self, withdrawal: Verified<Withdrawal>) -> Result<(), PublishError> {
+        let bytes = codec::encode(&OfferMessage::Withdrawal(withdrawal.signed().clone()), OfferMessage::BYTES_MAX)?;
+        let model = withdrawal.model;
+        let was = self.offers.own.remove(&model);
+        self.shelve(&withdrawal);
+        // An offer that never left needs no withdrawal.
+        let Some(was) = was.filter(|own| !own.pending) else { return Ok(()) };
+        self.offers.own.insert(model, Own { class: was.class, bytes, pending: true });
+        self.publish_own(model)
+    }
+
+    fn shelve(&mut self, withdrawal: &Withdrawal) -> bool {
+        let known = self.offers.book.withdraw(withdrawal);
+        if known {
+            self.emit(NodeEvent::OfferWithdrawn { provider: withdrawal.provider, model: withdrawal.model });
+        }
+        known
+    }
+
+    /// Gossips what waits for listeners.
+    pub(super) fn publish_pending(&mut self) {
+        let pending: Vec<ModelId> = self.offers.own.iter().filter(|(_, own)| own.pending).map(|(model, _)| *model).collect();
+        for model in pending {
+            if let Err(error) = self.publish_own(model) {
+                tracing::warn!(%error, "an offer could not be published");
+            }
+        }
+    }
+
+    fn publish_own(&mut self, model: ModelId) -> Result<(), PublishError> {
+        let Some(own) = self.offers.own.get_mut(&model).filter(|own| own.pending) else { return Ok(()) };
+        match self.swarm.behaviour_mut().gossip.publish(topic(own.class), own.bytes.clone()) {
+            Ok(_) | Err(GossipError::Duplicate) => {
+                own.pending = false;
+                Ok(())
+            }
+            Err(GossipError::NoPeersSubscribedToTopic | GossipError::AllQueuesFull(_)) => Ok(()),
+            Err(error) => Err(PublishError::Gossip(error)),
+        }
+    }
+
+    pub(super) fn on_gossip(&mut self, event: gossipsub::Event) {
+        match event {
+            gossipsub::Event::Message { propagation_source, message_id, message } => {
+                let acceptance = self.judge_message(propagation_source, &message);
+                let gossip = &mut self.swarm.behaviour_mut().gossip;
+                gossip.report_message_validation_result(&message_id, &propagation_source, acceptance);
+            }
+            gossipsub::Event::Subscribed { .. } => self.publish_pending(),
+            _ => {}
+        }
+    }
+
+    fn judge_message(&mut self, neighbour: libp2p::PeerId, message: &gossipsub::Message) -> MessageAcceptance {
+        let neighbour = market_peer(&neighbour);
+        // Strict validation lets no message without a source through.
+        let source = message.source.map_or_else(|| neighbour.clone(), |source| market_peer(&source));
+        let origin = Origin { neighbour, source, class: class_of(&message.topic) };
+        match self.take_message(&origin, &message.data) {
+            Ok(()) => MessageAcceptance::Accept,
+            Err(reason) => self.refuse_message(&origin, reason),
+        }
+    }
+
+    fn take_message(&mut self, origin: &Origin, data: &[u8]) -> Result<(), OfferRejection> {
+        let now = self.now();
+        match self.offers.gate.check(now, origin, data)? {
+            Passed::Offer(offer) => self.file(*offer, OfferPath::Gossip).map(drop),
+            Passed::Withdrawal(withdrawal) if self.shelve(&withdrawal) => Ok(()),
+            Passed::Withdrawal(_) => Err(OfferRejection::Outdated),
+        }
+    }
+
+    fn refuse_message(&mut self, origin: &Origin, reason: OfferRejection) -> MessageAcceptance {
+        let (by_source, by_neighbour) = (reason.offence_of_source(), reason.offence_of_neighbour());
+        // Wrong by itself, whoever looks at it: gossip counts that against the neighbour as well.
+        let invalid = by_source.is_some_and(|offence| offence > Offence::Low);
+        if let Some(offence) = by_source {
+            self.penalise(&origin.source, offence);
+        }
+        if let Some(offence) = by_neighbour.filter(|_| origin.neighbour != origin.source) {
+            self.penalise(&origin.neighbour, offence);
+        }
+        if by_source.is_some() || by_neighbour.is_some() {
+            tracing::debug!(peer = ?origin.neighbour, %reason, "offer refused");
+        }
+        if reason != OfferRejection::Outdated {
+            self.emit(NodeEvent::OfferRejected { peer: origin.source.clone(), reason });
+        }
+        if invalid { MessageAcceptance::Reject } else { MessageAcceptance::Ignore }
+    }
+
+    /// Asks a peer for what it knows.
+    pub(super) fn pull(&mut self, peer: libp2p::PeerId, model: Option<ModelId>, reply: Option<oneshot::Sender<Result<usize, ReachError>>>) {
+        if self.is_banned(&peer) {
+            if let Some(reply) = reply {
+                let _ = reply.send(Err(ReachError::Banned));
+            }
+            return;
+        }
+        let id = self.swarm.behaviour_mut().pull.send_request(&peer, PullRequest { model });
+        self.pulls.insert(id, reply);
+    }
+
+    /// Puts pulled offers into the book; gives how many were valid.
+    pub(super) fn take_pulled(&mut self, peer: libp2p::PeerId, response: PullResponse) -> usize {
+        let (peer, now, own) = (market_peer(&peer), self.now(), market_peer(self.swarm.local_peer_id()));
+        let mut valid = 0usize;
+        for signed in response.offers.into_iter().take(PULL_OFFERS_MAX) {
+            let filed = open_offer(now, signed)
+                .and_then(|offer| if offer.peer == own { Err(OfferRejection::Outdated) } else { self.file(offer, OfferPath::Pull) });
+            match filed {
+                Ok(_) | Err(OfferRejection::Outdated) => valid += 1,
+                Err(reason) => {
+                    if let Some(offence) = reason.offence_of_neighbour() {
+                        self.penalise(&peer, offence);
+                        self.emit(NodeEvent::OfferRejected { peer: peer.clone(), reason });
+                        break;
+                    }
+                }
+            }
+        }
+        valid
+    }
+}
