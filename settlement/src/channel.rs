@@ -238,5 +238,7 @@ fn pay(data: &ChannelData, target: Amount) -> Result<Vec<Effect>, AmountError> {
     Ok(effects.into_iter().filter(|(amount, _)| !amount.is_zero()).map(|(_, effect)| effect).collect())
 }
 
+#[cfg(all(test, feature = "embedded"))]
+mod differential;
 #[cfg(test)]
 mod tests;

@@ -17,3 +17,4 @@ pub mod contract;
 
 pub mod channel;
 pub mod ledger;
+pub mod wallet;

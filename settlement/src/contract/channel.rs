@@ -214,6 +214,21 @@ impl ChannelData {
 }
 
 #[cfg(test)]
+pub(crate) fn tests_terms() -> ChannelTerms {
+    ChannelTerms {
+        network: NetworkId::DEVNET,
+        requester: NodeId([1; 32]),
+        provider: NodeId([2; 32]),
+        refund_to: ContractAddress([3; 32]),
+        payout_to: ContractAddress([4; 32]),
+        fee_to: ContractAddress([5; 32]),
+        fee_bps: 500,
+        challenge_window_s: 86_400,
+        salt: Digest([6; 32]),
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -12,6 +12,12 @@ pub mod exit;
 pub mod message;
 
 mod cells;
+#[cfg(all(test, feature = "embedded"))]
+pub(crate) mod testing;
+#[cfg(all(test, feature = "embedded"))]
+mod tests;
+#[cfg(test)]
+mod vectors;
 
 pub use cells::CellError;
 pub use channel::{ChannelData, ChannelStatus, ChannelTerms};

@@ -1,0 +1,283 @@
+//! The owner's wallet: a TON wallet (version 4, revision 2) from 24 words.
+//!
+//! The owner key is cold: it holds the money, opens and closes channels, and signs nothing else. The operator key, which signs
+//! offers, receipts and vouchers, is a random key of its own ([`operator_key`]) and does not follow from the words: whoever steals
+//! it can claim vouchers to the owner's address, and cannot touch the wallet.
+//!
+//! This module signs; it reads no chain, keeps no file and chooses no sequence number.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use cocoon_market::ids::Digest;
+use cocoon_market::{Amount, ContractAddress, OperatorKey};
+use ed25519_dalek::{Signer as _, SigningKey};
+use num_bigint::BigUint;
+use tonlib_core::cell::{ArcCell, EMPTY_ARC_CELL};
+use tonlib_core::message::{CommonMsgInfo, InternalMessage, TonMessage as _, TransferMessage};
+use tonlib_core::wallet::mnemonic::{KeyPair, Mnemonic as TonMnemonic, WORDLIST_EN_SET};
+use tonlib_core::wallet::ton_wallet::TonWallet;
+use tonlib_core::wallet::version_helper::VersionHelper;
+use tonlib_core::wallet::wallet_version::WalletVersion;
+use tonlib_core::{TonAddress, TonHash};
+use zeroize::{Zeroize as _, Zeroizing};
+
+use crate::chain::codec::to_boc;
+use crate::chain::{AccountState, AccountStatus, Address, Bounce};
+
+/// Words of a mnemonic.
+pub const MNEMONIC_WORDS: usize = 24;
+
+/// Words there are to choose from; a word is eleven random bits.
+const WORDLIST_WORDS: u16 = 2048;
+
+/// Random word lists tried for one that is valid. One in 256 is, so failing this often is as likely as guessing a key.
+const GENERATE_TRIES: usize = 50_000;
+
+const VERSION: WalletVersion = WalletVersion::V4R2;
+
+/// Why there is no wallet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WalletError {
+    /// Not 24 words of the list with a correct checksum, or one with a password.
+    #[error("not a TON mnemonic: expected 24 words as a wallet wrote them, without a password")]
+    Mnemonic,
+    /// The system gave no random bytes.
+    #[error("the system gives no random bytes")]
+    NoEntropy,
+    /// The message cannot be built.
+    #[error("the wallet's message cannot be built")]
+    Message,
+}
+
+/// The 24 words. Wiped from memory when dropped; shown only on request.
+#[derive(Clone)]
+pub struct Mnemonic(Zeroizing<String>);
+
+impl fmt::Debug for Mnemonic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Mnemonic(..)")
+    }
+}
+
+impl Mnemonic {
+    /// New words from the system's random bytes.
+    ///
+    /// # Errors
+    /// [`WalletError::NoEntropy`].
+    pub fn generate() -> Result<Self, WalletError> {
+        let words = word_list();
+        for _ in 0..GENERATE_TRIES {
+            let mut bytes = Zeroizing::new([0u8; 2 * MNEMONIC_WORDS]);
+            getrandom::fill(bytes.as_mut_slice()).map_err(|_| WalletError::NoEntropy)?;
+            // 2048 divides 65536, so every word is equally likely.
+            let pick = |pair: &[u8]| {
+                let number = pair.try_into().map_or(0, u16::from_be_bytes).checked_rem(WORDLIST_WORDS).unwrap_or(0);
+                words.get(usize::from(number)).copied().unwrap_or_default()
+            };
+            let phrase = Zeroizing::new(bytes.chunks_exact(2).map(pick).collect::<Vec<_>>().join(" "));
+            if let Ok(mnemonic) = Self::parse(&phrase) {
+                return Ok(mnemonic);
+            }
+        }
+        Err(WalletError::NoEntropy)
+    }
+
+    /// Reads words as people write them.
+    ///
+    /// # Errors
+    /// [`WalletError::Mnemonic`].
+    pub fn parse(phrase: &str) -> Result<Self, WalletError> {
+        let phrase = Zeroizing::new(phrase.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>().join(" "));
+        TonMnemonic::from_str(&phrase, &None).map_err(|_| WalletError::Mnemonic)?;
+        Ok(Self(phrase))
+    }
+
+    /// The words, for the keystore and for the person who writes them down.
+    pub fn phrase(&self) -> &str {
+        &self.0
+    }
+}
+
+fn word_list() -> Vec<&'static str> {
+    let mut words: Vec<_> = WORDLIST_EN_SET.iter().collect();
+    words.sort_unstable_by_key(|(_, number)| **number);
+    words.into_iter().map(|(word, _)| *word).collect()
+}
+
+/// A new operator key from the system's random bytes.
+///
+/// # Errors
+/// [`WalletError::NoEntropy`].
+pub fn operator_key() -> Result<OperatorKey, WalletError> {
+    let mut seed = Zeroizing::new([0u8; 32]);
+    getrandom::fill(seed.as_mut_slice()).map_err(|_| WalletError::NoEntropy)?;
+    Ok(OperatorKey::from_seed(&seed))
+}
+
+/// One message the wallet shall send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// To whom.
+    pub to: Address,
+    /// What it carries; fees come on top.
+    pub value: Amount,
+    /// Whether the value comes back when there is nobody to take it or a contract refuses.
+    pub bounce: Bounce,
+    /// What it says.
+    pub body: Option<ArcCell>,
+    /// Code and data to deploy there.
+    pub state_init: Option<ArcCell>,
+}
+
+/// A signed external message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedTransfer {
+    /// Its root hash; the wallet's transaction shows it.
+    pub hash: Digest,
+    /// Serialized.
+    pub boc: Vec<u8>,
+}
+
+impl SignedTransfer {
+    /// Serialized, as text.
+    pub fn boc_base64(&self) -> String {
+        STANDARD.encode(&self.boc)
+    }
+}
+
+/// A wallet and its key. The key is wiped from memory when dropped.
+pub struct OwnerWallet {
+    key: SigningKey,
+    /// Holds no secret: everything but signing needs the public key alone.
+    wallet: TonWallet,
+    account: ContractAddress,
+}
+
+impl fmt::Debug for OwnerWallet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnerWallet").field("account", &self.account).finish_non_exhaustive()
+    }
+}
+
+impl OwnerWallet {
+    /// The wallet of these words.
+    ///
+    /// # Errors
+    /// [`WalletError::Mnemonic`].
+    pub fn new(mnemonic: &Mnemonic) -> Result<Self, WalletError> {
+        let words = TonMnemonic::from_str(mnemonic.phrase(), &None).map_err(|_| WalletError::Mnemonic)?;
+        let mut pair = words.to_key_pair().map_err(|_| WalletError::Mnemonic)?;
+        let seed = pair.secret_key.first_chunk::<32>().copied().map(Zeroizing::new);
+        pair.secret_key.zeroize();
+        Self::from_seed(&*seed.ok_or(WalletError::Mnemonic)?)
+    }
+
+    /// The wallet of an ed25519 seed.
+    ///
+    /// # Errors
+    /// [`WalletError::Message`] if the wallet's code is damaged.
+    pub fn from_seed(seed: &[u8; 32]) -> Result<Self, WalletError> {
+        let key = SigningKey::from_bytes(seed);
+        let pair = KeyPair { public_key: key.verifying_key().to_bytes().to_vec(), secret_key: Vec::new() };
+        let wallet = TonWallet::new(VERSION, pair).map_err(|_| WalletError::Message)?;
+        let account = wallet.address.hash_part.clone().into();
+        Ok(Self { key, wallet, account: ContractAddress(account) })
+    }
+
+    /// Its account.
+    pub const fn account(&self) -> ContractAddress {
+        self.account
+    }
+
+    /// Its address.
+    pub fn address(&self) -> Address {
+        Address::from(self.account)
+    }
+
+    /// Signs a message that makes the wallet send up to four others. The first one also deploys the wallet.
+    ///
+    /// # Errors
+    /// [`WalletError::Message`] for more than four, or values beyond all money.
+    pub fn sign(&self, seqno: u32, valid_until_s: u32, outgoing: &[Outgoing]) -> Result<SignedTransfer, WalletError> {
+        let messages = outgoing.iter().map(internal_message).collect::<Result<Vec<_>, _>>()?;
+        let body = self.wallet.create_external_body(valid_until_s, seqno, messages).map_err(|_| WalletError::Message)?;
+        let signature = self.key.sign(body.cell_hash().as_slice()).to_bytes();
+        let signed = VersionHelper::sign_msg(VERSION, &body, &signature).map_err(|_| WalletError::Message)?;
+        let message = self.wallet.wrap_signed_body(signed, seqno == 0).map_err(|_| WalletError::Message)?.to_arc();
+        let boc = to_boc(&message).map_err(|_| WalletError::Message)?;
+        Ok(SignedTransfer { hash: Digest(message.cell_hash().into()), boc })
+    }
+}
+
+/// The number the wallet's next message must carry; 0 before it is deployed.
+///
+/// # Errors
+/// [`WalletError::Message`] when the account is no such wallet.
+pub fn next_seqno(account: &AccountState) -> Result<u32, WalletError> {
+    match (account.status, &account.data) {
+        (AccountStatus::Uninitialized, _) => Ok(0),
+        (AccountStatus::Active, Some(data)) => data.parser().load_u32(32).map_err(|_| WalletError::Message),
+        (AccountStatus::Active, None) | (AccountStatus::Frozen, _) => Err(WalletError::Message),
+    }
+}
+
+fn internal_message(outgoing: &Outgoing) -> Result<ArcCell, WalletError> {
+    let info = InternalMessage {
+        ihr_disabled: true,
+        bounce: outgoing.bounce == Bounce::Yes,
+        bounced: false,
+        src: TonAddress::NULL,
+        dest: TonAddress::new(i32::from(outgoing.to.workchain), TonHash::from(outgoing.to.hash)),
+        value: BigUint::from(outgoing.value.nano()),
+        ihr_fee: BigUint::ZERO,
+        fwd_fee: BigUint::ZERO,
+        created_lt: 0,
+        created_at: 0,
+    };
+    let body = outgoing.body.clone().unwrap_or_else(|| EMPTY_ARC_CELL.clone());
+    let mut message = TransferMessage::new(CommonMsgInfo::InternalMessage(info), body);
+    if let Some(init) = &outgoing.state_init {
+        message.with_state_init_ref(init);
+    }
+    Ok(message.build().map_err(|_| WalletError::Message)?.to_arc())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words and the address that TON's own wallets show for them, from tonlib-core's tests.
+    const WORDS: &str = "fancy carpet hello mandate penalty trial consider property top vicious exit rebuild tragic profit urban major \
+                         total month holiday sudden rib gather media vicious";
+    const ADDRESS: &str = "EQCDM_QGggZ3qMa_f3lRPk4_qLDnLTqdi6OkMAV2NB9r5TG3";
+
+    #[test]
+    fn words_give_the_address_that_wallets_show() {
+        let wallet = OwnerWallet::new(&Mnemonic::parse(WORDS).unwrap()).unwrap();
+        assert_eq!(wallet.address().friendly(Bounce::Yes), ADDRESS);
+    }
+
+    #[test]
+    fn generated_words_are_a_mnemonic_and_differ() {
+        let (one, two) = (Mnemonic::generate().unwrap(), Mnemonic::generate().unwrap());
+        assert_eq!(one.phrase().split(' ').count(), MNEMONIC_WORDS);
+        assert_ne!(one.phrase(), two.phrase());
+        assert!(Mnemonic::parse(&one.phrase().to_uppercase()).is_ok());
+    }
+
+    #[test]
+    fn a_wrong_word_is_noticed() {
+        assert_eq!(Mnemonic::parse(&WORDS.replace("fancy", "fanzy")).err(), Some(WalletError::Mnemonic));
+        assert_eq!(Mnemonic::parse("fancy carpet").err(), Some(WalletError::Mnemonic));
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let mnemonic = Mnemonic::parse(WORDS).unwrap();
+        let wallet = OwnerWallet::new(&mnemonic).unwrap();
+        assert!(!format!("{mnemonic:?}{wallet:?}").contains("fancy"));
+    }
+}
