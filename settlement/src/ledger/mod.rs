@@ -245,6 +245,20 @@ impl Ledger {
         Ok(Some(agreement.map_err(|_| StoreError::Damaged(Damage::Entry(Table::Agreements)))?))
     }
 
+    /// At most `limit` agreements from `from` on, in the order of their ids.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`].
+    pub fn agreements(&self, from: AgreementId, limit: usize) -> Result<Vec<Agreement>, LedgerError> {
+        let entries = self.store().scan(Table::Agreements, &[], from.as_bytes(), limit)?;
+        let agreement = |(_, value): &(Vec<u8>, Vec<u8>)| {
+            let record: AgreementRecord = decode(Table::Agreements, value)?;
+            let damaged = |_| StoreError::Damaged(Damage::Entry(Table::Agreements));
+            Ok(Agreement::open(record.by_provider, record.by_requester).map_err(damaged)?)
+        };
+        entries.iter().map(agreement).collect()
+    }
+
     /// A job's place in the books.
     ///
     /// # Errors
