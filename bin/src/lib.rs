@@ -14,6 +14,7 @@
 pub mod config;
 pub mod environment;
 pub mod home;
+pub mod keystore;
 
 pub mod failure;
 pub mod logging;

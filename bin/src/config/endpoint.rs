@@ -6,12 +6,15 @@ use std::str::FromStr;
 
 use super::Network;
 
+/// Where toncenter has its API, for URLs that name a server alone.
+const API_PATH: &str = "/api/v2";
+
 /// A way to reach a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// In this process, kept in this directory.
     Embedded(PathBuf),
-    /// A toncenter v2 API at this URL.
+    /// A toncenter v2 API at this URL, which ends in the path of the API and not in a slash.
     Http(String),
 }
 
@@ -24,9 +27,9 @@ impl Endpoint {
     /// Where a network is reached unless somebody says otherwise.
     pub fn default_of(network: Network) -> Self {
         let url = match network {
-            Network::Devnet => "http://127.0.0.1:8081",
-            Network::Testnet => "https://testnet.toncenter.com",
-            Network::Mainnet => "https://toncenter.com",
+            Network::Devnet => "http://127.0.0.1:8081/api/v2",
+            Network::Testnet => "https://testnet.toncenter.com/api/v2",
+            Network::Mainnet => "https://toncenter.com/api/v2",
         };
         Self::Http(url.to_owned())
     }
@@ -56,13 +59,14 @@ impl FromStr for Endpoint {
         if let Some(dir) = text.strip_prefix("embedded:") {
             return if dir.is_empty() { Err(EndpointError) } else { Ok(Self::Embedded(dir.into())) };
         }
-        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
-        let has_host = host.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric() || first == b'[');
-        if has_host && text.parse::<axum::http::Uri>().is_ok() {
-            Ok(Self::Http(text.trim_end_matches('/').to_owned()))
-        } else {
-            Err(EndpointError)
+        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
+        let has_host = rest.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric() || first == b'[');
+        if !has_host || text.parse::<axum::http::Uri>().is_err() {
+            return Err(EndpointError);
         }
+        let url = text.trim_end_matches('/');
+        let has_path = rest.trim_end_matches('/').contains('/');
+        Ok(Self::Http(if has_path { url.to_owned() } else { format!("{url}{API_PATH}") }))
     }
 }
 
@@ -82,9 +86,11 @@ mod tests {
     #[test]
     fn endpoints_are_urls_or_directories() {
         let check = |text: &str, expected| assert_eq!(text.parse::<Endpoint>(), expected, "{text}");
-        check("http://127.0.0.1:8081/", Ok(Endpoint::Http("http://127.0.0.1:8081".into())));
+        check("http://127.0.0.1:8081/", Ok(Endpoint::Http("http://127.0.0.1:8081/api/v2".into())));
+        check("http://127.0.0.1:8081", Ok(Endpoint::Http("http://127.0.0.1:8081/api/v2".into())));
+        check("https://a.example/ton/", Ok(Endpoint::Http("https://a.example/ton".into())));
         check("https://toncenter.com/api/v2", Ok(Endpoint::Http("https://toncenter.com/api/v2".into())));
-        check("http://[::1]:8081", Ok(Endpoint::Http("http://[::1]:8081".into())));
+        check("http://[::1]:8081", Ok(Endpoint::Http("http://[::1]:8081/api/v2".into())));
         check("embedded:chain", Ok(Endpoint::Embedded("chain".into())));
         for wrong in ["", "embedded:", "http://", "https:///x", "ftp://x", "toncenter.com", "127.0.0.1:8081", "http://a b"] {
             check(wrong, Err(EndpointError));
@@ -93,7 +99,7 @@ mod tests {
 
     #[test]
     fn what_is_shown_can_be_read_back() {
-        for text in ["embedded:/a/b", "https://toncenter.com"] {
+        for text in ["embedded:/a/b", "https://toncenter.com/api/v2"] {
             assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
         }
     }

@@ -20,7 +20,7 @@ use cocoon_market::offer::{CHALLENGE_WINDOW_S_MIN, Tier};
 use cocoon_market::{Amount, NetworkId};
 use cocoon_runtime::device::DeviceChoice;
 use cocoon_settlement::chain::Address;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::ConfigError;
@@ -132,7 +132,7 @@ impl Default for ChainConfig {
 }
 
 /// Networks a node can be on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Network {
     /// A local chain, worth nothing
@@ -375,6 +375,9 @@ impl ChainConfig {
             rule(devnet || !endpoint.is_embedded(), key, "an embedded chain is a devnet; testnet and mainnet are reached over https")?;
             rule(devnet || endpoint.is_https(), key, "must be https: whoever can change the answers can take the money")?;
         }
+        let over_http = |endpoint: &Endpoint| !endpoint.is_embedded();
+        let comparable = self.witness.as_ref().is_none_or(|witness| over_http(witness) && over_http(&self.endpoint));
+        rule(comparable, "chain.witness", "an embedded chain needs no witness and is none: it is this process itself")?;
         rule(self.witness.as_ref() != Some(&self.endpoint), "chain.witness", "must be another endpoint than chain.endpoint")?;
         let in_basechain = |address: &Address| address.workchain == cocoon_settlement::chain::BASECHAIN;
         rule(self.fee_to.as_ref().is_none_or(in_basechain), "chain.fee_to", "must be an address in the basechain (workchain 0)")
