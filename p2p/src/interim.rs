@@ -8,7 +8,7 @@ pub struct Book(Vec<Arc<Verified<Offer>>>);
 #[derive(Debug)]
 pub struct Matches {
     /// best
-    pub best: Vec<Arc<Verified<Offer>>>,
+    pub best: Vec<Match>,
 }
 impl Book {
     /// new
@@ -17,7 +17,7 @@ impl Book {
     }
     /// matches
     pub fn matches(&mut self, _: Timestamp, d: &Demand, k: usize) -> Matches {
-        Matches { best: self.0.iter().filter(|o| o.model.id == d.model).take(k).cloned().collect() }
+        Matches { best: self.0.iter().filter(|o| o.model.id == d.model).take(k).cloned().map(|offer| Match { offer }).collect() }
     }
     /// offers
     pub fn offers(&self) -> impl Iterator<Item = &Arc<Verified<Offer>>> {
@@ -46,3 +46,10 @@ impl Book {
 /// Slice
 #[derive(Debug, Clone, Copy)]
 pub struct Slice;
+
+/// Match
+#[derive(Debug, Clone)]
+pub struct Match {
+    /// offer
+    pub offer: Arc<Verified<Offer>>,
+}

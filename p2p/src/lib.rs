@@ -13,6 +13,8 @@ pub mod protocol;
 pub mod provider;
 pub mod rate;
 mod shell;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod transport;
 
 pub use broadcast::{EVENTS_BEHIND_MAX, Receiver};

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use cocoon_market::agreement::Agreement;
 use cocoon_market::job::{Chunk, FinishReason, JobRequest, Prompt, ProviderFrame, RequesterFrame, Sampling};
@@ -20,10 +21,14 @@ use crate::payment::{PayError, PayErrorKind, Payer};
 use crate::penalty::Offence;
 use crate::protocol::frame::FrameError;
 use crate::protocol::job::{JobFrames, JobWriter, requester_end};
-use crate::shell::Deadline;
+use crate::shell::{Deadline, within};
 
 /// Events a reader may be behind its job; beyond that the provider is held up, which costs nothing.
 pub const JOB_EVENTS_MAX: usize = 1024;
+
+/// How long payments under way may take to come to rest when their provider is gone: a payer waits no longer for a
+/// missing receipt, which now never comes.
+const PAYMENT_REST: Duration = Duration::from_secs(10);
 
 /// What is to be generated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -307,7 +312,11 @@ impl Running {
 
     /// The provider is gone. Payments under way are let come to rest: a journal is not to be left in the middle of a word.
     async fn lost(&mut self, cause: Option<FrameError>) -> JobError {
-        while self.payments.next().await.is_some() {}
+        let payments = &mut self.payments;
+        let rest = async { while payments.next().await.is_some() {} };
+        if within(PAYMENT_REST, rest).await.is_err() {
+            tracing::warn!(agreement = %self.agreement.id(), "payments of a lost job were given up");
+        }
         let JobProgress { paid, received_tokens, usage } = self.progress;
         JobError::ProviderLost { paid, received_tokens, usage, cause }
     }

@@ -1,0 +1,219 @@
+//! Jobs: answered, receipted, paid; and what happens when they are not.
+
+use std::time::Duration;
+
+use cocoon_market::job::{FinishReason, StopReason};
+use cocoon_market::{Amount, Usage};
+use cocoon_p2p::testing::{Answer, PayerFault, Stumble};
+use cocoon_p2p::{JobEnd, JobError, JobEvent, ProviderEvent, Shutdown};
+use futures::StreamExt as _;
+
+use super::world::{PRICE, World, drain, order, text_of, wait_for};
+
+/// What a prompt of four words and so many tokens cost.
+fn cost(tokens: u64) -> Amount {
+    Amount::from_nano(u128::from(PRICE * (4 + 2 * tokens)))
+}
+
+#[tokio::test]
+async fn a_job_is_answered_receipted_and_paid_to_the_last_token() {
+    let world = World::new(Answer::of(100)).await;
+    let agreement = world.agree().await;
+    let mut handle = world.run(&agreement, 100).await;
+    let (events, error) = drain(&mut handle).await;
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(text_of(&events), (0..100).map(|n| format!("t{n} ")).collect::<String>());
+    let usage = Usage { input_tokens: 4, output_tokens: 100 };
+    assert_eq!(events.last(), Some(&JobEvent::Done { reason: FinishReason::Stop, usage, paid: cost(100) }));
+    let channel = agreement.terms().channel;
+    assert_eq!(world.payee.balance(&channel), (cost(100), cost(100)));
+    // Slices of 16 tokens, and the rest with the final receipt.
+    assert_eq!(world.payee.receipts(&channel).len(), 7);
+    let last = world.payer.vouchers(&channel).pop().unwrap();
+    assert_eq!((last.voucher.sequence, last.voucher.cumulative), (7, cost(100)));
+}
+
+#[tokio::test]
+async fn a_second_job_uses_the_same_agreement_and_channel() {
+    let world = World::new(Answer::of(20)).await;
+    let agreement = world.agree().await;
+    for _ in 0..2 {
+        let (_, error) = drain(&mut world.run(&agreement, 20).await).await;
+        assert!(error.is_none(), "{error:?}");
+    }
+    let twice = Amount::from_nano(cost(20).nano() * 2);
+    assert_eq!(world.payee.balance(&agreement.terms().channel), (twice, twice));
+    assert_eq!(world.payer.agreements().len(), 1);
+}
+
+#[tokio::test]
+async fn jobs_side_by_side_share_one_channel_without_a_gap() {
+    let world = World::new(Answer::of(64)).await;
+    let agreement = world.agree().await;
+    let mut handles = Vec::new();
+    for _ in 0..8 {
+        handles.push(world.run(&agreement, 64).await);
+    }
+    let drained = futures::future::join_all(handles.iter_mut().map(drain)).await;
+    for (_, error) in drained {
+        assert!(error.is_none(), "{error:?}");
+    }
+    let all = Amount::from_nano(cost(64).nano() * 8);
+    assert_eq!(world.payee.balance(&agreement.terms().channel), (all, all));
+}
+
+#[tokio::test]
+async fn the_order_limits_the_answer() {
+    let world = World::new(Answer::of(100)).await;
+    let agreement = world.agree().await;
+    let (events, error) = drain(&mut world.run(&agreement, 5).await).await;
+    assert!(error.is_none(), "{error:?}");
+    assert!(matches!(events.last(), Some(JobEvent::Done { reason: FinishReason::Length, paid, .. }) if *paid == cost(5)));
+}
+
+#[tokio::test]
+async fn a_cancelled_job_is_paid_up_to_where_it_came() {
+    let world = World::new(Answer { pace: Duration::from_millis(1), ..Answer::of(100_000) }).await;
+    let agreement = world.agree().await;
+    let mut handle = world.run(&agreement, 100_000).await;
+    for _ in 0..3 {
+        assert!(matches!(handle.next().await, Some(Ok(_))));
+    }
+    handle.cancel();
+    let (events, error) = drain(&mut handle).await;
+    assert!(error.is_none(), "{error:?}");
+    let Some(JobEvent::Done { reason: FinishReason::Cancelled, usage, paid }) = events.last() else { panic!("{events:?}") };
+    assert_eq!(*paid, cost(usage.output_tokens));
+    assert_eq!(world.payee.balance(&agreement.terms().channel), (*paid, *paid));
+}
+
+#[tokio::test]
+async fn a_handle_that_is_dropped_cancels_its_job() {
+    let world = World::new(Answer { pace: Duration::from_millis(1), ..Answer::of(100_000) }).await;
+    let agreement = world.agree().await;
+    let mut events = world.provider.events();
+    let mut handle = world.run(&agreement, 100_000).await;
+    assert!(matches!(handle.next().await, Some(Ok(JobEvent::Chunk(_)))));
+    drop(handle);
+    let end = wait_for(&mut events, |event| if let ProviderEvent::JobEnded { end, .. } = event { Some(end.clone()) } else { None }).await;
+    assert_eq!(end, JobEnd::Finished(FinishReason::Cancelled));
+}
+
+#[tokio::test]
+async fn a_provider_lost_in_the_middle_names_what_was_paid_and_received() {
+    let world = World::new(Answer { pace: Duration::from_millis(1), ..Answer::of(100_000) }).await;
+    let agreement = world.agree().await;
+    let mut handle = world.run(&agreement, 100_000).await;
+    let (mut chunks, mut paid) = (0u64, Amount::ZERO);
+    while let Some(event) = handle.next().await {
+        match event.unwrap() {
+            JobEvent::Chunk(_) => chunks += 1,
+            JobEvent::Receipted { receipt, .. } => paid = paid.checked_add(receipt.receipt.body.amount).unwrap(),
+            JobEvent::Done { .. } => panic!("it cannot be done"),
+        }
+        if chunks == 40 {
+            break;
+        }
+    }
+    world.provider_node.shutdown().await;
+    let (events, error) = drain(&mut handle).await;
+    for event in events {
+        match event {
+            JobEvent::Chunk(_) => chunks += 1,
+            JobEvent::Receipted { receipt, .. } => paid = paid.checked_add(receipt.receipt.body.amount).unwrap(),
+            JobEvent::Done { .. } => panic!("it cannot be done"),
+        }
+    }
+    let Some(JobError::ProviderLost { paid: named, received_tokens, .. }) = error else { panic!("{error:?}") };
+    assert_eq!((named, received_tokens), (paid, chunks));
+    assert!(!paid.is_zero());
+}
+
+#[tokio::test]
+async fn an_executor_that_fails_stops_the_job_with_a_reason() {
+    for stumble in [Stumble::FailAfter(20), Stumble::VanishAfter(20)] {
+        let world = World::new(Answer { stumble, ..Answer::of(100) }).await;
+        let agreement = world.agree().await;
+        let (events, error) = drain(&mut world.run(&agreement, 100).await).await;
+        let Some(JobError::Stopped { reason: StopReason::Internal, progress }) = error else { panic!("{error:?}") };
+        assert_eq!(progress.received_tokens, 20);
+        // One slice was receipted, and paid; the rest is the provider's loss.
+        assert_eq!(progress.paid, cost(16));
+        assert_eq!(text_of(&events).split_whitespace().count(), 20);
+    }
+}
+
+#[tokio::test]
+async fn a_voucher_that_does_not_fit_stops_the_job() {
+    for fault in [PayerFault::Underpays, PayerFault::MisSigns] {
+        let world = World::new(Answer::of(100)).await;
+        let agreement = world.agree().await;
+        world.payer.misbehave(fault);
+        let (_, error) = drain(&mut world.run(&agreement, 100).await).await;
+        // Banned at once: the word of it may or may not arrive before the connection is cut.
+        assert!(
+            matches!(error, Some(JobError::Stopped { reason: StopReason::BadVoucher, .. } | JobError::ProviderLost { .. })),
+            "{error:?}"
+        );
+        assert!(world.payee.vouchers(&agreement.terms().channel).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_shuts_down_finishes_or_stops_its_jobs() {
+    let slow = Answer { pace: Duration::from_millis(2), ..Answer::of(60) };
+    let world = World::new(slow).await;
+    let agreement = world.agree().await;
+    let mut handle = world.run(&agreement, 60).await;
+    assert!(matches!(handle.next().await, Some(Ok(JobEvent::Chunk(_)))));
+    let ((), (events, error)) = futures::join!(world.provider.shutdown(Shutdown::Finish), drain(&mut handle));
+    assert!(error.is_none(), "{error:?}");
+    assert!(matches!(events.last(), Some(JobEvent::Done { reason: FinishReason::Stop, .. })));
+
+    let world = World::new(Answer { tokens: 100_000, ..slow }).await;
+    let agreement = world.agree().await;
+    let mut handle = world.run(&agreement, 100_000).await;
+    assert!(matches!(handle.next().await, Some(Ok(JobEvent::Chunk(_)))));
+    let ((), (_, error)) = futures::join!(world.provider.shutdown(Shutdown::Stop), drain(&mut handle));
+    assert!(matches!(error, Some(JobError::Stopped { reason: StopReason::Shutdown, .. })), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_order_that_breaks_a_bound_never_leaves() {
+    let world = World::new(Answer::of(1)).await;
+    let agreement = world.agree().await;
+    let error = world.client.run(&agreement, order(0)).await.unwrap_err();
+    assert!(matches!(error, JobError::Order(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_agreement_is_found_again_after_the_provider_service_restarted() {
+    use cocoon_p2p::testing::{MockExecutor, listing};
+    use cocoon_p2p::{Provider, ProviderConfig};
+    let world = World::new(Answer::of(10)).await;
+    let agreement = world.agree().await;
+    world.provider.shutdown(Shutdown::Finish).await;
+    let executor = std::sync::Arc::new(MockExecutor::new(super::world::spawner(), Answer::of(10)));
+    let sells = ProviderConfig::new(vec![listing(super::world::MODEL, PRICE)]);
+    let (node, key) = (world.provider_node.clone(), world.provider_key.clone());
+    let _provider = Provider::spawn(node, key, sells, world.payee.clone(), executor).await.unwrap();
+    let (_, error) = drain(&mut world.run(&agreement, 10).await).await;
+    assert!(error.is_none(), "{error:?}");
+}
+
+#[tokio::test]
+async fn the_cap_ends_the_answer_and_then_the_agreement() {
+    use cocoon_market::agreement::Refusal;
+    use cocoon_p2p::DealWishes;
+    let world = World::new(Answer::of(100)).await;
+    let agreement = world.client.negotiate(&world.offer().await, DealWishes::new(cost(30))).await.unwrap();
+    let (events, error) = drain(&mut world.run(&agreement, 100).await).await;
+    assert!(error.is_none(), "{error:?}");
+    assert!(matches!(events.last(), Some(JobEvent::Done { reason: FinishReason::Length, paid, .. }) if *paid == cost(30)));
+    let (_, error) = drain(&mut world.run(&agreement, 100).await).await;
+    assert!(matches!(error, Some(JobError::Stopped { reason: StopReason::CapTooSmall { .. }, .. })), "{error:?}");
+    world.payee.refuse(Some(Refusal::ChainOutOfSight));
+    let (_, error) = drain(&mut world.run(&agreement, 100).await).await;
+    let refused = StopReason::Refused(Refusal::ChainOutOfSight);
+    assert!(matches!(error, Some(JobError::Stopped { reason, .. }) if reason == refused));
+}

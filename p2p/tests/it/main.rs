@@ -1,0 +1,7 @@
+//! Whole nodes in one process, over the in-memory transport, through the crate's public face.
+
+mod gossip;
+mod hostile;
+mod jobs;
+mod negotiation;
+mod world;
