@@ -15,7 +15,8 @@
 //!    commitments to tokens.
 //! 3. [`price`], [`offer`], [`demand`], [`agreement`]: what is traded, and the words of a deal.
 //! 4. [`job`], [`receipt`], [`voucher`]: the work, what was metered, what is paid.
-//! 5. [`book`], [`negotiation`], [`progress`]: the machines.
+//! 5. [`book`], [`matching`], [`reputation`]: all offers, the best of them, and what we know of their providers.
+//! 6. [`negotiation`], [`progress`]: the machines of a deal and of a job.
 //!
 //! ```
 //! use cocoon_market::{Amount, PriceTable, Usage};
@@ -62,11 +63,16 @@ pub mod job;
 pub mod receipt;
 pub mod voucher;
 
+pub mod book;
+pub mod matching;
+pub mod reputation;
+
 pub mod negotiation;
 pub mod progress;
 
 pub use agreement::{Agreement, AgreementTerms, NegotiateRequest, NegotiateResponse, Proposal, Refusal, Terms};
 pub use amount::{Amount, AmountError};
+pub use book::{Book, BookConfig};
 pub use commitment::TokenCommitment;
 pub use demand::Demand;
 pub use ids::{AgreementId, ChannelRef, ContractAddress, JobId, ModelId, NetworkId, NodeId, OfferId, PeerId, ProposalId};
@@ -78,6 +84,7 @@ pub use penalty::Penalty;
 pub use price::{PriceTable, Usage};
 pub use progress::{JobCheck, JobMeter};
 pub use receipt::{Receipt, ReceiptBody, ReceiptHeader, SignedReceipt};
+pub use reputation::Experience;
 pub use signed::{OpenError, Signed, SignedObject, Verified};
 pub use time::Timestamp;
 pub use voucher::{CooperativeClose, SignedVoucher, Voucher};

@@ -78,6 +78,29 @@ pub enum Tier {
     Attested,
 }
 
+impl Tier {
+    /// Its place among the tiers, from the weakest.
+    pub const fn level(self) -> u8 {
+        match self {
+            Self::Plain => 0,
+            Self::Audited => 1,
+            Self::Exact => 2,
+            Self::Attested => 3,
+        }
+    }
+}
+
+impl std::fmt::Display for Tier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Plain => "plain",
+            Self::Audited => "audited",
+            Self::Exact => "exact",
+            Self::Attested => "attested",
+        })
+    }
+}
+
 /// What the provider's side can see of a job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -91,7 +114,26 @@ pub enum Confidentiality {
     Attested,
 }
 
+impl std::fmt::Display for Confidentiality {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Open => "open",
+            Self::Sealed => "sealed",
+            Self::Attested => "attested",
+        })
+    }
+}
+
 impl Confidentiality {
+    /// Its place among the levels, from the weakest.
+    pub const fn level(self) -> u8 {
+        match self {
+            Self::Open => 0,
+            Self::Sealed => 1,
+            Self::Attested => 2,
+        }
+    }
+
     /// One plain sentence for the person who is about to send a prompt.
     pub const fn what_the_provider_sees(self) -> &'static str {
         match self {
