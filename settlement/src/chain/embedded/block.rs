@@ -21,15 +21,29 @@ use crate::chain::{Address, ChainError, Hash, Rejection};
 
 /// Transactions of one block. Bounds the time a block takes where transactions use next to no gas.
 const BLOCK_TRANSACTIONS_MAX: usize = 8_192;
-/// Share of a block's gas that messages from outside may take, so that there is room left for what they cause.
-const OUTSIDE_GAS_MAX: u64 = BLOCK_GAS_SOFT_MAX / 2;
-/// The same for transactions.
-const OUTSIDE_TRANSACTIONS_MAX: usize = BLOCK_TRANSACTIONS_MAX / 2;
 /// Logical time between the starts of two blocks, as on TON.
 const LT_ALIGN: u64 = 1_000_000;
 
+/// Messages under way above which none are accepted from outside until some have been delivered.
+const QUEUE_MAX: usize = 65_536;
+
+/// What fits into one block, and between two.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) gas: u64,
+    pub(super) transactions: usize,
+    pub(super) queue: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { gas: BLOCK_GAS_SOFT_MAX, transactions: BLOCK_TRANSACTIONS_MAX, queue: QUEUE_MAX }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct OpenBlock {
+    limits: Limits,
     head: BlockRecord,
     params: ExecutorParams,
     unix_ms: u64,
@@ -47,7 +61,7 @@ pub(super) struct OpenBlock {
 
 impl OpenBlock {
     /// Opens the block after `head`.
-    pub(super) fn new(head: BlockRecord, now_ms: u64) -> Self {
+    pub(super) fn new(head: BlockRecord, now_ms: u64, limits: Limits) -> Self {
         let unix_ms = now_ms.max(head.unix_ms);
         let lt_start = align(head.lt_end);
         let hash = HashBytes(head.hash);
@@ -60,6 +74,7 @@ impl OpenBlock {
             ..ExecutorParams::default()
         };
         Self {
+            limits,
             head,
             params,
             unix_ms,
@@ -98,7 +113,8 @@ impl OpenBlock {
         address: &Address,
         message: &Cell,
     ) -> Result<(), ChainError> {
-        if self.gas_used >= OUTSIDE_GAS_MAX || self.transactions.len() >= OUTSIDE_TRANSACTIONS_MAX {
+        // Messages from outside get half of a block, so that there is room left for what they cause.
+        if self.gas_used >= self.limits.gas.div_euclid(2) || self.transactions.len() >= self.limits.transactions.div_euclid(2) {
             return Err(ChainError::BlockFull);
         }
         match self.execute(committed, config, address, Origin::Outside, message)? {
@@ -112,7 +128,7 @@ impl OpenBlock {
     /// # Errors
     /// [`ChainError::Storage`]; the message at hand is then still under way.
     pub(super) fn deliver_all(&mut self, committed: &Committed, config: &ParsedConfig) -> Result<(), ChainError> {
-        while self.gas_used < BLOCK_GAS_SOFT_MAX && self.transactions.len() < BLOCK_TRANSACTIONS_MAX {
+        while self.gas_used < self.limits.gas && self.transactions.len() < self.limits.transactions {
             let Some((key, message, age)) = self.earliest(committed) else { break };
             self.deliver(committed, config, &message)?;
             match age {

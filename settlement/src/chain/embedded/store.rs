@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use cocoon_market::Amount;
+use cocoon_market::{Amount, Timestamp};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 use tycho_types::boc::Boc;
@@ -11,7 +11,7 @@ use tycho_types::cell::{Cell, Lazy};
 use tycho_types::models::ShardAccount;
 use tycho_types::prelude::HashBytes;
 
-use crate::chain::{Address, Hash};
+use crate::chain::{Address, Hash, Head};
 
 /// An account as a key that sorts by workchain and hash.
 pub(super) type AccountKey = [u8; 33];
@@ -84,6 +84,12 @@ pub(super) struct BlockRecord {
     pub(super) books: Books,
 }
 
+impl BlockRecord {
+    pub(super) fn head(&self) -> Head {
+        Head { seqno: self.seqno, unix_s: Timestamp(self.unix_ms).unix_s(), root_hash: self.hash }
+    }
+}
+
 /// Where all the money of the chain is, apart from the accounts and the messages under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Books {
@@ -113,7 +119,11 @@ impl Store {
     }
 
     pub(super) fn in_memory() -> Result<Self, StoreError> {
-        Self::checked(Database::builder().create_with_backend(redb::backends::InMemoryBackend::new())?)
+        Self::with_backend(redb::backends::InMemoryBackend::new())
+    }
+
+    pub(super) fn with_backend(backend: impl redb::StorageBackend) -> Result<Self, StoreError> {
+        Self::checked(Database::builder().create_with_backend(backend)?)
     }
 
     /// Makes the tables, and refuses a file that is something else.

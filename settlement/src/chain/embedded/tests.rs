@@ -1,10 +1,22 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
 use proptest::prelude::*;
-use tonlib_core::cell::CellBuilder;
+use tonlib_core::cell::{ArcCell, CellBuilder};
+use tonlib_core::tlb_types::block::state_init::StateInit;
+use tonlib_core::tlb_types::tlb::TLB;
 
 use super::*;
 use crate::chain::codec::to_boc;
 use crate::chain::testing::{TestWallet, balance, chain, empty_external, internal, options, ton};
-use crate::chain::{Bounce, MessageKind};
+use crate::chain::{AccountStatus, Bounce, Chain, Faucet, MessageKind, Page, Rejection, Sought, StackItem, Transaction, TxId};
+
+impl Embedded {
+    fn committed_head(&self) -> BlockRecord {
+        *self.lock().committed.head()
+    }
+}
 
 fn newest(chain: &Embedded, address: &Address) -> Transaction {
     chain.transactions(address, Page::newest(1)).unwrap().remove(0)
@@ -258,23 +270,199 @@ fn prices_can_be_asked_for() {
 }
 
 #[test]
-fn a_full_block_says_so_and_the_rest_waits() {
-    let (chain, _) = chain(Blocks::Manual);
+fn a_full_block_says_so_and_the_next_one_has_room() {
+    let (mut chain, _) = chain(Blocks::Manual);
+    chain.limits.transactions = 20;
     let to = Address::basechain([7; 32]);
-    let mut sent = 0_u128;
+    let mut sent = 0;
     let error = loop {
-        match chain.fund(&to, Amount::from_nano(1_000_000)) {
+        match chain.fund(&to, Amount::from_nano(1)) {
             Ok(_) => sent += 1,
             Err(error) => break error,
         }
     };
     assert!(matches!(error, ChainError::BlockFull) && error.is_retryable());
+    assert_eq!(sent, 10, "messages from outside get half of a block");
     chain.make_block().unwrap();
-    chain.fund(&to, Amount::from_nano(1_000_000)).unwrap();
+    assert_eq!(chain.transactions(&to, Page::newest(100)).unwrap().len(), 10);
+    chain.fund(&to, Amount::from_nano(1)).unwrap();
+}
+
+/// A contract that, whatever it is told, tells itself the same with all the money it was sent.
+fn ring() -> (Address, ArcCell) {
+    // ACCEPT; b{011000} NEWC STU; MYADDR SWAP STSLICE; 0 STGRAMS; 0 SWAP 107 STU; ENDC; 64 SENDRAWMSG
+    let code = hex::decode("f8008018c8cb05f82801ce70fa027001cb6ac98040fb00").unwrap();
+    let mut builder = CellBuilder::new();
+    builder.store_slice(&code).unwrap();
+    let state = StateInit::new(builder.build().unwrap().to_arc(), tonlib_core::cell::Cell::default().to_arc());
+    let hash = state.cell_hash().unwrap();
+    (Address::basechain(hash.as_slice().try_into().unwrap()), state.to_cell().unwrap().to_arc())
+}
+
+fn deployed_ring(chain: &Embedded) -> Address {
+    let (ring, init) = ring();
+    chain.fund(&ring, ton(1)).unwrap();
     chain.make_block().unwrap();
-    assert!(sent > 500);
-    assert_eq!(newest(&chain, &to).in_message.unwrap().value, Amount::from_nano(1_000_000));
+    // Inside this message there is no value to send on, so the ring starts to turn with the next one that has some.
+    let mut builder = CellBuilder::new();
+    builder.store_u32(7, 0b100_0100).unwrap().store_i32(8, 0).unwrap().store_slice(&ring.hash).unwrap();
+    builder.store_u8(4, 0).unwrap().store_bit(true).unwrap().store_bit(true).unwrap().store_reference(&init).unwrap();
+    builder.store_bit(false).unwrap();
+    chain.send_boc(&to_boc(&builder.build().unwrap().to_arc()).unwrap()).unwrap();
+    chain.make_block().unwrap();
+    chain.fund(&ring, ton(2)).unwrap();
+    ring
+}
+
+#[test]
+fn messages_that_never_end_are_spread_over_blocks() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("chain");
+    let (options, _) = options(Blocks::Manual);
+    let mut chain = Embedded::open(&path, options.clone()).unwrap();
+    chain.limits.transactions = 50;
+    let ring = deployed_ring(&chain);
+    chain.make_block().unwrap();
+    let supply = chain.supply().unwrap();
+    assert!(supply.is_balanced() && supply.under_way > ton(1), "{supply:?}");
+    let head = chain.committed_head();
+    assert_eq!(head.transactions, 50);
+
+    let state = chain.state_hash().unwrap();
+    drop(chain);
+    let mut chain = Embedded::open(&path, options).unwrap();
+    chain.limits.transactions = 50;
+    assert_eq!(chain.state_hash().unwrap(), state, "messages under way survive a restart");
+    chain.make_block().unwrap();
+    assert_eq!(chain.committed_head().transactions, 50);
+    let turns = chain.transactions(&ring, Page::newest(100)).unwrap();
+    assert!(turns.windows(2).all(|pair| pair[0].previous == Some(pair[1].id)));
     assert!(chain.supply().unwrap().is_balanced());
+}
+
+#[test]
+fn one_message_makes_a_bounded_number_of_blocks() {
+    let (mut chain, _) = chain(Blocks::Instant);
+    chain.limits.transactions = 50;
+    let before = chain.head().unwrap().seqno;
+    deployed_ring(&chain);
+    assert!(chain.head().unwrap().seqno <= before + 4 + 16);
+    assert!(!chain.supply().unwrap().under_way.is_zero());
+    let seqno = chain.head().unwrap().seqno;
+    assert!(chain.tick().unwrap().unwrap().seqno > seqno, "what is under way goes on when asked to");
+}
+
+#[test]
+fn too_many_messages_under_way_close_the_door() {
+    let (mut chain, _) = chain(Blocks::Manual);
+    chain.limits.transactions = 50;
+    deployed_ring(&chain);
+    chain.make_block().unwrap();
+    chain.limits.queue = 0;
+    assert!(matches!(chain.fund(&Address::basechain([7; 32]), ton(1)), Err(ChainError::BlockFull)));
+}
+
+/// Everybody's development chain begins alike, so that what is written about it holds for all.
+#[test]
+fn the_beginning_is_a_golden_vector() {
+    let (chain, _) = chain(Blocks::Manual);
+    assert_eq!(chain.faucet().to_string(), "EQB8d2NQ2b_9TSFXXMzpkEQlKM1YHA7uH6rBg1wrQaciXTQO");
+    assert_eq!(
+        tonlib_core::cell::Cell::cell_hash(&chain.config_param(21).unwrap()).to_hex(),
+        "aaec03367c3035ee7af9fbb39460de98098b29c1006239ea2f8b27757fafc173"
+    );
+    assert_eq!(hex::encode(chain.head().unwrap().root_hash), "f13ed8daa830aac959807ecc6b50c3986a59b3e244bd185465bda32e0845a45e");
+}
+
+/// A disk whose power fails after so many operations. What was not synced by then may or may not be there afterwards.
+#[derive(Debug, Clone, Default)]
+struct Disk {
+    written: Arc<Mutex<Vec<u8>>>,
+    synced: Arc<Mutex<Vec<u8>>>,
+    power: Arc<AtomicUsize>,
+}
+
+impl Disk {
+    fn holding(bytes: &[u8], power: usize) -> Self {
+        let bytes = || Arc::new(Mutex::new(bytes.to_vec()));
+        Self { written: bytes(), synced: bytes(), power: Arc::new(AtomicUsize::new(power)) }
+    }
+
+    fn spend(&self) -> std::io::Result<()> {
+        let spent = self.power.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        spent.map(drop).map_err(|_| std::io::Error::other("no power"))
+    }
+}
+
+impl redb::StorageBackend for Disk {
+    fn len(&self) -> Result<u64, std::io::Error> {
+        Ok(self.written.lock().unwrap().len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), std::io::Error> {
+        let offset = offset as usize;
+        out.copy_from_slice(&self.written.lock().unwrap()[offset..offset + out.len()]);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> Result<(), std::io::Error> {
+        self.spend()?;
+        self.written.lock().unwrap().resize(len as usize, 0);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> Result<(), std::io::Error> {
+        self.spend()?;
+        *self.synced.lock().unwrap() = self.written.lock().unwrap().clone();
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> Result<(), std::io::Error> {
+        self.spend()?;
+        let offset = offset as usize;
+        self.written.lock().unwrap()[offset..offset + data.len()].copy_from_slice(data);
+        Ok(())
+    }
+}
+
+fn on_disk(disk: &Disk) -> Embedded {
+    Embedded::with_store(Store::with_backend(disk.clone()).unwrap(), options(Blocks::Instant).0).unwrap()
+}
+
+/// EC-1, for every moment at which the power can fail while a block is written.
+#[test]
+fn a_power_cut_leaves_the_block_or_the_one_before() {
+    let disk = Disk::holding(&[], usize::MAX);
+    let chain = on_disk(&disk);
+    let wallet = TestWallet::funded(&chain, 1, ton(10));
+    let message = wallet.transfer(0, &Address::basechain([7; 32]), ton(1), Bounce::No);
+    let before = chain.state_hash().unwrap();
+    drop(chain);
+    let image = disk.written.lock().unwrap().clone();
+    let chain = on_disk(&Disk::holding(&image, usize::MAX));
+    chain.send_boc(&message).unwrap();
+    let after = chain.state_hash().unwrap();
+
+    for power in 0.. {
+        let disk = Disk::holding(&image, usize::MAX);
+        let chain = on_disk(&disk);
+        disk.power.store(power, Ordering::SeqCst);
+        let sent = chain.send_boc(&message);
+        disk.power.store(0, Ordering::SeqCst);
+        drop(chain);
+        for left in [&disk.written, &disk.synced] {
+            let left = left.lock().unwrap().clone();
+            let found = on_disk(&Disk::holding(&left, usize::MAX)).state_hash().unwrap();
+            assert!(found == after || found == before && sent.is_err(), "power for {power} operations");
+        }
+        match sent {
+            Ok(_) => {
+                assert!(power > 2, "the test cut nothing");
+                break;
+            }
+            Err(error) => assert!(matches!(error, ChainError::Storage(_)), "{error:?}"),
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -303,10 +491,10 @@ proptest! {
     /// EC-1 and EC-2.
     #[test]
     fn money_adds_up_and_survives_a_restart(steps in proptest::collection::vec(step(), 1..40), instant in any::<bool>()) {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("chain");
+        let disk = Disk::holding(&[], usize::MAX);
         let (options, clock) = options(if instant { Blocks::Instant } else { Blocks::Manual });
-        let mut chain = Embedded::open(&path, options.clone()).unwrap();
+        let open = || Embedded::with_store(Store::with_backend(disk.clone()).unwrap(), options.clone()).unwrap();
+        let mut chain = open();
         let wallets: Vec<_> = (1..5).map(TestWallet::new).collect();
         let mut seqnos = [0_u32; 4];
         let to_address = |to: u8| wallets.get(usize::from(to)).map_or(Address::basechain([to; 32]), |wallet| wallet.address);
@@ -327,7 +515,7 @@ proptest! {
                     chain.make_block().unwrap();
                     let state = chain.state_hash().unwrap();
                     drop(chain);
-                    chain = Embedded::open(&path, options.clone()).unwrap();
+                    chain = open();
                     prop_assert_eq!(chain.state_hash().unwrap(), state);
                 }
             }

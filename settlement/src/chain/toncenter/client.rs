@@ -6,33 +6,36 @@ use cocoon_market::{Amount, NetworkId};
 use serde_json::{Value, json};
 use tonlib_core::cell::ArcCell;
 
+use super::http::Ureq;
 use super::json::{
     EXIT_NO_CODE, MASTERCHAIN_SHARD, arguments_to_json, base64, from_base64, from_cell_base64, from_hash, integer, stack_from_json,
 };
 use super::transport::{ANSWER_BYTES_MAX, HttpTransport, Post, Response, TransportError};
 use crate::chain::codec::{CodecError, decode, parse_transaction};
 use crate::chain::{
-    AccountState, AccountStatus, Address, AnswerFault, Chain, ChainError, EXTERNAL_BYTES_MAX, EXTERNAL_DEPTH_MAX, Hash, Head, MethodResult,
-    Page, Rejection, Sought, StackItem, Transaction, TxId, check_method_call, check_page,
+    AccountState, AccountStatus, Address, AnswerFault, Chain, ChainError, EXTERNAL_BYTES_MAX, EXTERNAL_DEPTH_MAX, Faucet, Hash, Head,
+    MethodResult, Page, Rejection, Sought, StackItem, Transaction, TxId, check_method_call, check_page,
 };
 
 /// Pauses before a question is asked again. Without a key toncenter allows one request a second, so the last pause is longer than that.
 const RETRY_PAUSES: [Duration; 2] = [Duration::from_millis(300), Duration::from_millis(1_500)];
-/// A request may take so long in all; public endpoints take up to ten seconds when they are busy.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
-/// A connection is made within so much time or not at all.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Letters of an endpoint's own words that an error keeps.
 const SAID_CHARS_MAX: usize = 200;
 
 /// A chain behind toncenter's API.
-#[derive(Debug)]
 pub struct Toncenter<T = Ureq> {
     transport: T,
     network: NetworkId,
     endpoint: String,
     rpc_url: String,
     api_key: Option<String>,
+}
+
+impl<T> std::fmt::Debug for Toncenter<T> {
+    /// Without the key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Toncenter").field("endpoint", &self.endpoint).field("network", &self.network).finish_non_exhaustive()
+    }
 }
 
 impl Toncenter<Ureq> {
@@ -55,15 +58,6 @@ impl<T: HttpTransport> Toncenter<T> {
     /// [`ChainError::WrongNetwork`] when it is not ours.
     pub fn check_network(&self) -> Result<(), ChainError> {
         self.head().map(|_| ())
-    }
-
-    /// Asks for free money, which only a development chain has.
-    ///
-    /// # Errors
-    /// [`ChainError::Unavailable`] where there is no faucet.
-    pub fn fund(&self, address: &Address, amount: Amount) -> Result<Hash, ChainError> {
-        let result = self.call_once("faucet", &json!({ "address": address.raw(), "amount": amount.nano().to_string() }))?;
-        Answer { call: "faucet", value: &result }.hash("hash")
     }
 
     /// Asks, and asks again when the endpoint had a bad moment. For calls that change nothing.
@@ -328,48 +322,12 @@ impl<T: HttpTransport> Chain for Toncenter<T> {
     }
 }
 
-/// Carries requests over HTTP and TLS.
-#[derive(Debug)]
-pub struct Ureq {
-    agent: ureq::Agent,
-}
-
-impl Ureq {
-    /// With timeouts, and without redirects: an endpoint that moves says so in its documentation.
-    pub fn new() -> Self {
-        let config = ureq::Agent::config_builder()
-            .timeout_global(Some(REQUEST_TIMEOUT))
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .build();
-        Self { agent: config.into() }
-    }
-}
-
-impl Default for Ureq {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl HttpTransport for Ureq {
-    fn post(&self, post: Post<'_>) -> Result<Response, TransportError> {
-        let mut request = self.agent.post(post.url).header("content-type", "application/json");
-        if let Some(key) = post.api_key {
-            request = request.header("x-api-key", key);
-        }
-        let mut response = request.send(post.body).map_err(transport_error)?;
-        let limit = u64::try_from(ANSWER_BYTES_MAX).unwrap_or(u64::MAX);
-        let body = response.body_mut().with_config().limit(limit).read_to_vec().map_err(transport_error)?;
-        Ok(Response { status: response.status().as_u16(), body })
-    }
-}
-
-fn transport_error(error: ureq::Error) -> TransportError {
-    match error {
-        ureq::Error::BodyExceedsLimit(_) => TransportError::TooLarge,
-        other => TransportError::Connection(other.into()),
+impl<T: HttpTransport> Faucet for Toncenter<T> {
+    /// # Errors
+    /// [`ChainError::Unavailable`] where there is no faucet, which is everywhere but on a development chain.
+    fn fund(&self, address: &Address, amount: Amount) -> Result<Hash, ChainError> {
+        let result = self.call_once("faucet", &json!({ "address": address.raw(), "amount": amount.nano().to_string() }))?;
+        Answer { call: "faucet", value: &result }.hash("hash")
     }
 }
 

@@ -10,6 +10,9 @@ pub mod server;
 pub mod transport;
 
 #[cfg(feature = "http")]
+pub mod http;
+
+#[cfg(feature = "http")]
 pub use client::Toncenter;
 pub use server::{Reply, Request, Server, Verb};
 pub use transport::{HttpTransport, Post, Response, TransportError};

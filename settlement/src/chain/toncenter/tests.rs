@@ -196,6 +196,12 @@ fn a_forged_transaction_is_noticed() {
 }
 
 #[test]
+fn a_key_is_not_shown() {
+    let client = Toncenter::new("https://toncenter.com/api/v2", NetworkId::MAINNET, Some("secret".to_owned()));
+    assert!(!format!("{client:?}").contains("secret"));
+}
+
+#[test]
 fn answers_have_toncenters_shape() {
     let (chain, _) = joined();
     let server = Server::new(Arc::clone(&chain) as Arc<dyn Chain>);
@@ -344,6 +350,11 @@ proptest! {
             let _ = server.serve(Request { verb, target: &target, body: body.to_string().as_bytes() });
         }
     }
+
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     /// Honest answers with one field replaced: an error or an answer, never a panic.
     #[test]
