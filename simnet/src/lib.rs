@@ -5,11 +5,14 @@
 //! production never links them), the transport ([`network`]), and the operating system's randomness ([`entropy`]).
 //!
 //! Modules in reading order: [`executor`] runs tasks in virtual time, [`entropy`] answers for the kernel, [`pipe`] and
-//! [`network`] carry bytes, [`trace`] writes down what happened, [`scenario`] is a whole small world.
+//! [`network`] carry bytes, [`trace`] writes down what happened,
+//! [`chain`] and [`purse`] are the money, [`scenario`] is a whole small world.
 
-pub mod executor;
+pub mod chain;
 pub mod entropy;
-pub mod pipe;
+pub mod executor;
 pub mod network;
-pub mod trace;
+pub mod pipe;
+pub mod purse;
 pub mod scenario;
+pub mod trace;

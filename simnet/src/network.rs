@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures_timer::Delay;
+use libp2p::core::Transport;
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerEvent};
 use libp2p::core::transport::{Boxed, DialOpts, ListenerId, TransportError, TransportEvent};
-use libp2p::core::Transport;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 

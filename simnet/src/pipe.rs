@@ -56,7 +56,8 @@ impl std::fmt::Debug for Stream {
 /// Both ends of a stream over a link with this one-way latency.
 pub fn stream(latency: Duration) -> (Stream, Stream) {
     let (here, there) = (Shared::default(), Shared::default());
-    let end = |incoming: &Shared, outgoing: &Shared| Stream { incoming: incoming.clone(), outgoing: outgoing.clone(), latency, arrival: None };
+    let end =
+        |incoming: &Shared, outgoing: &Shared| Stream { incoming: incoming.clone(), outgoing: outgoing.clone(), latency, arrival: None };
     (end(&here, &there), end(&there, &here))
 }
 
