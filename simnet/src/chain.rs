@@ -110,7 +110,7 @@ impl Chain {
         let at = voucher.voucher.channel;
         let channel = state.channels.get_mut(&at).ok_or(ChainError::NoChannel(at))?;
         let effects = channel.apply(now(), Event::VoucherDelivered(voucher))?;
-        let terms = channel.data().terms.clone();
+        let terms = channel.data().terms;
         for effect in effects {
             let (to, amount) = match effect {
                 Effect::PayProvider(amount) => (terms.payout_to, amount),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cocoon_market::job::Prompt;
 use cocoon_market::offer::{Confidentiality, Tier};
-use cocoon_market::{Amount, ContractAddress, Demand, ModelId, NetworkId, OperatorKey, Usage};
+use cocoon_market::{Amount, ChannelRef, ContractAddress, Demand, ModelId, NetworkId, OperatorKey, Usage};
 use cocoon_p2p::libp2p::PeerId;
 use cocoon_p2p::testing::{Answer, MockExecutor, MockPayee, MockPayer, listing};
 use cocoon_p2p::{
@@ -44,8 +44,8 @@ pub enum StoryError {
     /// Nothing was offered.
     #[error("the requester found no offer")]
     NoOffer,
-    /// The job gave nothing to claim.
-    #[error("the provider holds no voucher")]
+    /// What the requester paid is not what the provider can claim.
+    #[error("the provider holds no voucher for what was paid")]
     NoVoucher,
     /// Money was made or lost.
     #[error("{before} nano-units before, {after} after")]
@@ -118,11 +118,13 @@ impl World {
         // Long enough for the requester to join the mesh of the topic and hear of the offer.
         Delay::new(Duration::from_secs(20)).await;
 
-        let channel = self.buy(&buyer).await?;
-        let voucher = payee.vouchers(&channel).last().copied().ok_or(StoryError::NoVoucher)?;
+        let (channel, paid) = self.buy(&buyer).await?;
+        // The last voucher is still on its way when the requester is done; a provider that finishes has it.
+        provider.shutdown(cocoon_p2p::Shutdown::Finish).await;
+        let voucher =
+            payee.vouchers(&channel).last().copied().filter(|voucher| voucher.voucher.cumulative == paid).ok_or(StoryError::NoVoucher)?;
         self.chain.claim(voucher).await?;
         self.trace.note("chain", format_args!("claimed {} of {channel}", voucher.voucher.cumulative));
-        provider.shutdown(cocoon_p2p::Shutdown::Finish).await;
         for resident in [&bootstrap, &seller, &buyer] {
             resident.node.shutdown().await;
         }
@@ -169,7 +171,7 @@ impl World {
         Ok(provider)
     }
 
-    async fn buy(&self, buyer: &Resident) -> Result<cocoon_market::ChannelRef, StoryError> {
+    async fn buy(&self, buyer: &Resident) -> Result<(ChannelRef, Amount), StoryError> {
         let key = OperatorKey::from_seed(&[3; 32]);
         let accounts = MockPayer::new(key.clone());
         let purse = Purse::new(key.node_id(), REQUESTER_WALLET, DEPOSIT, self.chain.clone(), accounts);
@@ -182,16 +184,18 @@ impl World {
             client.negotiate_observed(&offer, wishes, |step| trace.note(name, format_args!("{step:?}"))).await.map_err(failed)?;
         let order = JobOrder::new(Prompt::Raw("one two three".into()), 64);
         let mut job = client.run(&agreement, order).await.map_err(failed)?;
+        let mut total = Amount::ZERO;
         while let Some(event) = job.next().await {
             match event.map_err(failed)? {
                 JobEvent::Chunk(chunk) => self.trace.note(name, format_args!("chunk {} {}", chunk.index, chunk.text)),
                 JobEvent::Receipted { voucher, .. } => self.trace.note(name, format_args!("paid {}", voucher.voucher.cumulative.nano())),
                 JobEvent::Done { reason, usage, paid } => {
                     self.trace.note(name, format_args!("done {reason:?} {usage:?} {}", paid.nano()));
+                    total = paid;
                 }
             }
         }
-        Ok(agreement.terms().channel)
+        Ok((agreement.terms().channel, total))
     }
 }
 
