@@ -14,7 +14,7 @@ use cocoon_market::ids::Digest;
 use cocoon_market::{Amount, ContractAddress, OperatorKey};
 use ed25519_dalek::{Signer as _, SigningKey};
 use num_bigint::BigUint;
-use tonlib_core::cell::{ArcCell, EMPTY_ARC_CELL};
+use tonlib_core::cell::{ArcCell, CellBuilder, EMPTY_ARC_CELL};
 use tonlib_core::message::{CommonMsgInfo, InternalMessage, TonMessage as _, TransferMessage};
 use tonlib_core::wallet::mnemonic::{KeyPair, Mnemonic as TonMnemonic, WORDLIST_EN_SET};
 use tonlib_core::wallet::ton_wallet::TonWallet;
@@ -224,6 +224,20 @@ pub fn next_seqno(account: &AccountState) -> Result<u32, WalletError> {
     }
 }
 
+/// Bytes a comment may have: what one cell holds beside the four that mark it as text.
+pub const COMMENT_BYTES_MAX: usize = 123;
+
+/// A plain text as a message's body, which wallets and exchanges show.
+///
+/// # Errors
+/// [`WalletError::Message`] above [`COMMENT_BYTES_MAX`] bytes.
+pub fn comment(text: &str) -> Result<ArcCell, WalletError> {
+    let mut body = CellBuilder::new();
+    body.store_u32(32, 0).map_err(|_| WalletError::Message)?;
+    body.store_slice(text.as_bytes()).map_err(|_| WalletError::Message)?;
+    Ok(body.build().map_err(|_| WalletError::Message)?.to_arc())
+}
+
 fn internal_message(outgoing: &Outgoing) -> Result<ArcCell, WalletError> {
     let info = InternalMessage {
         ihr_disabled: true,
@@ -272,6 +286,13 @@ mod tests {
     fn a_wrong_word_is_noticed() {
         assert_eq!(Mnemonic::parse(&WORDS.replace("fancy", "fanzy")).err(), Some(WalletError::Mnemonic));
         assert_eq!(Mnemonic::parse("fancy carpet").err(), Some(WalletError::Mnemonic));
+    }
+
+    #[test]
+    fn a_comment_is_marked_as_text_and_fits_one_cell() {
+        assert_eq!(comment("memo 7").unwrap().data(), b"\0\0\0\0memo 7");
+        assert!(comment(&"x".repeat(COMMENT_BYTES_MAX)).is_ok());
+        assert_eq!(comment(&"x".repeat(COMMENT_BYTES_MAX + 1)).err(), Some(WalletError::Message));
     }
 
     #[test]
