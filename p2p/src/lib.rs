@@ -5,7 +5,6 @@ mod broadcast;
 pub mod client;
 pub mod execution;
 mod identity;
-pub mod interim;
 pub mod node;
 pub mod payment;
 pub mod penalty;
@@ -22,7 +21,7 @@ pub use client::{Client, DealWishes, FindError, JobError, JobEvent, JobHandle, J
 pub use execution::{CancelHandle, Execution, ExecutionEvent, Executor};
 pub use identity::{Identity, peer_from_text, peer_text};
 pub use libp2p;
-pub use node::{Found, KadMode, Mdns, Node, NodeConfig, NodeError, NodeEvent, NodeStopped, OfferPath, OfferRejection};
+pub use node::{Found, KadMode, Match, Matches, Mdns, Node, NodeConfig, NodeError, NodeEvent, NodeStopped, OfferPath, OfferRejection};
 pub use payment::{PayError, PayErrorKind, Payee, Payer, Retry};
 pub use provider::{JobEnd, Listing, ProposalAnswer, Provider, ProviderConfig, ProviderError, ProviderEvent, Shutdown};
 pub use shell::{Clock, Entropy, Spawner};

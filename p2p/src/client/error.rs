@@ -136,6 +136,15 @@ impl JobError {
         }
     }
 
+    /// Whether the provider failed: what was our own fault, or a plain refusal, says nothing about it.
+    pub(crate) const fn is_providers_fault(&self) -> bool {
+        match self {
+            Self::Order(_) | Self::Reach(_) | Self::Payment { .. } => false,
+            Self::Stopped { reason, .. } => matches!(reason, StopReason::Internal | StopReason::Shutdown | StopReason::ChainOutOfSight),
+            Self::ProviderLost { .. } | Self::TooSlow { .. } | Self::Cheated { .. } | Self::Garbage { .. } => true,
+        }
+    }
+
     /// Whether another provider may do what this one didn't.
     pub fn elsewhere(&self) -> bool {
         match self {

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use crate::interim::Matches;
 use cocoon_market::{Demand, ModelId, PeerId};
 use futures::future::{join_all, select};
 use futures::{FutureExt as _, StreamExt as _};
 use futures_timer::Delay;
 
 use super::{Client, FindError};
-use crate::node::NodeEvent;
+use crate::node::{Matches, NodeEvent};
 
 /// How long a demand that nothing answers waits for gossip: a heartbeat and a round trip.
 pub const GOSSIP_WAIT: Duration = Duration::from_millis(1_500);

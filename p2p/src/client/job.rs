@@ -9,7 +9,8 @@ use std::time::Duration;
 use cocoon_market::agreement::Agreement;
 use cocoon_market::job::{Chunk, FinishReason, JobRequest, Prompt, ProviderFrame, RequesterFrame, Sampling};
 use cocoon_market::progress::{CheckEffect, CheckEvent, JobCheck, JobFault, Outcome, RECEIPTS_UNPAID_MAX};
-use cocoon_market::{Amount, JobId, SignedReceipt, SignedVoucher, Usage};
+use cocoon_market::reputation::Experienced;
+use cocoon_market::{Amount, JobId, SignedReceipt, SignedVoucher, Timestamp, Usage};
 use futures::channel::mpsc;
 use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
@@ -125,7 +126,8 @@ impl Client {
         let job = request.job;
         let stream = self.node.open_job(&agreement.body().provider_peer, &[]).await?;
         let (frames, mut writer) = requester_end(stream);
-        let check = JobCheck::new(self.node.clock().now(), agreement, &request, agreement.terms().cap);
+        let now = self.node.clock().now();
+        let check = JobCheck::new(now, agreement, &request, agreement.terms().cap);
         writer.send(&RequesterFrame::Start(Box::new(request))).await.map_err(|_| ReachError::Lost)?;
         let (events_tx, events) = mpsc::channel(JOB_EVENTS_MAX);
         let (cancel, cancelled) = mpsc::channel(0);
@@ -141,6 +143,10 @@ impl Client {
             payments: FuturesOrdered::new(),
             progress: JobProgress::default(),
             deadline: Deadline::default(),
+            started_at: now,
+            first_chunk_at: None,
+            first_tokens: 0,
+            last_chunk_at: now,
         };
         self.node.spawner().spawn(Box::pin(running.carry_out()));
         Ok(JobHandle { job, events, cancel })
@@ -164,6 +170,10 @@ struct Running {
     payments: FuturesOrdered<Payment>,
     progress: JobProgress,
     deadline: Deadline,
+    started_at: Timestamp,
+    first_chunk_at: Option<Timestamp>,
+    first_tokens: u64,
+    last_chunk_at: Timestamp,
 }
 
 /// What can happen next to a job.
@@ -177,6 +187,7 @@ enum Input {
 impl Running {
     async fn carry_out(mut self) {
         let last = self.to_the_end().await;
+        self.learn(&last).await;
         if last.is_err() && !self.check.is_over() {
             // The provider is told that nobody listens any more; it may be gone itself.
             let _ = self.writer.send(&RequesterFrame::Cancel).await;
@@ -242,6 +253,10 @@ impl Running {
     async fn deliver(&mut self, chunk: Chunk) {
         self.progress.usage = self.check.received();
         self.progress.received_tokens = self.progress.usage.output_tokens;
+        self.last_chunk_at = self.node.clock().now();
+        if self.first_chunk_at.is_none() {
+            (self.first_chunk_at, self.first_tokens) = (Some(self.last_chunk_at), self.progress.received_tokens);
+        }
         // Nobody reads: the job ends through its cancellation.
         let _ = self.events.send(Ok(JobEvent::Chunk(chunk))).await;
     }
@@ -319,6 +334,24 @@ impl Running {
         }
         let JobProgress { paid, received_tokens, usage } = self.progress;
         JobError::ProviderLost { paid, received_tokens, usage, cause }
+    }
+
+    /// Remembers how it went, for the next choice of a provider.
+    async fn learn(&mut self, last: &Result<JobEvent, JobError>) {
+        let now = self.node.clock().now();
+        let experienced = match last {
+            // Nothing is learnt from a job that was broken off before it began.
+            Ok(_) if self.first_chunk_at.is_none() => return,
+            Ok(_) => {
+                let first = self.first_chunk_at.unwrap_or(now);
+                let tokens = self.progress.received_tokens.saturating_sub(self.first_tokens);
+                Experienced::Succeeded { first_chunk_ms: first.since_ms(self.started_at), tokens, ms: self.last_chunk_at.since_ms(first) }
+            }
+            Err(JobError::Cheated { .. }) => Experienced::Cheated,
+            Err(error) if error.is_providers_fault() => Experienced::Failed,
+            Err(_) => return,
+        };
+        self.node.learn(self.agreement.body().provider, experienced).await;
     }
 
     async fn penalise(&mut self, offence: Offence) {

@@ -106,7 +106,7 @@ impl Actor {
         Ok(Self {
             swarm,
             discovery: Discovery::new(bootstrap),
-            offers: Offers::new(config),
+            offers: Offers::new(config, identity),
             remote_addresses: BTreeMap::new(),
             provided: BTreeSet::new(),
             clock,
@@ -175,6 +175,12 @@ impl Actor {
             Command::FindProviders { model, reply } => self.find_providers(model, reply),
             Command::PullOffers { peer, model, reply } => self.pull(peer, Some(model), Some(reply)),
             Command::Matches { demand, k, reply } => drop(reply.send(self.offers.matches(self.clock.now(), &demand, k))),
+            Command::Learn { provider, experienced } => self.offers.learn(self.clock.now(), provider, experienced),
+            Command::Experience(reply) => drop(reply.send(self.offers.experience().clone())),
+            Command::Recall { experience, reply } => {
+                self.offers.recall(*experience);
+                let _ = reply.send(());
+            }
             Command::Offers { model, max, reply } => drop(reply.send(self.offers.list(model, max))),
             Command::Negotiate { peer, addresses, request, reply } => self.ask(peer, addresses, request, reply),
             Command::Respond { channel, response } => self.respond(channel, *response),
@@ -304,8 +310,17 @@ impl Actor {
             let _ = reply.send(Err(ReachError::Banned));
             return;
         }
+        let addresses = self.or_offered(&peer, addresses);
         self.intend_offer(peer);
         self.swarm.behaviour_mut().jobs.open(peer, addresses, reply);
+    }
+
+    /// The addresses that are given, or those that the peer's offers list.
+    fn or_offered(&self, peer: &libp2p::PeerId, addresses: Vec<Multiaddr>) -> Vec<Multiaddr> {
+        if !addresses.is_empty() || self.swarm.is_connected(peer) {
+            return addresses;
+        }
+        super::parse_addresses(&self.offers.addresses_of(&market_peer(peer)))
     }
 
     /// A peer that is dialled for its offer was found by gossip.

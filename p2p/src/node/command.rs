@@ -1,15 +1,14 @@
 //! What the handle and the services ask of the node's task.
 
-use std::sync::Arc;
-
-use crate::interim::Matches;
 use cocoon_market::agreement::{NegotiateRequest, NegotiateResponse};
-use cocoon_market::{Demand, ModelId, Offer, OfferId, PeerId, Verified, Withdrawal};
+use cocoon_market::reputation::Experienced;
+use cocoon_market::{Demand, Experience, ModelId, NodeId, Offer, OfferId, PeerId, Verified, Withdrawal};
 use futures::SinkExt as _;
 use futures::channel::{mpsc, oneshot};
 use libp2p::Multiaddr;
 use libp2p::request_response::ResponseChannel;
 
+use super::matches::Matches;
 use super::streams::JobStream;
 use super::{DialError, NodeStopped, PublishError, ReachError, ServeError};
 use crate::penalty::Offence;
@@ -58,7 +57,7 @@ pub(crate) enum Command {
     Offers {
         model: Option<ModelId>,
         max: usize,
-        reply: Reply<Vec<Arc<Verified<Offer>>>>,
+        reply: Reply<Vec<Verified<Offer>>>,
     },
     Negotiate {
         peer: libp2p::PeerId,
@@ -78,6 +77,15 @@ pub(crate) enum Command {
     Serve {
         answers: Answers,
         reply: Reply<Result<Inbound, ServeError>>,
+    },
+    Learn {
+        provider: NodeId,
+        experienced: Experienced,
+    },
+    Experience(Reply<Experience>),
+    Recall {
+        experience: Box<Experience>,
+        reply: Reply<()>,
     },
     Penalise {
         peer: PeerId,

@@ -1,5 +1,6 @@
 //! What a node tells those who watch it.
 
+use cocoon_market::book::BookError;
 use cocoon_market::offer::OfferTimeError;
 use cocoon_market::signed::OpenError;
 use cocoon_market::{ModelId, NodeId, OfferId, PeerId};
@@ -136,9 +137,25 @@ pub enum OfferRejection {
     /// A newer one is known, or the same one. Peer penalty: none.
     #[error("a newer offer of this provider is known")]
     Outdated,
-    /// The book is full of better ones. Peer penalty: none.
+    /// It is paid on a chain of no use here. Peer penalty: none.
+    #[error("the offer is paid on a chain of no use here")]
+    OtherNetwork,
+    /// The book is full. Peer penalty: none.
     #[error("the book is full")]
     BookFull,
+}
+
+impl From<BookError> for OfferRejection {
+    fn from(error: BookError) -> Self {
+        match error {
+            BookError::Time(time) => Self::Time(time),
+            BookError::Expired | BookError::Stale { .. } => Self::Outdated,
+            BookError::OtherNetwork(_) => Self::OtherNetwork,
+            BookError::PriceTooHigh => Self::Inconsistent { field: "price" },
+            BookError::ProviderFull => Self::ProviderRate,
+            BookError::Full => Self::BookFull,
+        }
+    }
 }
 
 impl From<&OpenError> for OfferRejection {

@@ -4,8 +4,9 @@
 //! at once; gossip drops copies by their id before they get here.
 
 use cocoon_market::codec;
-use cocoon_market::offer::{ModelClass, OfferMessage};
+use cocoon_market::offer::{ModelClass, OfferMessage, OfferTimeError};
 use cocoon_market::signed::Signed;
+use cocoon_market::time::CLOCK_SKEW_MS;
 use cocoon_market::{NodeId, Offer, PeerId, Timestamp, Verified, Withdrawal};
 
 use super::config::GossipConfig;
@@ -97,33 +98,39 @@ fn open_withdrawal(now: Timestamp, signed: Signed) -> Result<Verified<Withdrawal
     let withdrawal = Verified::<Withdrawal>::open(signed).map_err(|error| OfferRejection::from(&error))?;
     if !withdrawal.issued_at.is_plausible_issue(now) {
         let ahead_ms = withdrawal.issued_at.since_ms(now);
-        return Err(OfferRejection::Time(cocoon_market::offer::OfferTimeError::FromTheFuture { ahead_ms }));
+        return Err(OfferRejection::Time(OfferTimeError::FromTheFuture { ahead_ms }));
     }
     Ok(withdrawal)
 }
 
 impl OfferRejection {
-    /// What it costs the peer that published the message.
+    /// What it costs the peer that published the message. Only what it is to blame for whoever hands the message on, and
+    /// whenever: an old message can be replayed, and must not cost its honest author anything.
     pub(super) const fn offence_of_source(&self) -> Option<Offence> {
         match self {
             Self::Malformed | Self::WrongTopic => Some(Offence::Garbage),
             Self::Signature | Self::Inconsistent { .. } | Self::ForeignPeer => Some(Offence::Forgery),
-            Self::Time(cocoon_market::offer::OfferTimeError::FromTheFuture { .. }) | Self::ProviderRate => Some(Offence::Low),
-            Self::Time(cocoon_market::offer::OfferTimeError::Expired { .. }) | Self::NeighbourRate | Self::Outdated | Self::BookFull => {
-                None
-            }
+            Self::Time(OfferTimeError::FromTheFuture { .. }) => Some(Offence::Low),
+            Self::Time(OfferTimeError::Expired { .. })
+            | Self::ProviderRate
+            | Self::NeighbourRate
+            | Self::Outdated
+            | Self::OtherNetwork
+            | Self::BookFull => None,
         }
     }
 
     /// What it costs the neighbour that handed it on. An honest neighbour checks as this node does, and forwards nothing
-    /// that is wrong by itself; rates and times it may see otherwise.
-    pub(super) const fn offence_of_neighbour(&self) -> Option<Offence> {
+    /// that is wrong by itself or long over; a flood is its own only when it is the author.
+    pub(super) const fn offence_of_neighbour(&self, is_author: bool) -> Option<Offence> {
         match self {
             Self::NeighbourRate => Some(Offence::Low),
+            Self::ProviderRate if is_author => Some(Offence::Low),
+            Self::Time(OfferTimeError::Expired { ago_ms }) if *ago_ms > CLOCK_SKEW_MS => Some(Offence::Low),
             Self::Malformed | Self::WrongTopic | Self::Signature | Self::Inconsistent { .. } | Self::ForeignPeer => {
                 self.offence_of_source()
             }
-            Self::Time(_) | Self::ProviderRate | Self::Outdated | Self::BookFull => None,
+            Self::Time(_) | Self::ProviderRate | Self::Outdated | Self::OtherNetwork | Self::BookFull => None,
         }
     }
 }

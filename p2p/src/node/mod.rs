@@ -7,14 +7,13 @@ mod config;
 mod discovery;
 mod event;
 mod gossip;
+mod matches;
 mod offers;
 mod streams;
 
-use std::sync::Arc;
-
-use crate::interim::Matches;
 use cocoon_market::agreement::{NegotiateRequest, NegotiateResponse};
-use cocoon_market::{Demand, ModelId, Offer, OfferId, PeerId, Verified, Withdrawal};
+use cocoon_market::reputation::Experienced;
+use cocoon_market::{Demand, Experience, ModelId, NodeId, Offer, OfferId, PeerId, Verified, Withdrawal};
 use futures::SinkExt as _;
 use futures::channel::{mpsc, oneshot};
 use libp2p::Multiaddr;
@@ -33,6 +32,7 @@ pub use config::{
     PER_PEER_MAX, PROVIDER_OFFER_RATE, Relay, Upnp,
 };
 pub use event::{Found, NodeEvent, OfferPath, OfferRejection};
+pub use matches::{Match, Matches};
 pub(crate) use streams::JobStream;
 
 /// Calls that may wait for the node's attention; beyond that callers wait in turn.
@@ -314,12 +314,34 @@ impl Node {
         self.ask(|reply| Command::Matches { demand: Box::new(demand), k, reply }).await
     }
 
-    /// Every offer in the book for a model, or for all models, newest first, at most `max`.
+    /// The offers in the book for a model, or for all models, at most `max`, in no order that means anything.
     ///
     /// # Errors
     /// [`NodeStopped`].
-    pub async fn offers(&self, model: Option<ModelId>, max: usize) -> Result<Vec<Arc<Verified<Offer>>>, NodeStopped> {
+    pub async fn offers(&self, model: Option<ModelId>, max: usize) -> Result<Vec<Verified<Offer>>, NodeStopped> {
         self.ask(|reply| Command::Offers { model, max, reply }).await
+    }
+
+    /// Remembers how a job with a provider went; matching counts on it.
+    pub async fn learn(&self, provider: NodeId, experienced: Experienced) {
+        // A stopped node matches no more.
+        let _ = self.commands.clone().send(Command::Learn { provider, experienced }).await;
+    }
+
+    /// All that this node remembers of providers, to be kept over a restart.
+    ///
+    /// # Errors
+    /// [`NodeStopped`].
+    pub async fn experience(&self) -> Result<Experience, NodeStopped> {
+        self.ask(Command::Experience).await
+    }
+
+    /// Puts what was remembered in an earlier run in the place of what is remembered now.
+    ///
+    /// # Errors
+    /// [`NodeStopped`].
+    pub async fn recall(&self, experience: Experience) -> Result<(), NodeStopped> {
+        self.ask(|reply| Command::Recall { experience: Box::new(experience), reply }).await
     }
 
     /// Says that a peer misbehaved; enough of that bans it.

@@ -1,12 +1,13 @@
 //! The offers a node knows: its own, and the book of everybody's.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use crate::interim::{Book, Matches};
+use cocoon_market::book::{Book, BookConfig, EXPIRE_MAX};
 use cocoon_market::codec;
+use cocoon_market::matching::{self, MATCHES_MAX};
 use cocoon_market::offer::{ModelClass, OfferMessage};
-use cocoon_market::{Demand, ModelId, Offer, OfferId, Timestamp, Verified, Withdrawal};
+use cocoon_market::reputation::{Experience, Experienced};
+use cocoon_market::{Demand, ModelId, NodeId, Offer, OfferId, PeerId, Timestamp, Verified, Withdrawal};
 use futures::channel::oneshot;
 use libp2p::gossipsub::{self, MessageAcceptance, PublishError as GossipError};
 
@@ -15,8 +16,9 @@ use super::behaviour::{class_of, topic};
 use super::config::NodeConfig;
 use super::event::{NodeEvent, OfferPath, OfferRejection};
 use super::gossip::{Gate, Origin, Passed, open_offer};
+use super::matches::Matches;
 use super::{PublishError, ReachError};
-use crate::identity::market_peer;
+use crate::identity::{Identity, market_peer};
 use crate::penalty::Offence;
 use crate::protocol::offers::{PULL_OFFERS_MAX, PullRequest, PullResponse};
 
@@ -29,37 +31,79 @@ struct Own {
     pending: bool,
 }
 
+/// Rounds of removing expired offers at one housekeeping: ten thousand offers, ten milliseconds.
+const EXPIRE_ROUNDS_MAX: usize = 10;
+
 /// The offers a node knows.
 #[derive(Debug)]
 pub(super) struct Offers {
     pub(super) gate: Gate,
     book: Book,
     own: BTreeMap<ModelId, Own>,
+    own_peer: PeerId,
+    experience: Experience,
 }
 
 impl Offers {
-    pub(super) fn new(config: &NodeConfig) -> Self {
-        Self { gate: Gate::new(&config.gossip), book: Book::new(config.limits.book_offers), own: BTreeMap::new() }
+    pub(super) fn new(config: &NodeConfig, identity: &Identity) -> Self {
+        // A secret of the node's own, and the same one after a restart.
+        let secret = identity.keypair().derive_secret(b"cocoon/book-order/1").unwrap_or_default();
+        let salt = secret.first_chunk().map_or(0, |head| u64::from_le_bytes(*head));
+        let book = BookConfig { offers_max: config.limits.book_offers, ..BookConfig::with_salt(salt) };
+        Self {
+            gate: Gate::new(&config.gossip),
+            book: Book::new(book),
+            own: BTreeMap::new(),
+            own_peer: identity.peer_id(),
+            experience: Experience::default(),
+        }
     }
 
-    /// The best offers for a demand.
-    pub(super) fn matches(&mut self, now: Timestamp, demand: &Demand, k: usize) -> Matches {
-        self.book.matches(now, demand, k)
+    /// The best offers of others for a demand.
+    pub(super) fn matches(&self, now: Timestamp, demand: &Demand, k: usize) -> Matches {
+        // This node's own offer for the model may be among the best, and is not for sale to itself.
+        let asked = k.saturating_add(1).min(MATCHES_MAX);
+        let found = matching::best(&self.book, demand, &self.experience, asked, now);
+        Matches::copied(found, k, |offer| offer.peer != self.own_peer)
+    }
+
+    pub(super) fn learn(&mut self, now: Timestamp, provider: NodeId, experienced: Experienced) {
+        self.experience.learn(now, provider, experienced);
+    }
+
+    pub(super) const fn experience(&self) -> &Experience {
+        &self.experience
+    }
+
+    pub(super) fn recall(&mut self, experience: Experience) {
+        self.experience = experience;
     }
 
     /// Offers for a model, or for all.
-    pub(super) fn list(&self, model: Option<ModelId>, max: usize) -> Vec<Arc<Verified<Offer>>> {
-        self.book.offers().filter(|offer| model.is_none_or(|model| offer.model.id == model)).take(max).cloned().collect()
+    pub(super) fn list(&self, model: Option<ModelId>, max: usize) -> Vec<Verified<Offer>> {
+        match model {
+            Some(model) => self.book.of_model(&model).take(max).cloned().collect(),
+            None => self.book.iter().take(max).cloned().collect(),
+        }
+    }
+
+    /// Where a peer listens, as its offers say.
+    pub(super) fn addresses_of(&self, peer: &PeerId) -> Vec<String> {
+        self.book.iter().find(|offer| offer.peer == *peer).map(|offer| offer.addresses.clone()).unwrap_or_default()
     }
 
     /// What this node tells who asks.
     pub(super) fn answer_pull(&self, now: Timestamp, request: PullRequest) -> PullResponse {
         let fresh = self.list(request.model, PULL_OFFERS_MAX).into_iter().filter(|offer| offer.check_time(now).is_ok());
-        PullResponse { offers: fresh.map(|offer| offer.signed().clone()).collect() }
+        PullResponse { offers: fresh.map(Verified::into_signed).collect() }
     }
 
     pub(super) fn expire(&mut self, now: Timestamp) {
-        self.book.expire(now);
+        for _ in 0..EXPIRE_ROUNDS_MAX {
+            if self.book.expire(now) < EXPIRE_MAX {
+                break;
+            }
+        }
     }
 }
 
@@ -68,7 +112,7 @@ impl Actor {
     fn file(&mut self, offer: Verified<Offer>, how: OfferPath) -> Result<OfferId, OfferRejection> {
         let (id, provider, model) = (OfferId(offer.hash()), offer.provider, offer.model.id);
         let now = self.now();
-        self.offers.book.insert(now, Arc::new(offer)).map_err(OfferRejection::from)?;
+        self.offers.book.insert(now, offer)?;
         self.emit(NodeEvent::OfferSeen { id, provider, model, how });
         Ok(id)
     }
@@ -93,19 +137,22 @@ impl Actor {
         let bytes = codec::encode(&OfferMessage::Withdrawal(withdrawal.signed().clone()), OfferMessage::BYTES_MAX)?;
         let model = withdrawal.model;
         let was = self.offers.own.remove(&model);
-        self.shelve(&withdrawal);
+        if let Err(reason) = self.shelve(&withdrawal) {
+            tracing::debug!(%reason, "own withdrawal not in the book");
+        }
         // An offer that never left needs no withdrawal.
         let Some(was) = was.filter(|own| !own.pending) else { return Ok(()) };
         self.offers.own.insert(model, Own { class: was.class, bytes, pending: true });
         self.publish_own(model)
     }
 
-    fn shelve(&mut self, withdrawal: &Withdrawal) -> bool {
-        let known = self.offers.book.withdraw(withdrawal);
-        if known {
+    /// Puts a withdrawal into the book, and says so when it ended an offer.
+    fn shelve(&mut self, withdrawal: &Verified<Withdrawal>) -> Result<(), OfferRejection> {
+        let ended = self.offers.book.withdraw(self.now(), withdrawal)?;
+        if ended.is_some() {
             self.emit(NodeEvent::OfferWithdrawn { provider: withdrawal.provider, model: withdrawal.model });
         }
-        known
+        Ok(())
     }
 
     /// Gossips what waits for listeners.
@@ -157,20 +204,20 @@ impl Actor {
         let now = self.now();
         match self.offers.gate.check(now, origin, data)? {
             Passed::Offer(offer) => self.file(*offer, OfferPath::Gossip).map(drop),
-            Passed::Withdrawal(withdrawal) if self.shelve(&withdrawal) => Ok(()),
-            Passed::Withdrawal(_) => Err(OfferRejection::Outdated),
+            Passed::Withdrawal(withdrawal) => self.shelve(&withdrawal),
         }
     }
 
     fn refuse_message(&mut self, origin: &Origin, reason: OfferRejection) -> MessageAcceptance {
-        let (by_source, by_neighbour) = (reason.offence_of_source(), reason.offence_of_neighbour());
+        let is_author = origin.neighbour == origin.source;
+        let (by_source, by_neighbour) = (reason.offence_of_source(), reason.offence_of_neighbour(is_author));
         // Wrong by itself, whoever looks at it: gossip counts that against the neighbour as well.
         let invalid = by_source.is_some_and(|offence| offence > Offence::Low);
-        if let Some(offence) = by_source {
-            self.penalise(&origin.source, offence);
-        }
-        if let Some(offence) = by_neighbour.filter(|_| origin.neighbour != origin.source) {
+        if let Some(offence) = by_neighbour {
             self.penalise(&origin.neighbour, offence);
+        }
+        if let Some(offence) = by_source.filter(|_| !is_author || by_neighbour.is_none()) {
+            self.penalise(&origin.source, offence);
         }
         if by_source.is_some() || by_neighbour.is_some() {
             tracing::debug!(peer = ?origin.neighbour, %reason, "offer refused");
@@ -203,7 +250,7 @@ impl Actor {
             match filed {
                 Ok(_) | Err(OfferRejection::Outdated) => valid += 1,
                 Err(reason) => {
-                    if let Some(offence) = reason.offence_of_neighbour() {
+                    if let Some(offence) = reason.offence_of_neighbour(true) {
                         self.penalise(&peer, offence);
                         self.emit(NodeEvent::OfferRejected { peer: peer.clone(), reason });
                         break;

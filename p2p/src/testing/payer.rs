@@ -101,7 +101,10 @@ impl MockPayer {
             return Ok(Err(rx));
         }
         let cumulative = account.cumulative.checked_add(receipt.receipt.body.amount);
-        if header.sequence < next || cumulative != Ok(header.cumulative) || receipt.receipt.body.previous != account.last.unwrap_or(Digest([0; 32])) {
+        if header.sequence < next
+            || cumulative != Ok(header.cumulative)
+            || receipt.receipt.body.previous != account.last.unwrap_or(Digest([0; 32]))
+        {
             return Err(PayError::new(PayErrorKind::Receipt, Retry::Never));
         }
         account.tree = account.tree.appended(&header.digest());

@@ -72,7 +72,8 @@ pub(crate) async fn connect(from: &Node, to: &Node) {
     let mut events = from.events();
     from.dial(&address(to).await).await.unwrap();
     let wanted = to.peer_id();
-    wait_for(&mut events, |event| matches!(event, cocoon_p2p::NodeEvent::PeerConnected { peer, .. } if *peer == wanted).then_some(())).await;
+    wait_for(&mut events, |event| matches!(event, cocoon_p2p::NodeEvent::PeerConnected { peer, .. } if *peer == wanted).then_some(()))
+        .await;
 }
 
 pub(crate) fn demand() -> Demand {
