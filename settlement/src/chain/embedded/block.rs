@@ -1,8 +1,8 @@
 //! The block in the making.
 //!
-//! Messages from outside are executed the moment they arrive, against the state that the block has so far, so that their sender learns at
-//! once whether they were accepted and with what exit code. Messages between accounts are delivered in the order of logical time
-//! when the block is closed; what does not fit waits for the next one. Nothing is on the chain before the block is written.
+//! Messages from outside are executed the moment they arrive, against the state that the block has so far, so that their sender
+//! learns at once whether they were accepted and with what exit code. Messages between accounts are delivered in the order of logical
+//! time when the block is closed; what does not fit waits for the next one. Nothing is on the chain before the block is written.
 
 use std::collections::BTreeMap;
 

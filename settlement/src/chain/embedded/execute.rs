@@ -49,8 +49,8 @@ pub(super) struct Executed {
 
 /// Runs `message` against `before`.
 ///
-/// This is the only place that runs contract code on the way to a transaction, so that another compute phase (one that knows the BLS12-381
-/// instructions, say) has one place to go.
+/// This is the only place that runs contract code on the way to a transaction, so that another compute phase (one that knows the
+/// BLS12-381 instructions, say) has one place to go.
 pub(super) fn execute(
     environment: Environment<'_>,
     address: &StdAddr,

@@ -1,17 +1,20 @@
 //! A TON chain in this process: contract code runs in a real virtual machine and costs what it costs on mainnet.
 //!
-//! There is one validator, which is this process, one shard, and one block after another; a block of this chain is what the masterchain's is
-//! on TON. What is the same: code, gas, fees, storage rent, phases, bounces, logical time, the shape and hashes of accounts, messages and transactions.
-//! What is not there: elections, configuration changes, shards, block cells with proofs, instructions that the virtual machine
-//! lacks (BLS12-381 and a few other curves).
+//! There is one validator, which is this process, one shard, and one block after another; a block of this chain stands for
+//! TON's masterchain block.
+//!
+//! - The same as on TON: code, gas, fees, storage rent, phases, bounces, logical time, the shape and the hashes of accounts, messages
+//!   and transactions.
+//! - Not there: elections, configuration changes, shards, blocks as cells with proofs, the instructions that the virtual machine lacks
+//!   (BLS12-381 and a few other curves).
 //!
 //! | messages | are executed | in the order of |
 //! |---|---|---|
 //! | from outside | when they arrive, in the block in the making | arrival |
 //! | between accounts | when the block is closed, or in a later one if it is full | logical time, then hash |
 //!
-//! Invariants, each a property test: a chain reopened has the state it had (EC-1); accounts, messages under way, fees and burned value add up to
-//! what was issued (EC-2); a message that is not accepted leaves no trace (EC-3).
+//! Invariants, each a property test: a chain reopened has the state it had (EC-1); accounts, messages under way, fees and burned value
+//! add up to what was issued (EC-2); a message that is not accepted leaves no trace (EC-3).
 
 mod block;
 mod committed;
@@ -93,7 +96,7 @@ impl Embedded {
         Ok(Self { options, network, limits: Limits::default(), config, faucet, inner })
     }
 
-    /// The account that [`Faucet::fund`] pays from.
+    /// The account that [`Faucet::fund`](super::Faucet::fund) pays from.
     pub const fn faucet(&self) -> Address {
         self.faucet.address
     }
@@ -101,7 +104,8 @@ impl Embedded {
     /// Makes the block that is due, if one is, and returns it.
     ///
     /// # Errors
-    /// [`ChainError::Storage`] when it cannot be written; the block is kept and tried again.
+    /// [`ChainError::Storage`] when it cannot be written. After a fault of the disk the chain has to be opened anew, and goes on from the
+    /// last whole block.
     pub fn tick(&self) -> Result<Option<Head>, ChainError> {
         let mut inner = self.lock();
         let before = inner.committed.head().seqno;
@@ -115,7 +119,8 @@ impl Embedded {
     /// Makes a block now, whatever [`Blocks`] says.
     ///
     /// # Errors
-    /// [`ChainError::Storage`] when it cannot be written; the block is kept and tried again.
+    /// [`ChainError::Storage`] when it cannot be written. After a fault of the disk the chain has to be opened anew, and goes on from the
+    /// last whole block.
     pub fn make_block(&self) -> Result<Head, ChainError> {
         let mut inner = self.lock();
         self.close(&mut inner)?;
@@ -214,14 +219,19 @@ impl Embedded {
         if self.options.blocks == Blocks::Instant { self.close_at_once(inner) } else { Ok(()) }
     }
 
+    /// Makes a block, and further ones for what is still under way then.
     fn close_at_once(&self, inner: &mut Inner) -> Result<(), ChainError> {
-        for _ in 0..INSTANT_BLOCKS_MAX {
-            if let Err(error) = self.close(inner) {
-                // The sender is told that the message failed, so it must not come to life later.
-                inner.open = None;
-                return Err(error);
-            }
+        if let Err(error) = self.close(inner) {
+            // The sender is told that the message failed, so it must not come to life later.
+            inner.open = None;
+            return Err(error);
+        }
+        for _ in 1..INSTANT_BLOCKS_MAX {
             if inner.committed.queue().is_empty() {
+                break;
+            }
+            if let Err(error) = self.close(inner) {
+                tracing::warn!(?error, "messages stay under way");
                 break;
             }
         }

@@ -22,12 +22,12 @@ pub fn system_clock() -> Clock {
 /// When blocks are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blocks {
-    /// One block each so often. A block that is due is made by whatever call comes next, [`Embedded::tick`] among them; a chain that
-    /// nobody asked anything meanwhile has fewer blocks, not a burst of empty ones.
+    /// One block each so often. A block that is due is made by whatever call comes next, [`Embedded::tick`](super::Embedded::tick)
+    /// among them; a chain that nobody asked anything meanwhile has fewer blocks, not a burst of empty ones.
     Every(Duration),
     /// One block for every message from outside, at once.
     Instant,
-    /// Only when [`Embedded::make_block`] says so.
+    /// Only when [`Embedded::make_block`](super::Embedded::make_block) says so.
     Manual,
 }
 
