@@ -4,6 +4,7 @@
 //! offers themselves, at the same slots. Only a [`Verified<Offer>`] gets in. A later sequence takes the
 //! place of an earlier one, and a withdrawal the place of an offer, until every offer it could have been about is over.
 
+mod calendar;
 mod entry;
 mod index;
 mod shelf;
@@ -136,15 +137,15 @@ impl Book {
         Ok(placed.replaced)
     }
 
-    /// Removes what is over, at most [`EXPIRE_MAX`] entries, and returns how many it removed. What is over and still there
-    /// is never matched.
+    /// Removes what was over a second ago, at most [`EXPIRE_MAX`] entries, and returns how many it removed. What is over and
+    /// still there is never matched.
     pub fn expire(&mut self, now: Timestamp) -> usize {
         let slots = self.index.expire(now, EXPIRE_MAX);
         slots.iter().for_each(|slot| self.put(*slot, None));
         slots.len()
     }
 
-    /// When [`Self::expire`] has something to do.
+    /// When [`Self::expire`] may have something to do.
     pub fn poll_timeout(&self) -> Option<(Timestamp, &'static str)> {
         self.index.next_expiry().map(|at| (at, "an offer expires"))
     }

@@ -1,7 +1,8 @@
 //! The index of the book: compact entries, findable by id, by provider, by expiry, and by what they are worth.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
+use crate::book::calendar::Calendar;
 use crate::book::entry::ShelfKey;
 use crate::book::shelf::Shelf;
 use crate::book::{BookConfig, BookError, OFFERS_PER_PROVIDER_MAX, OfferEntry};
@@ -76,11 +77,13 @@ pub struct Index {
     config: BookConfig,
     slots: Vec<Option<Held>>,
     free: Vec<Slot>,
+    /// Offers and withdrawals.
+    held: usize,
     offers: usize,
     by_id: HashMap<OfferId, Slot>,
     by_provider: HashMap<NodeId, Vec<Slot>>,
     by_model: HashMap<ModelId, BTreeMap<ShelfKey, Shelf>>,
-    by_expiry: BTreeSet<(Timestamp, Slot)>,
+    calendar: Calendar,
 }
 
 impl Index {
@@ -90,11 +93,12 @@ impl Index {
             config,
             slots: Vec::new(),
             free: Vec::new(),
+            held: 0,
             offers: 0,
             by_id: HashMap::new(),
             by_provider: HashMap::new(),
             by_model: HashMap::new(),
-            by_expiry: BTreeSet::new(),
+            calendar: Calendar::default(),
         }
     }
 
@@ -115,7 +119,7 @@ impl Index {
 
     /// The entry in a slot.
     pub fn entry(&self, slot: Slot) -> Option<&OfferEntry> {
-        self.held(slot).and_then(Held::entry)
+        self.at(slot).and_then(Held::entry)
     }
 
     /// The slots of a provider's offers and withdrawals.
@@ -178,17 +182,22 @@ impl Index {
         Ok(Placed { slot, replaced })
     }
 
-    /// Removes what is over, at most `most` at a time, and says from which slots.
+    /// Removes what was over a second ago, after looking at `most` entries at most, and says from which slots.
     pub fn expire(&mut self, now: Timestamp, most: usize) -> Vec<Slot> {
-        let due = self.by_expiry.iter().take_while(|(at, _)| *at <= now).take(most);
-        let slots: Vec<_> = due.map(|(_, slot)| *slot).collect();
-        slots.iter().for_each(|slot| self.remove(*slot));
-        slots
+        let mut emptied = Vec::new();
+        for _ in 0..most {
+            let Some(slot) = self.calendar.pop_due(now) else { break };
+            if self.at(slot).is_some_and(|held| Calendar::is_past(held.expires_at(), now)) {
+                self.remove(slot);
+                emptied.push(slot);
+            }
+        }
+        emptied
     }
 
-    /// When something is over next.
+    /// When [`Self::expire`] may have something to do.
     pub fn next_expiry(&self) -> Option<Timestamp> {
-        self.by_expiry.first().map(|(at, _)| *at)
+        self.calendar.next_due()
     }
 
     /// Empties a slot.
@@ -206,7 +215,7 @@ impl Index {
     /// Puts something into the slot of what it replaces, or into a free one.
     fn place(&mut self, held: Held) -> Result<(Slot, Option<OfferId>), BookError> {
         let known = self.by_provider.get(held.provider()).map_or(&[][..], Vec::as_slice);
-        let old = known.iter().find_map(|slot| Some((*slot, self.held(*slot).filter(|old| old.model() == held.model())?)));
+        let old = known.iter().find_map(|slot| Some((*slot, self.at(*slot).filter(|old| old.model() == held.model())?)));
         if let Some((slot, old)) = old {
             if held.sequence() <= old.sequence() {
                 return Err(BookError::Stale { have: old.sequence(), got: held.sequence() });
@@ -219,7 +228,7 @@ impl Index {
         if known.len() >= OFFERS_PER_PROVIDER_MAX {
             return Err(BookError::ProviderFull);
         }
-        if self.by_expiry.len() >= self.config.offers_max {
+        if self.held >= self.config.offers_max {
             return Err(BookError::Full);
         }
         let slot = match self.free.pop() {
@@ -232,17 +241,30 @@ impl Index {
     }
 
     fn occupy(&mut self, slot: Slot, held: Held) {
-        self.by_expiry.insert((held.expires_at(), slot));
+        self.held = self.held.saturating_add(1);
+        self.calendar.file(held.expires_at(), slot);
         match self.slots.get_mut(at(slot)) {
             Some(place) => *place = Some(held),
             None => self.slots.push(Some(held)),
+        }
+        if self.calendar.is_stale(self.held) {
+            self.rewrite_calendar();
+        }
+    }
+
+    fn rewrite_calendar(&mut self) {
+        self.calendar = Calendar::default();
+        for (slot, held) in (0..).zip(&self.slots) {
+            if let Some(held) = held {
+                self.calendar.file(held.expires_at(), slot);
+            }
         }
     }
 
     /// Takes what is in a slot out of every index but the provider's.
     fn vacate(&mut self, slot: Slot) -> Option<Held> {
         let held = self.slots.get_mut(at(slot)).and_then(Option::take)?;
-        self.by_expiry.remove(&(held.expires_at(), slot));
+        self.held = self.held.saturating_sub(1);
         if let Some(entry) = held.entry() {
             self.by_id.remove(&entry.id);
             self.offers = self.offers.saturating_sub(1);
@@ -265,7 +287,7 @@ impl Index {
         }
     }
 
-    fn held(&self, slot: Slot) -> Option<&Held> {
+    fn at(&self, slot: Slot) -> Option<&Held> {
         self.slots.get(at(slot)).and_then(Option::as_ref)
     }
 }

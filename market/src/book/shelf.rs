@@ -74,12 +74,14 @@ impl Extent {
 #[derive(Clone, Debug)]
 pub(crate) struct Leaf {
     pub(crate) items: Vec<Item>,
+    /// At least as good as anything here; better by what was removed since it was computed.
     pub(crate) extent: Extent,
+    removed: usize,
 }
 
 impl Leaf {
     fn of(items: Vec<Item>) -> Self {
-        Self { extent: Extent::of(&items), items }
+        Self { extent: Extent::of(&items), items, removed: 0 }
     }
 }
 
@@ -164,7 +166,10 @@ impl Shelf {
         let Some(place) = self.leaves.get_mut(leaf) else { return };
         let Some(at) = place.items.iter().position(|other| other.slot == item.slot) else { return };
         place.items.swap_remove(at);
-        place.extent = Extent::of(&place.items);
+        place.removed = place.removed.saturating_add(1);
+        if place.removed > place.items.len() / 8 {
+            *place = Leaf::of(std::mem::take(&mut place.items));
+        }
         self.len = self.len.saturating_sub(1);
         self.rebuild_when_sparse();
     }
@@ -264,7 +269,9 @@ mod tests {
         assert_eq!(held, expect);
         assert_eq!(shelf.len(), expect.len());
         for leaf in shelf.leaves() {
-            assert_eq!(leaf.extent, Extent::of(&leaf.items), "an extent is exact");
+            assert!(leaf.items.iter().all(|item| leaf.extent.with(item) == leaf.extent), "an extent covers its leaf");
+            assert!(leaf.removed > 0 || leaf.extent == Extent::of(&leaf.items), "and nothing else");
+            assert!(leaf.removed <= leaf.items.len() / 8);
             assert!(leaf.items.len() <= LEAF_MAX);
         }
         assert!(shelf.leaves().len() <= shelf.len() / (LEAF_MIN / 2) + SPARE_LEAVES);

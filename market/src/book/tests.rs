@@ -113,9 +113,9 @@ fn a_withdrawal_is_remembered_as_long_as_its_offers_could_live() {
     let mut book = Book::new(config());
     book.withdraw(NOW, &withdrawal(1, 1)).unwrap();
     let until = NOW.plus_ms(OFFER_LIFETIME_MS_MAX);
-    assert_eq!(book.poll_timeout().unwrap().0, until);
-    assert_eq!(book.expire(Timestamp(until.0 - 1)), 0);
-    assert_eq!(book.expire(until), 1);
+    assert_eq!(book.poll_timeout().unwrap().0, until.plus_ms(1000));
+    assert_eq!(book.expire(Timestamp(until.0 + 999)), 0);
+    assert_eq!(book.expire(until.plus_ms(1000)), 1);
     assert_eq!(book.withdraw(until, &withdrawal(1, 1)), Err(BookError::Expired));
     let early = Timestamp(NOW.0 - CLOCK_SKEW_MS - 1);
     assert!(matches!(book.withdraw(early, &withdrawal(1, 1)), Err(BookError::Time(OfferTimeError::FromTheFuture { ahead_ms: 1 }))));
@@ -130,10 +130,10 @@ fn what_is_over_is_removed_a_bounded_number_at_a_time() {
         book.insert(NOW, offer.clone()).unwrap();
         offer
     };
-    let (soon, late) = (at(1, 10), at(2, 20));
-    assert_eq!(book.poll_timeout().unwrap().0, NOW.plus_ms(10));
-    assert_eq!(book.expire(NOW.plus_ms(9)), 0);
-    assert_eq!(book.expire(NOW.plus_ms(10)), 1);
+    let (soon, late) = (at(1, 10), at(2, 2020));
+    assert_eq!(book.poll_timeout().unwrap().0, NOW.plus_ms(1000));
+    assert_eq!(book.expire(NOW.plus_ms(999)), 0);
+    assert_eq!(book.expire(NOW.plus_ms(1000)), 1);
     assert!(book.get(&id(&soon)).is_none() && book.get(&id(&late)).is_some());
     let mut index = Index::new(config());
     for n in 0..10_u64 {
@@ -189,6 +189,18 @@ fn one_provider_and_all_together_are_bounded() {
 }
 
 #[test]
+fn an_offer_renewed_without_end_leaves_nothing_behind() {
+    let mut index = Index::new(config());
+    for sequence in 0..10_000 {
+        index.insert(NOW, OfferEntry { expires_at: NOW.plus_ms(1 + sequence * 300), ..entry(1, MODEL, sequence) }).unwrap();
+    }
+    assert!(index.next_expiry().unwrap() > NOW.plus_ms(2_000_000), "the calendar was written anew");
+    assert_eq!(index.expire(NOW.plus_ms(2_900_000), usize::MAX), []);
+    assert_eq!(index.expire(NOW.plus_ms(3_100_000), usize::MAX).len(), 1);
+    assert!(index.is_empty());
+}
+
+#[test]
 fn ties_depend_on_the_books_secret() {
     let tie = |salt| Index::new(BookConfig::with_salt(salt)).tie(&key(1).node_id());
     assert_eq!(tie(1), tie(1));
@@ -204,11 +216,11 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Step> {
-    let name = || (0u8..6, 0u8..4, 0u8..6, 1u16..500);
+    let name = || (0u8..6, 0u8..4, 0u8..6, 1u16..5000);
     prop_oneof![
         6 => name().prop_map(|(provider, model, sequence, lives_ms)| Step::Insert { provider, model, sequence, lives_ms }),
         2 => name().prop_map(|(provider, model, sequence, lives_ms)| Step::Withdraw { provider, model, sequence, lives_ms }),
-        1 => (0u16..200).prop_map(Step::Wait),
+        1 => (0u16..2000).prop_map(Step::Wait),
         1 => (0u8..6).prop_map(Step::Remove),
     ]
 }
@@ -243,7 +255,7 @@ proptest! {
                 Step::Wait(ms) => {
                     now = now.plus_ms(ms.into());
                     index.expire(now, usize::MAX);
-                    map.retain(|_, held| held.1 > now);
+                    map.retain(|_, held| held.1.0 / 1000 >= now.0 / 1000);
                 }
                 Step::Remove(provider) => {
                     let node = entry(provider.into(), MODEL, 0).provider;
@@ -264,7 +276,8 @@ proptest! {
             shelved.sort();
             prop_assert_eq!(&shelved, &expect);
             prop_assert!(expect.iter().all(|id| index.slot(id).and_then(|slot| index.entry(slot)).is_some_and(|entry| entry.id == *id)));
-            prop_assert_eq!(index.next_expiry(), map.values().map(|held| held.1).min());
+            let due = map.values().map(|held| Timestamp((held.1.0 / 1000 + 1) * 1000)).min();
+            prop_assert!(due.is_none_or(|due| index.next_expiry().is_some_and(|next| next <= due)));
         }
     }
 }
