@@ -48,6 +48,14 @@ pub use self::store::StoreError;
 /// Blocks made at once for one message under [`Blocks::Instant`], so that a ring of contracts cannot hold its sender for ever.
 const INSTANT_BLOCKS_MAX: usize = 16;
 
+/// Where the faucet of every embedded chain is: it follows from this program alone.
+///
+/// # Errors
+/// [`FaucetError`] if its wallet cannot be made.
+pub fn faucet_address() -> Result<Address, FaucetError> {
+    Ok(FaucetWallet::new()?.address)
+}
+
 /// A TON chain in this process.
 #[derive(Debug)]
 pub struct Embedded {
