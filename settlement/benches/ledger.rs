@@ -1,2 +1,135 @@
-//! Ledger throughput.
-fn main() {}
+//! Vouchers verified and receipts journalled durably, a second, on this machine's disk and one core.
+//!
+//!     cargo bench -p cocoon-settlement --bench ledger
+//!
+//! Prints one line for each size of commit: how many entries share one durable commit decides how much of the disk's time each pays.
+
+use std::time::Instant;
+
+use cocoon_market::ids::{ContractAddress, Digest};
+use cocoon_market::{AgreementId, Amount, ChannelRef, JobId, NetworkId, OperatorKey, SignedReceipt, SignedVoucher, Timestamp, Usage};
+use cocoon_settlement::contract::{ChannelStatus, ChannelTerms};
+use cocoon_settlement::ledger::{ChainSight, CheckedReceipt, CheckedVoucher, Ledger, MemoryStore, ReceiptDraft, RedbStore, Role};
+
+const NOW: Timestamp = Timestamp(1_800_000_000_000);
+const ENTRIES: usize = 20_000;
+
+fn key(seed: u8) -> OperatorKey {
+    OperatorKey::from_seed(&[seed; 32])
+}
+
+fn terms() -> ChannelTerms {
+    ChannelTerms {
+        network: NetworkId::DEVNET,
+        requester: key(1).node_id(),
+        provider: key(2).node_id(),
+        refund_to: ContractAddress([3; 32]),
+        payout_to: ContractAddress([4; 32]),
+        fee_to: ContractAddress([5; 32]),
+        fee_bps: 500,
+        challenge_window_s: 86_400,
+        salt: Digest([6; 32]),
+    }
+}
+
+fn draft(channel: ChannelRef, slice: u64) -> ReceiptDraft {
+    ReceiptDraft {
+        channel,
+        agreement: AgreementId([1; 32]),
+        job: JobId([1; 16]),
+        usage: Usage { input_tokens: 5, output_tokens: slice },
+        amount: Amount::from_nano(10),
+        input: Digest([0; 32]),
+        output: Digest([0; 32]),
+        seed: Digest([0; 32]),
+        work: Digest([0; 32]),
+        last: false,
+        issued_at: NOW,
+    }
+}
+
+fn start(ledger: Ledger, role: Role) -> Ledger {
+    let channel = ledger.record_channel(role, terms(), NOW).expect("a new ledger takes a channel");
+    let deposit = Amount::from_nano(u128::from(u64::MAX));
+    let sight = ChainSight { status: ChannelStatus::Open, deposit, drawn: Amount::ZERO, seen_at: NOW };
+    ledger.record_sight(channel, sight).expect("a new channel takes a sight");
+    ledger
+}
+
+fn on_disk(directory: &tempfile::TempDir, name: &str, role: Role) -> Ledger {
+    let store = RedbStore::open(directory.path().join(name)).expect("a temporary directory takes a file");
+    start(Ledger::open(store, key(if role == Role::Requester { 1 } else { 2 })).expect("a new file is a ledger"), role)
+}
+
+fn main() {
+    let directory = tempfile::tempdir().expect("the system has a temporary directory");
+    let provider = start(Ledger::open(MemoryStore::default(), key(2)).expect("memory is a ledger"), Role::Provider);
+    let requester = start(Ledger::open(MemoryStore::default(), key(1)).expect("memory is a ledger"), Role::Requester);
+    let channel = terms().channel().expect("the contract's code is whole");
+    let work: Vec<(SignedReceipt, SignedVoucher)> = (1..)
+        .take(ENTRIES)
+        .map(|slice| {
+            let receipt = provider.issue_receipt(draft(channel, slice)).expect("the channel goes on");
+            let voucher = requester.pay_receipt(receipt).expect("the receipt fits");
+            provider.accept_voucher(voucher).expect("the voucher fits");
+            (receipt, voucher)
+        })
+        .collect();
+
+    let verified = Instant::now();
+    for (_, voucher) in &work {
+        CheckedVoucher::new(*voucher, key(1).node_id()).expect("we signed it");
+    }
+    println!("signatures alone: {:.0}/s", rate(ENTRIES, verified));
+
+    for size in [1, 16, 64, 256, 1024] {
+        let entries = ENTRIES.min(size * 400);
+        println!(
+            "{size:5} a commit: provider {:7.0} receipts issued and vouchers verified, accepted/s; requester {:7.0} receipts verified and paid/s",
+            provider_rate(&on_disk(&directory, &format!("provider-{size}"), Role::Provider), &work[..entries], size),
+            requester_rate(&on_disk(&directory, &format!("requester-{size}"), Role::Requester), &work[..entries], size),
+        );
+    }
+}
+
+fn rate(entries: usize, since: Instant) -> f64 {
+    entries as f64 / since.elapsed().as_secs_f64()
+}
+
+/// Each entry is a receipt issued and signed, and its voucher verified and accepted.
+fn provider_rate(ledger: &Ledger, work: &[(SignedReceipt, SignedVoucher)], size: usize) -> f64 {
+    let channel = terms().channel().expect("the contract's code is whole");
+    let began = Instant::now();
+    for (at, chunk) in work.chunks(size).enumerate() {
+        let first = 1 + (at * size) as u64;
+        let vouchers: Vec<_> =
+            chunk.iter().map(|(_, voucher)| CheckedVoucher::new(*voucher, key(1).node_id()).expect("we signed it")).collect();
+        let done = ledger.commit(move |batch| {
+            for (voucher, slice) in vouchers.iter().zip(first..) {
+                batch.issue_receipt(&draft(channel, slice))?;
+                batch.accept_voucher(voucher)?;
+            }
+            Ok::<(), cocoon_settlement::ledger::LedgerError>(())
+        });
+        done.expect("the disk takes it").expect("the entries fit");
+    }
+    rate(work.len(), began)
+}
+
+/// Each entry is a receipt verified and entered; a commit ends with the voucher over all of them.
+fn requester_rate(ledger: &Ledger, work: &[(SignedReceipt, SignedVoucher)], size: usize) -> f64 {
+    let channel = terms().channel().expect("the contract's code is whole");
+    let began = Instant::now();
+    for chunk in work.chunks(size) {
+        let receipts: Vec<_> =
+            chunk.iter().map(|(receipt, _)| CheckedReceipt::new(*receipt, key(2).node_id()).expect("we signed it")).collect();
+        let done = ledger.commit(move |batch| {
+            for receipt in &receipts {
+                batch.record_receipt(receipt)?;
+            }
+            batch.issue_voucher(channel)
+        });
+        done.expect("the disk takes it").expect("the entries fit");
+    }
+    rate(work.len(), began)
+}

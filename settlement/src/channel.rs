@@ -81,8 +81,14 @@ impl Channel {
     /// [`CellError`] if the contract's code is damaged.
     pub fn new(terms: ChannelTerms) -> Result<Self, CellError> {
         let address = terms.channel()?;
-        let data =
-            ChannelData { status: ChannelStatus::Open, deposit: Amount::ZERO, drawn: Amount::ZERO, sequence: 0, receipts_root: NO_ROOT, terms };
+        let data = ChannelData {
+            status: ChannelStatus::Open,
+            deposit: Amount::ZERO,
+            drawn: Amount::ZERO,
+            sequence: 0,
+            receipts_root: NO_ROOT,
+            terms,
+        };
         Ok(Self { address, data })
     }
 
@@ -175,7 +181,12 @@ impl Channel {
         }
     }
 
-    fn close_delivered(&mut self, statement: &CooperativeClose, requester: &Signature, provider: &Signature) -> Result<Vec<Effect>, Reject> {
+    fn close_delivered(
+        &mut self,
+        statement: &CooperativeClose,
+        requester: &Signature,
+        provider: &Signature,
+    ) -> Result<Vec<Effect>, Reject> {
         if self.data.status == ChannelStatus::Closed {
             return Err(Exit::Closed.into());
         }

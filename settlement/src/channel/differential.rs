@@ -5,9 +5,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::chain::{Address, Chain, Page, Transaction};
+use crate::contract::ChannelMessage;
 use crate::contract::channel::STORAGE_RESERVE;
 use crate::contract::testing::{FEES, Stage, provider_key, requester_key};
-use crate::contract::ChannelMessage;
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -41,7 +41,11 @@ fn message(stage: &Stage, op: &Op) -> Option<(ChannelMessage, Event, bool)> {
     let cooperate = |n: &u128, provider| {
         let statement = CooperativeClose { channel: stage.channel, sequence: 1, cumulative: amount(n) };
         let (requester, provider) = (statement.sign(&requester_key()), statement.sign(provider));
-        (ChannelMessage::CloseCooperative { statement, requester, provider }, Event::CloseDelivered { statement, requester, provider }, false)
+        (
+            ChannelMessage::CloseCooperative { statement, requester, provider },
+            Event::CloseDelivered { statement, requester, provider },
+            false,
+        )
     };
     let claim = |n: &u128, key| {
         let signed = stage.voucher(3, amount(n)).sign(key);

@@ -107,7 +107,8 @@ fn a_voucher_for_another_channel_network_or_key_is_worthless() {
     assert_eq!(channel.apply(at(1), voucher(elsewhere, 10)), Err(Exit::WrongChannel.into()));
     let testnet = ChannelRef { network: NetworkId::TESTNET, ..here };
     assert_eq!(channel.apply(at(1), voucher(testnet, 10)), Err(Exit::WrongNetwork.into()));
-    let forged = Voucher { channel: here, sequence: 1, cumulative: Amount::from_nano(10), receipts_root: Digest([9; 32]) }.sign(&provider());
+    let forged =
+        Voucher { channel: here, sequence: 1, cumulative: Amount::from_nano(10), receipts_root: Digest([9; 32]) }.sign(&provider());
     assert_eq!(channel.apply(at(1), Event::VoucherDelivered(forged)), Err(Exit::BadSignature.into()));
 }
 

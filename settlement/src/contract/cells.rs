@@ -53,7 +53,7 @@ pub(super) fn load_64_bytes(from: &mut CellParser<'_>) -> Result<[u8; 64], CellE
 
 /// The bytes of a cell without references.
 pub(super) fn whole_bytes(cell: &Cell) -> Result<Vec<u8>, CellError> {
-    if cell.bit_len() % 8 != 0 || !cell.references().is_empty() {
+    if !cell.bit_len().is_multiple_of(8) || !cell.references().is_empty() {
         return Err(CellError::Value("statement"));
     }
     Ok(cell.data().to_vec())

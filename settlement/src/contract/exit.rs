@@ -101,8 +101,11 @@ mod tests {
     #[test]
     fn the_tolk_file_lists_the_same_codes() {
         let source = include_str!("../../contracts/errors.tolk");
-        let codes: Vec<i32> =
-            source.lines().filter(|line| line.starts_with("const ")).map(|line| line.rsplit_once("= ").unwrap().1.parse().unwrap()).collect();
+        let codes: Vec<i32> = source
+            .lines()
+            .filter(|line| line.starts_with("const "))
+            .map(|line| line.rsplit_once("= ").unwrap().1.parse().unwrap())
+            .collect();
         assert_eq!(codes, Exit::ALL.map(Exit::code));
         for exit in Exit::ALL {
             assert_eq!(Exit::from_code(exit.code()), Some(exit));

@@ -42,11 +42,10 @@ fn each_path_stays_below_the_gas_it_asks_for_and_says_what_it_did() {
     check("GAS_CLAIM", &claim);
     let notices: Vec<_> = claim.out_messages.iter().map(|message| ChannelNotice::from_cell(&message.body).unwrap()).collect();
     let (drawn, fee) = (nano(123_456_789), nano(6_172_839));
-    assert_eq!(notices, [
-        (7, ChannelNotice::Paid { sequence: 1, drawn, fee }),
-        (7, ChannelNotice::Fee { drawn }),
-        (7, ChannelNotice::Excesses)
-    ]);
+    assert_eq!(
+        notices,
+        [(7, ChannelNotice::Paid { sequence: 1, drawn, fee }), (7, ChannelNotice::Fee { drawn }), (7, ChannelNotice::Excesses)]
+    );
     check("GAS_CLOSE", &stage.send(&stage.owner, FEES, ChannelMessage::CloseUnilateral));
     check("GAS_CLAIM", &stage.send(&stage.anyone, FEES, stage.claim(nano(223_456_789))));
     stage.clock.advance_ms(u64::from(WINDOW_S) * 1000);

@@ -5,8 +5,8 @@ use std::fmt;
 
 use cocoon_market::receipt::ReceiptError;
 use cocoon_market::{
-    Agreement, ChannelRef, CooperativeClose, JobId, NodeId, OperatorKey, Signature, SignedReceipt, SignedVoucher, Timestamp,
-    ids::Digest, keys::BadSignature,
+    Agreement, AgreementId, Amount, ChannelRef, CooperativeClose, JobId, NodeId, Offer, OfferId, OperatorKey, Signature, Signed,
+    SignedReceipt, SignedVoucher, Timestamp, Verified, ids::Digest, keys::BadSignature,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -14,10 +14,10 @@ use serde::de::DeserializeOwned;
 use super::book::{ChannelBook, ReceiptDraft};
 use super::error::{LedgerError, ReceiptFault, VoucherFault};
 use super::orders::{OrderId, OrderRecord, order_key};
-use super::state::State;
 use super::record::{
     AgreementRecord, ChainSight, ChannelRecord, Head, JobRecord, ReceiptRecord, Role, channel_key, decode, encode, job_key, sequence_key,
 };
+use super::state::State;
 use super::store::{Store, StoreError, Table, Write, WriteMode};
 use crate::contract::ChannelTerms;
 
@@ -104,6 +104,19 @@ impl<'a> Batch<'a> {
             recorded_at: now,
         };
         Ok(self.write(vec![Line::new(Table::Agreements, key, &record, WriteMode::Insert)?])?)
+    }
+
+    /// Writes down the offer that an agreement begins with, for the dossier. The same one again is no error.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`].
+    pub fn record_offer(&mut self, offer: &Verified<Offer>) -> Result<OfferId, LedgerError> {
+        let id = OfferId(offer.hash());
+        let key = id.as_bytes().to_vec();
+        if self.get::<Signed>(Table::Offers, &key)?.is_none() {
+            self.write(vec![Line::new(Table::Offers, key, offer.signed(), WriteMode::Insert)?])?;
+        }
+        Ok(id)
     }
 
     /// Marks a salt as used, before a channel is opened with it.
@@ -275,6 +288,14 @@ impl<'a> Batch<'a> {
         Ok(self.get(Table::Jobs, &job_key(job))?)
     }
 
+    /// What all jobs under an agreement cost so far, as this batch leaves it.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`].
+    pub fn total(&self, agreement: AgreementId) -> Result<Amount, LedgerError> {
+        Ok(self.get(Table::Totals, agreement.as_bytes())?.unwrap_or(Amount::ZERO))
+    }
+
     fn receipt(&self, channel: ChannelRef, sequence: u64) -> Result<Option<ReceiptRecord>, LedgerError> {
         Ok(self.get(Table::Receipts, &sequence_key(channel, sequence))?)
     }
@@ -291,7 +312,9 @@ impl<'a> Batch<'a> {
         let header = signed.receipt.header;
         let root = self.book(header.channel)?.root_with(&signed);
         let receipt = ReceiptRecord { receipt: signed, root };
+        let total = self.total(job.agreement)?.checked_add(signed.receipt.body.amount)?;
         self.write(vec![
+            Line::new(Table::Totals, job.agreement.as_bytes().to_vec(), &total, WriteMode::Put)?,
             Line::new(Table::Receipts, sequence_key(header.channel, header.sequence), &receipt, WriteMode::Insert)?,
             Line::new(Table::Jobs, job_key(header.job), job, WriteMode::Put)?,
         ])?;

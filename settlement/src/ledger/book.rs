@@ -12,7 +12,7 @@ use cocoon_market::{
 };
 
 use super::error::{LedgerError, ReceiptFault, VoucherFault};
-use super::record::{ChannelRecord, ChainSight, Head, JobRecord, Role};
+use super::record::{ChainSight, ChannelRecord, Head, JobRecord, Role};
 
 /// Receipts a provider gives without a voucher. Far beyond any float in tokens; it bounds what a channel with free work keeps in memory.
 pub const UNPAID_RECEIPTS_MAX: usize = 4096;
@@ -164,7 +164,7 @@ impl ChannelBook {
         if header.cumulative != sum {
             return Err(ReceiptFault::Sum { sum, got: header.cumulative }.into());
         }
-        Ok(continue_job(receipt, job)?)
+        continue_job(receipt, job)
     }
 
     /// The root of the tree with one more receipt.
@@ -255,7 +255,6 @@ impl ChannelBook {
             cumulative: voucher.map_or(Amount::ZERO, |voucher| voucher.cumulative),
         }
     }
-
 }
 
 fn continue_job(receipt: &Receipt, job: Option<&JobRecord>) -> Result<JobRecord, LedgerError> {

@@ -43,14 +43,15 @@ mod tests;
 
 use cocoon_market::ids::Digest;
 use cocoon_market::{
-    Agreement, AgreementId, Amount, ChannelRef, CooperativeClose, JobId, Signature, SignedReceipt, SignedVoucher, Timestamp,
+    Agreement, AgreementId, Amount, ChannelRef, CooperativeClose, JobId, Offer, OfferId, Signature, Signed, SignedReceipt, SignedVoucher,
+    Timestamp, Verified,
 };
 
 pub use batch::{Batch, CheckedReceipt, CheckedVoucher};
 pub use book::{ChannelBook, ReceiptDraft, UNPAID_RECEIPTS_MAX};
 pub use error::{LedgerError, ReceiptFault, VoucherFault};
 pub use group::Ledger;
-pub use orders::{Order, OrderFailure, OrderId, OrderRecord, OrderState, SentMessage};
+pub use orders::{Landed, Order, OrderFailure, OrderId, OrderRecord, OrderState, SentMessage};
 pub use record::{AgreementRecord, ChainSight, ChannelRecord, Head, JobRecord, ReceiptRecord, Role};
 #[cfg(feature = "redb")]
 pub use redb_store::RedbStore;
@@ -69,6 +70,15 @@ impl Ledger {
     pub fn record_agreement(&self, agreement: &Agreement, now: Timestamp) -> Result<(), LedgerError> {
         let agreement = agreement.clone();
         self.commit(move |batch| batch.record_agreement(&agreement, now))?
+    }
+
+    /// Writes down the offer that an agreement begins with.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`].
+    pub fn record_offer(&self, offer: &Verified<Offer>) -> Result<OfferId, LedgerError> {
+        let offer = offer.clone();
+        self.commit(move |batch| batch.record_offer(&offer))?
     }
 
     /// Marks a random salt as used and gives it back, for a channel about to be opened.
@@ -257,6 +267,22 @@ impl Ledger {
             Ok(Agreement::open(record.by_provider, record.by_requester).map_err(damaged)?)
         };
         entries.iter().map(agreement).collect()
+    }
+
+    /// The signed offer that an agreement began with.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`].
+    pub fn offer(&self, id: OfferId) -> Result<Option<Signed>, LedgerError> {
+        self.read(Table::Offers, id.as_bytes())
+    }
+
+    /// What all jobs under an agreement cost so far; what is left of its cap follows.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`].
+    pub fn total(&self, agreement: AgreementId) -> Result<Amount, LedgerError> {
+        Ok(self.read(Table::Totals, agreement.as_bytes())?.unwrap_or(Amount::ZERO))
     }
 
     /// A job's place in the books.

@@ -85,6 +85,8 @@ pub struct SentMessage {
     pub seqno: u32,
     /// When the wallet stops taking it, in seconds since the Unix epoch.
     pub valid_until_s: u32,
+    /// Logical time of the wallet's last transaction before it: its own can only come after.
+    pub after_lt: u64,
     /// The message, base64. Sent again it is the same message, and the wallet takes it once.
     pub boc: String,
 }
@@ -98,9 +100,20 @@ pub enum OrderState {
     /// Signed and written down; sent until the chain shows what came of it.
     Pending(SentMessage),
     /// The chain shows it.
-    Confirmed,
+    Confirmed(Landed),
     /// It will never take effect.
     Failed(OrderFailure),
+}
+
+/// The transaction that shows an order's effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Landed {
+    /// Its root hash.
+    pub transaction: Digest,
+    /// Its logical time.
+    pub lt: u64,
+    /// Its time, in seconds since the Unix epoch.
+    pub unix_s: u64,
 }
 
 /// Why an order failed for good.
@@ -147,7 +160,7 @@ impl OrderRecord {
     pub const fn is_final(&self) -> bool {
         match self.state {
             OrderState::Queued | OrderState::Pending(_) => false,
-            OrderState::Confirmed | OrderState::Failed(_) => true,
+            OrderState::Confirmed(_) | OrderState::Failed(_) => true,
         }
     }
 }

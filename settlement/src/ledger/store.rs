@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub enum Table {
     /// Format version and owner.
     Meta,
+    /// Offer id -> the signed offer that an agreement began with.
+    Offers,
     /// Agreement id -> both signed halves.
     Agreements,
     /// Channel -> role and terms.
@@ -22,6 +24,8 @@ pub enum Table {
     Vouchers,
     /// Job id -> where its receipts are.
     Jobs,
+    /// Agreement id -> what all its jobs cost so far.
+    Totals,
     /// Salt -> nothing.
     Salts,
     /// Order number -> what was asked of the chain, and what came of it.
@@ -30,14 +34,16 @@ pub enum Table {
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Meta,
+        Self::Offers,
         Self::Agreements,
         Self::Channels,
         Self::Heads,
         Self::Receipts,
         Self::Vouchers,
         Self::Jobs,
+        Self::Totals,
         Self::Salts,
         Self::Orders,
     ];
@@ -46,12 +52,14 @@ impl Table {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Meta => "meta",
+            Self::Offers => "offers",
             Self::Agreements => "agreements",
             Self::Channels => "channels",
             Self::Heads => "heads",
             Self::Receipts => "receipts",
             Self::Vouchers => "vouchers",
             Self::Jobs => "jobs",
+            Self::Totals => "totals",
             Self::Salts => "salts",
             Self::Orders => "orders",
         }
@@ -158,10 +166,12 @@ pub trait Store: Send + Sync {
 /// Key and value.
 pub type Entry = (Vec<u8>, Vec<u8>);
 
+type Entries = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
+
 /// A store that forgets when dropped: for simulations and tests.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
-    tables: Arc<Mutex<BTreeMap<(Table, Vec<u8>), Vec<u8>>>>,
+    tables: Arc<Mutex<Entries>>,
 }
 
 impl Store for MemoryStore {

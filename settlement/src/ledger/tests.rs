@@ -152,7 +152,10 @@ fn a_receipt_that_does_not_continue_the_channel_is_refused() {
     let mut tampered = good;
     tampered.receipt.body.usage.output_tokens = 7;
     check(tampered, ReceiptFault::Receipt(cocoon_market::receipt::ReceiptError::Body));
-    check(good.receipt.sign(&requester_key()), ReceiptFault::Receipt(cocoon_market::receipt::ReceiptError::Signature(cocoon_market::keys::BadSignature)));
+    check(
+        good.receipt.sign(&requester_key()),
+        ReceiptFault::Receipt(cocoon_market::receipt::ReceiptError::Signature(cocoon_market::keys::BadSignature)),
+    );
     assert!(requester.record_receipt(good).unwrap());
     assert!(!requester.record_receipt(good).unwrap(), "the same receipt again is no news");
 }
@@ -165,7 +168,7 @@ fn nothing_follows_a_jobs_final_receipt() {
     requester.record_receipt(receipt).unwrap();
     let refused = provider.issue_receipt(draft(channel, 1, 2)).unwrap_err();
     assert!(matches!(refused, LedgerError::Receipt(ReceiptFault::Job(_))));
-    assert_eq!(provider.job(JobId([1; 16])).unwrap().unwrap().is_final, true);
+    assert!(provider.job(JobId([1; 16])).unwrap().unwrap().is_final);
     assert_eq!(provider.channel(channel).unwrap().sequence(), 1);
 }
 
@@ -295,7 +298,9 @@ fn many_threads_get_their_own_sequence_each() {
         .map(|job| {
             let provider = Arc::clone(&provider);
             std::thread::spawn(move || {
-                (1..=50).map(|slice| provider.issue_receipt(draft(channel, job, slice)).unwrap().receipt.header.sequence).collect::<Vec<_>>()
+                (1..=50)
+                    .map(|slice| provider.issue_receipt(draft(channel, job, slice)).unwrap().receipt.header.sequence)
+                    .collect::<Vec<_>>()
             })
         })
         .collect();

@@ -1,0 +1,453 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use cocoon_market::agreement::ChannelProblem;
+use cocoon_market::ids::{ContractAddress, Digest};
+use cocoon_market::{AgreementId, Amount, ChannelRef, JobId, NetworkId, SettlementTerms, Timestamp, Usage};
+use tonlib_core::cell::{ArcCell, CellBuilder};
+
+use super::*;
+use crate::chain::embedded::{Blocks, Embedded};
+use crate::chain::testing::{ManualClock, START_MS, chain, ton};
+use crate::chain::{
+    AccountState, Address, Bounce, Chain, ChainError, Faucet, Hash, Head, MethodResult, Page, Rejection, StackItem, Transaction,
+};
+use crate::contract::channel::STORAGE_RESERVE;
+use crate::contract::testing::{provider_key, requester_key};
+use crate::contract::{ChannelData, ChannelMessage, ChannelStatus, ChannelTerms};
+use crate::ledger::{Ledger, MemoryStore, Order, OrderFailure, OrderState, ReceiptDraft, VoucherFault};
+use crate::wallet::{Outgoing, OwnerWallet, next_seqno};
+
+const WINDOW_S: u32 = 300;
+const PAYOUT: ContractAddress = ContractAddress([0xaa; 32]);
+const FEES_TO: ContractAddress = ContractAddress([0xbb; 32]);
+const CLAIM_ALL: ClaimPolicy = ClaimPolicy { at_least: Amount::ZERO };
+
+/// A chain whose calls fail by plan: before they do anything, or after.
+struct Faulty {
+    chain: Arc<Embedded>,
+    calls: AtomicUsize,
+    /// The call that fails; its effect happens if the number is odd.
+    fails_at: AtomicUsize,
+}
+
+const NEVER: usize = usize::MAX;
+
+impl Faulty {
+    fn call<T>(&self, act: impl FnOnce(&Embedded) -> Result<T, ChainError>) -> Result<T, ChainError> {
+        let number = self.calls.fetch_add(1, Ordering::SeqCst);
+        let fails_at = self.fails_at.load(Ordering::SeqCst);
+        let broken = || ChainError::BlockFull;
+        match fails_at {
+            at if at != NEVER && number == at / 2 && at % 2 == 0 => Err(broken()),
+            at if at != NEVER && number == at / 2 => act(&self.chain).and(Err(broken())),
+            _ => act(&self.chain),
+        }
+    }
+}
+
+impl Chain for Faulty {
+    fn network(&self) -> NetworkId {
+        self.chain.network()
+    }
+    fn head(&self) -> Result<Head, ChainError> {
+        self.call(Embedded::head)
+    }
+    fn block(&self, seqno: u32) -> Result<Head, ChainError> {
+        self.call(|chain| chain.block(seqno))
+    }
+    fn account(&self, address: &Address) -> Result<AccountState, ChainError> {
+        self.call(|chain| chain.account(address))
+    }
+    fn transactions(&self, address: &Address, page: Page) -> Result<Vec<Transaction>, ChainError> {
+        self.call(|chain| chain.transactions(address, page))
+    }
+    fn run_get_method(&self, address: &Address, method: &str, arguments: &[StackItem]) -> Result<MethodResult, ChainError> {
+        self.call(|chain| chain.run_get_method(address, method, arguments))
+    }
+    fn send_boc(&self, boc: &[u8]) -> Result<Hash, ChainError> {
+        self.call(|chain| chain.send_boc(boc))
+    }
+    fn config_param(&self, index: u32) -> Result<ArcCell, ChainError> {
+        self.call(|chain| chain.config_param(index))
+    }
+}
+
+struct World {
+    chain: Arc<Embedded>,
+    clock: Arc<ManualClock>,
+    faulty: Arc<Faulty>,
+    requester: Settler,
+    provider: Settler,
+}
+
+fn wallet(seed: u8) -> OwnerWallet {
+    OwnerWallet::from_seed(&[seed; 32]).unwrap()
+}
+
+fn settlement() -> SettlementTerms {
+    SettlementTerms {
+        network: NetworkId::DEVNET,
+        payout: PAYOUT,
+        fee_to: FEES_TO,
+        fee_bps: 500,
+        challenge_window_s: WINDOW_S,
+        deposit_min: ton(1),
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let (chain, clock) = chain(Blocks::Instant);
+        let chain = Arc::new(chain);
+        for seed in [21, 22] {
+            chain.fund(&wallet(seed).address(), ton(10)).unwrap();
+        }
+        let faulty = Arc::new(Faulty { chain: Arc::clone(&chain), calls: AtomicUsize::new(0), fails_at: AtomicUsize::new(NEVER) });
+        let ledger = |key| Arc::new(Ledger::open(MemoryStore::default(), key).unwrap());
+        let requester = Settler::new(Arc::clone(&faulty) as _, wallet(21), ledger(requester_key()));
+        let provider = Settler::new(Arc::clone(&faulty) as _, wallet(22), ledger(provider_key()));
+        Self { chain, clock, faulty, requester, provider }
+    }
+
+    /// A world with a channel that both sides know.
+    fn with_channel(deposit: Amount) -> (Self, ChannelRef) {
+        let world = Self::new();
+        let terms = world.terms(1);
+        let (channel, _) = world.requester.open(terms, deposit, world.now()).unwrap();
+        world.requester.tick(world.now()).unwrap();
+        world.requester.observe(channel).unwrap();
+        world.provider.admit(&world.expected(channel), world.now()).unwrap();
+        (world, channel)
+    }
+
+    fn terms(&self, salt: u8) -> ChannelTerms {
+        self.requester.new_terms(provider_key().node_id(), &settlement(), [salt; 32]).unwrap()
+    }
+
+    fn expected(&self, channel: ChannelRef) -> Expected {
+        Expected { channel, requester: requester_key().node_id(), provider: provider_key().node_id(), settlement: settlement() }
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp(self.chain.head().unwrap().unix_s.max(START_MS / 1000) * 1000)
+    }
+
+    fn wait_s(&self, seconds: u32) {
+        self.clock.advance_ms(u64::from(seconds) * 1000);
+        self.chain.make_block().unwrap();
+    }
+
+    /// Work worth `amount`, receipted and paid by voucher.
+    fn work(&self, channel: ChannelRef, job: u8, amount: Amount) {
+        let draft = ReceiptDraft {
+            channel,
+            agreement: AgreementId([1; 32]),
+            job: JobId([job; 16]),
+            usage: Usage { input_tokens: 1, output_tokens: 1 },
+            amount,
+            input: Digest([0; 32]),
+            output: Digest([0; 32]),
+            seed: Digest([0; 32]),
+            work: Digest([0; 32]),
+            last: true,
+            issued_at: self.now(),
+        };
+        let receipt = self.provider.ledger().issue_receipt(draft).unwrap();
+        let voucher = self.requester.ledger().pay_receipt(receipt).unwrap();
+        self.provider.ledger().accept_voucher(voucher).unwrap();
+    }
+
+    fn balance(&self, account: ContractAddress) -> Amount {
+        self.chain.account(&Address::from(account)).unwrap().balance
+    }
+
+    fn status(&self, channel: ChannelRef) -> ChannelStatus {
+        self.requester.observe(channel).unwrap().sight.status
+    }
+}
+
+fn nano(nano: u128) -> Amount {
+    Amount::from_nano(nano)
+}
+
+#[test]
+fn a_channel_is_opened_worked_in_claimed_and_ended() {
+    let (world, channel) = World::with_channel(ton(2));
+    assert_eq!(world.balance(channel.address), ton(2).checked_add(STORAGE_RESERVE).unwrap());
+    world.work(channel, 1, nano(400_000_000));
+    let now = world.now();
+    assert_eq!(world.provider.watch(CLAIM_ALL, now).unwrap().len(), 0);
+    let progress = world.provider.tick(now).unwrap();
+    assert!(matches!(progress[..], [Progress::Sent { .. }, Progress::Confirmed { .. }]), "{progress:?}");
+    assert_eq!((world.balance(PAYOUT), world.balance(FEES_TO)), (nano(380_000_000), nano(20_000_000)));
+    assert_eq!(world.provider.ledger().channel(channel).unwrap().undrawn(), Amount::ZERO);
+    assert_eq!(world.provider.claim(channel, now).unwrap(), None, "there is nothing left to claim");
+
+    world.work(channel, 2, nano(100_000_000));
+    let (statement, signature) = world.provider.ledger().end_channel(channel).unwrap();
+    let order = world.requester.ledger().countersigned_end(channel, &statement, signature).unwrap();
+    world.requester.ledger().add_order(order, now).unwrap();
+    let before = world.balance(world.requester.account());
+    world.requester.tick(now).unwrap();
+    assert_eq!(world.status(channel), ChannelStatus::Closed);
+    assert_eq!((world.balance(PAYOUT), world.balance(FEES_TO)), (nano(475_000_000), nano(25_000_000)));
+    let refund = world.balance(world.requester.account()).checked_sub(before).unwrap();
+    assert!(refund > nano(1_498_000_000) && refund < nano(1_500_000_000), "{refund} came back");
+}
+
+#[test]
+fn the_same_channel_is_opened_once() {
+    let world = World::new();
+    let terms = world.terms(1);
+    let (_, first) = world.requester.open(terms, ton(1), world.now()).unwrap();
+    let (channel, second) = world.requester.open(terms, ton(1), world.now()).unwrap();
+    assert_eq!(first, second);
+    world.requester.tick(world.now()).unwrap();
+    assert_eq!(world.requester.observe(channel).unwrap().sight.deposit, ton(1));
+}
+
+/// Runs open, top-up, claim and close with the `at`-th fault, each turn by a new settler. Returns whether the fault came.
+fn with_fault(at: usize) -> bool {
+    let world = World::new();
+    let terms = world.terms(1);
+    let now = world.now();
+    world.faulty.calls.store(0, Ordering::SeqCst);
+    world.faulty.fails_at.store(at, Ordering::SeqCst);
+    // A settler keeps nothing, so one that died is replaced by one over the same ledger.
+    let turn = |settler: &Settler, seed: u8| {
+        for _ in 0..4 {
+            let fresh = Settler::new(Arc::clone(&world.faulty) as _, wallet(seed), Arc::clone(settler.ledger()));
+            let _ = fresh.tick(now);
+        }
+    };
+    let (channel, _) = world.requester.open(terms, ton(1), now).unwrap();
+    turn(&world.requester, 21);
+    world.requester.ledger().add_order(Order::TopUp { channel, deposit: ton(1) }, now).unwrap();
+    turn(&world.requester, 21);
+    if world.requester.observe(channel).is_err() {
+        world.requester.observe(channel).unwrap();
+    }
+    if world.provider.admit(&world.expected(channel), now).is_err() {
+        world.provider.admit(&world.expected(channel), now).unwrap();
+    }
+    world.work(channel, 1, nano(400_000_000));
+    world.provider.claim(channel, now).unwrap();
+    turn(&world.provider, 22);
+    world.requester.close(channel, now).unwrap();
+    turn(&world.requester, 21);
+
+    let calls = world.faulty.calls.load(Ordering::SeqCst);
+    world.faulty.fails_at.store(NEVER, Ordering::SeqCst);
+    for settler in [&world.requester, &world.provider] {
+        settler.tick(now).unwrap();
+        assert!(settler.ledger().open_orders().unwrap().is_empty(), "fault {at}: all orders came to an end");
+    }
+    let view = world.requester.observe(channel).unwrap();
+    assert_eq!((view.sight.deposit, view.sight.drawn), (ton(2), nano(400_000_000)), "fault {at}: each happened once");
+    assert!(matches!(view.sight.status, ChannelStatus::Closing { .. }));
+    assert_eq!(world.balance(PAYOUT), nano(380_000_000));
+    at / 2 < calls
+}
+
+#[test]
+fn whatever_call_to_the_chain_fails_every_order_happens_once() {
+    let faults = (0..).take_while(|at| with_fault(*at)).count();
+    assert!(faults > 40, "{faults} faults");
+}
+
+#[test]
+fn a_message_that_never_arrives_is_signed_anew_once_it_is_dead() {
+    let world = World::new();
+    let (channel, id) = world.requester.open(world.terms(1), ton(1), world.now()).unwrap();
+    world.faulty.calls.store(0, Ordering::SeqCst);
+    // The first call reads the wallet, the second sends.
+    world.faulty.fails_at.store(2, Ordering::SeqCst);
+    world.requester.tick(world.now()).unwrap_err();
+    world.faulty.fails_at.store(NEVER, Ordering::SeqCst);
+    let OrderState::Pending(lost) = world.requester.ledger().order(id).unwrap().unwrap().state else { panic!("it is written down") };
+    world.wait_s(121);
+    let progress = world.requester.tick(world.now()).unwrap();
+    assert!(matches!(progress[..], [Progress::Requeued { .. }, Progress::Sent { .. }, Progress::Confirmed { .. }]), "{progress:?}");
+    let late = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, &lost.boc).unwrap();
+    assert!(matches!(world.chain.send_boc(&late), Err(ChainError::Rejected(Rejection::NotAccepted { .. }))), "the lost one is dead");
+    assert_eq!(world.requester.observe(channel).unwrap().sight.deposit, ton(1));
+}
+
+#[test]
+fn a_number_that_the_owner_used_elsewhere_is_noticed() {
+    let world = World::new();
+    let (channel, _) = world.requester.open(world.terms(1), ton(1), world.now()).unwrap();
+    world.faulty.calls.store(0, Ordering::SeqCst);
+    world.faulty.fails_at.store(2, Ordering::SeqCst);
+    world.requester.tick(world.now()).unwrap_err();
+    world.faulty.fails_at.store(NEVER, Ordering::SeqCst);
+    let outgoing = Outgoing { to: Address::from(PAYOUT), value: nano(5), bounce: Bounce::No, body: None, state_init: None };
+    world.chain.send_boc(&wallet(21).sign(0, u32::MAX, &[outgoing]).unwrap().boc).unwrap();
+    let progress = world.requester.tick(world.now()).unwrap();
+    assert!(matches!(progress[..], [Progress::Requeued { .. }, Progress::Sent { .. }, Progress::Confirmed { .. }]), "{progress:?}");
+    assert_eq!(world.requester.observe(channel).unwrap().sight.deposit, ton(1));
+}
+
+#[test]
+fn a_claim_that_somebody_else_delivered_is_confirmed() {
+    let (world, channel) = World::with_channel(ton(1));
+    world.work(channel, 1, nano(1_000));
+    let now = world.now();
+    let id = world.provider.claim(channel, now).unwrap().unwrap();
+    assert_eq!(world.provider.claim(channel, now).unwrap(), Some(id), "one order is enough");
+    let voucher = world.provider.ledger().channel(channel).unwrap().head().voucher.unwrap();
+    let body = ChannelMessage::Claim(voucher).to_cell(0).unwrap();
+    let outgoing =
+        Outgoing { to: channel.address.into(), value: nano(50_000_000), bounce: Bounce::Yes, body: Some(body), state_init: None };
+    let seqno = next_seqno(&world.chain.account(&wallet(21).address()).unwrap()).unwrap();
+    world.chain.send_boc(&wallet(21).sign(seqno, u32::MAX, &[outgoing]).unwrap().boc).unwrap();
+    world.provider.tick(now).unwrap();
+    assert!(matches!(world.provider.ledger().order(id).unwrap().unwrap().state, OrderState::Confirmed(_)));
+    assert_eq!(world.provider.ledger().channel(channel).unwrap().undrawn(), Amount::ZERO);
+}
+
+#[test]
+fn an_order_waits_for_funds_and_does_not_hold_up_cheaper_ones() {
+    let world = World::new();
+    let now = world.now();
+    let (channel, _) = world.requester.open(world.terms(1), ton(100), now).unwrap();
+    let cheap = world.requester.ledger().add_order(Order::Transfer { to: PAYOUT, amount: nano(7) }, now).unwrap();
+    let progress = world.requester.tick(now).unwrap();
+    assert!(
+        matches!(progress[..], [Progress::Sent { order, .. }, Progress::Confirmed { .. }, Progress::NeedsFunds { .. }] if order == cheap)
+    );
+    assert_eq!(world.balance(PAYOUT), nano(7));
+    world.chain.fund(&wallet(21).address(), ton(100)).unwrap();
+    world.requester.tick(now).unwrap();
+    assert_eq!(world.requester.observe(channel).unwrap().sight.deposit, ton(100));
+}
+
+#[test]
+fn what_the_contract_refuses_fails_with_its_reason() {
+    let (world, channel) = World::with_channel(ton(1));
+    let now = world.now();
+    let id = world.requester.ledger().add_order(Order::Finish(channel), now).unwrap();
+    let progress = world.requester.tick(now).unwrap();
+    let reason = OrderFailure::Refused(crate::contract::Exit::NotClosing.code());
+    assert!(progress.contains(&Progress::Failed { order: id, reason }), "{progress:?}");
+}
+
+#[test]
+fn a_provider_that_was_cut_off_stopped_in_time_and_claims_within_the_window() {
+    let (world, channel) = World::with_channel(ton(1));
+    world.work(channel, 1, nano(600_000_000));
+    let may_work = |at: Timestamp| may_work_in(at, &world.provider.ledger().channel(channel).unwrap(), nano(1));
+    assert_eq!(may_work(world.now()), Ok(()));
+
+    // The provider is cut off from the chain; the requester closes.
+    world.requester.close(channel, world.now()).unwrap();
+    world.requester.tick(world.now()).unwrap();
+    world.wait_s(WINDOW_S / 3);
+    assert!(matches!(may_work(world.now()), Err(Pause::Stale { .. })), "it works no longer");
+
+    // It is back before the window ends.
+    world.wait_s(WINDOW_S / 3);
+    world.provider.watch(ClaimPolicy { at_least: ton(1_000) }, world.now()).unwrap();
+    assert!(matches!(may_work(world.now()), Err(Pause::Closing { .. })));
+    world.provider.tick(world.now()).unwrap();
+    assert_eq!(world.balance(PAYOUT), nano(570_000_000));
+
+    world.requester.watch(CLAIM_ALL, world.now()).unwrap();
+    assert!(world.requester.ledger().open_orders().unwrap().is_empty(), "the window is still open");
+    world.wait_s(WINDOW_S);
+    world.requester.watch(CLAIM_ALL, world.now()).unwrap();
+    world.requester.tick(world.now()).unwrap();
+    assert_eq!(world.status(channel), ChannelStatus::Closed);
+    assert_eq!(world.balance(FEES_TO), nano(30_000_000));
+}
+
+#[test]
+fn a_requester_is_not_made_to_pay_above_its_deposit() {
+    let (world, channel) = World::with_channel(ton(1));
+    world.work(channel, 1, ton(1));
+    let receipt = ReceiptDraft {
+        channel,
+        agreement: AgreementId([1; 32]),
+        job: JobId([2; 16]),
+        usage: Usage::default(),
+        amount: nano(1),
+        input: Digest([0; 32]),
+        output: Digest([0; 32]),
+        seed: Digest([0; 32]),
+        work: Digest([0; 32]),
+        last: true,
+        issued_at: world.now(),
+    };
+    let receipt = world.provider.ledger().issue_receipt(receipt).unwrap();
+    let refused = world.requester.ledger().pay_receipt(receipt).unwrap_err();
+    assert!(matches!(refused, crate::ledger::LedgerError::Voucher(VoucherFault::OverDeposit { .. })));
+    world.requester.ledger().add_order(Order::TopUp { channel, deposit: ton(1) }, world.now()).unwrap();
+    world.requester.tick(world.now()).unwrap();
+    assert!(world.requester.ledger().issue_voucher(channel).is_ok(), "after a top-up it pays");
+}
+
+fn tampered(world: &World, channel: ChannelRef, tamper: impl FnOnce(&mut AccountState)) -> Result<ChannelView, ChannelCheckError> {
+    let mut account = world.chain.account(&Address::from(channel.address)).unwrap();
+    tamper(&mut account);
+    verify_channel(&account, &world.expected(channel))
+}
+
+fn with_data(account: &mut AccountState, change: impl FnOnce(&mut ChannelData)) {
+    let mut data = ChannelData::from_cell(account.data.as_ref().unwrap()).unwrap();
+    change(&mut data);
+    account.data = Some(data.to_cell().unwrap());
+}
+
+#[test]
+fn an_account_that_is_not_the_agreed_channel_is_told_apart() {
+    let (world, channel) = World::with_channel(ton(1));
+    assert_eq!(tampered(&world, channel, |_| ()).unwrap().sight.deposit, ton(1));
+    let empty = CellBuilder::new().build().unwrap().to_arc();
+    let error = tampered(&world, channel, |account| account.code = Some(empty.clone())).unwrap_err();
+    assert_eq!(error.problem(), ChannelProblem::ForeignCode);
+    assert_eq!(tampered(&world, channel, |account| account.data = Some(empty)), Err(ChannelCheckError::ForeignData));
+    let greedy = |account: &mut AccountState| with_data(account, |data| data.terms.payout_to = ContractAddress([1; 32]));
+    assert_eq!(tampered(&world, channel, greedy), Err(ChannelCheckError::Address), "terms that do not give the address were made up");
+    let richer = |account: &mut AccountState| with_data(account, |data| data.deposit = ton(5));
+    assert!(matches!(tampered(&world, channel, richer), Err(ChannelCheckError::Underfunded { .. })));
+    let poorer = |account: &mut AccountState| with_data(account, |data| data.deposit = nano(5));
+    assert!(matches!(tampered(&world, channel, poorer), Err(ChannelCheckError::SmallDeposit { .. })));
+    let nowhere = ChannelRef { address: ContractAddress([1; 32]), ..channel };
+    assert_eq!(tampered(&world, nowhere, |_| ()), Err(ChannelCheckError::NotDeployed));
+}
+
+#[test]
+fn a_channel_with_other_terms_than_offered_is_refused() {
+    let (world, channel) = World::with_channel(ton(1));
+    let account = world.chain.account(&Address::from(channel.address)).unwrap();
+    let good = world.expected(channel);
+    let other = |change: fn(&mut Expected)| {
+        let mut expected = good;
+        change(&mut expected);
+        verify_channel(&account, &expected)
+    };
+    assert!(verify_channel(&account, &good).is_ok());
+    for (change, term) in [
+        ((|e| e.requester = provider_key().node_id()) as fn(&mut Expected), "requester"),
+        (|e| e.provider = requester_key().node_id(), "provider"),
+        (|e| e.settlement.payout = FEES_TO, "payout account"),
+        (|e| e.settlement.fee_to = PAYOUT, "fee account"),
+        (|e| e.settlement.fee_bps = 400, "fee"),
+        (|e| e.settlement.challenge_window_s = WINDOW_S + 1, "challenge window"),
+        (|e| e.settlement.network = NetworkId::MAINNET, "network"),
+    ] {
+        assert_eq!(other(change), Err(ChannelCheckError::Term(term)));
+    }
+    assert!(matches!(other(|e| e.settlement.deposit_min = ton(2)), Err(ChannelCheckError::SmallDeposit { .. })));
+    assert!(other(|e| e.settlement.challenge_window_s = WINDOW_S - 1).is_ok(), "a longer window than asked for is fine");
+}
+
+#[test]
+fn a_provider_books_no_channel_that_it_could_not_check() {
+    let world = World::new();
+    let channel = world.terms(9).channel().unwrap();
+    let refused = world.provider.admit(&world.expected(channel), world.now());
+    assert!(matches!(refused, Err(SettleError::Channel(ChannelCheckError::NotDeployed))));
+    assert!(world.provider.ledger().channels().unwrap().is_empty());
+}

@@ -1,0 +1,175 @@
+//! Whether an account on chain is the channel that was agreed.
+
+use cocoon_market::agreement::ChannelProblem;
+use cocoon_market::{Amount, ChannelRef, NodeId, SettlementTerms, Timestamp};
+
+use crate::chain::{AccountState, AccountStatus};
+use crate::contract::channel::code_hash;
+use crate::contract::{CellError, ChannelData, ChannelStatus, ChannelTerms};
+use crate::ledger::ChainSight;
+
+/// What a party expects of a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// Where it is.
+    pub channel: ChannelRef,
+    /// Whose vouchers it takes.
+    pub requester: NodeId,
+    /// Whose consent ends it early.
+    pub provider: NodeId,
+    /// Payout, fee and window, as offered.
+    pub settlement: SettlementTerms,
+}
+
+impl Expected {
+    /// A channel of exactly these terms.
+    ///
+    /// # Errors
+    /// [`CellError`] when its address cannot be computed.
+    pub fn of_terms(terms: &ChannelTerms) -> Result<Self, CellError> {
+        Ok(Self {
+            channel: terms.channel()?,
+            requester: terms.requester,
+            provider: terms.provider,
+            settlement: SettlementTerms {
+                network: terms.network,
+                payout: terms.payout_to,
+                fee_to: terms.fee_to,
+                fee_bps: terms.fee_bps,
+                challenge_window_s: terms.challenge_window_s,
+                deposit_min: Amount::ZERO,
+            },
+        })
+    }
+}
+
+/// A channel that was found on chain and checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChannelView {
+    /// Which channel.
+    pub channel: ChannelRef,
+    /// Its terms. The address is a hash over them.
+    pub terms: ChannelTerms,
+    /// Where it is in its life, and since when we know.
+    pub sight: ChainSight,
+    /// Receipts covered by the last claim.
+    pub sequence: u64,
+}
+
+/// Why an account is not the channel that was agreed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChannelCheckError {
+    /// Nothing is deployed there, or not yet.
+    #[error("there is no contract at the channel's address")]
+    NotDeployed,
+    /// The account was frozen over its storage debt.
+    #[error("the channel's account is frozen")]
+    Frozen,
+    /// Other code than the one committed with this program.
+    #[error("the account runs other code, with hash {}", hex::encode(found))]
+    ForeignCode {
+        /// The hash found.
+        found: [u8; 32],
+    },
+    /// Data that no channel stores.
+    #[error("the account's data is not a channel's")]
+    ForeignData,
+    /// The address is not a hash over the terms it stores: whoever told us made them up.
+    #[error("the channel's terms do not give its address")]
+    Address,
+    /// A term is not as expected.
+    #[error("the channel's {0} is not as agreed")]
+    Term(&'static str),
+    /// The deposit is below the offer's smallest.
+    #[error("the deposit of {deposit} is below {deposit_min}")]
+    SmallDeposit {
+        /// What is there.
+        deposit: Amount,
+        /// What was asked for.
+        deposit_min: Amount,
+    },
+    /// The account does not hold what its data says.
+    #[error("the account holds {balance} where {owed} is deposited and not drawn")]
+    Underfunded {
+        /// What it holds.
+        balance: Amount,
+        /// What it should hold at least.
+        owed: Amount,
+    },
+    /// The contract's code in this program is damaged.
+    #[error("the contract's code in this program is damaged")]
+    OwnCode,
+}
+
+impl ChannelCheckError {
+    /// How the other party is told.
+    pub const fn problem(&self) -> ChannelProblem {
+        match self {
+            Self::NotDeployed | Self::Frozen | Self::OwnCode => ChannelProblem::NotOpen,
+            Self::ForeignCode { .. } | Self::ForeignData | Self::Address => ChannelProblem::ForeignCode,
+            Self::Term(_) => ChannelProblem::OtherTerms,
+            Self::SmallDeposit { .. } | Self::Underfunded { .. } => ChannelProblem::TooSmall,
+        }
+    }
+}
+
+/// Checks that an account is the channel that was agreed: its code, its address, its terms, its money.
+///
+/// # Errors
+/// [`ChannelCheckError`]. A channel that is closing or closed is no error; [`ChannelView::sight`] says so.
+pub fn verify_channel(account: &AccountState, expected: &Expected) -> Result<ChannelView, ChannelCheckError> {
+    let data = read(account)?;
+    let terms = data.terms;
+    if terms.channel().map_err(|_| ChannelCheckError::OwnCode)? != expected.channel {
+        return Err(ChannelCheckError::Address);
+    }
+    check_terms(&terms, expected)?;
+    check_money(account, &data, expected)?;
+    let seen_at = Timestamp(account.seen_at.unix_s.saturating_mul(1000));
+    let sight = ChainSight { status: data.status, deposit: data.deposit, drawn: data.drawn, seen_at };
+    Ok(ChannelView { channel: expected.channel, terms, sight, sequence: data.sequence })
+}
+
+fn read(account: &AccountState) -> Result<ChannelData, ChannelCheckError> {
+    match account.status {
+        AccountStatus::Active => {}
+        AccountStatus::Uninitialized => return Err(ChannelCheckError::NotDeployed),
+        AccountStatus::Frozen => return Err(ChannelCheckError::Frozen),
+    }
+    let (Some(code), Some(data)) = (&account.code, &account.data) else { return Err(ChannelCheckError::ForeignData) };
+    let found: [u8; 32] = code.cell_hash().into();
+    if found != code_hash().map_err(|_| ChannelCheckError::OwnCode)? {
+        return Err(ChannelCheckError::ForeignCode { found });
+    }
+    ChannelData::from_cell(data).map_err(|_| ChannelCheckError::ForeignData)
+}
+
+fn check_terms(terms: &ChannelTerms, expected: &Expected) -> Result<(), ChannelCheckError> {
+    let settlement = &expected.settlement;
+    let checks = [
+        (terms.network == settlement.network, "network"),
+        (terms.requester == expected.requester, "requester"),
+        (terms.provider == expected.provider, "provider"),
+        (terms.payout_to == settlement.payout, "payout account"),
+        (terms.fee_to == settlement.fee_to, "fee account"),
+        (terms.fee_bps == settlement.fee_bps, "fee"),
+        (terms.challenge_window_s >= settlement.challenge_window_s, "challenge window"),
+    ];
+    checks.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, term)| Err(ChannelCheckError::Term(term)))
+}
+
+fn check_money(account: &AccountState, data: &ChannelData, expected: &Expected) -> Result<(), ChannelCheckError> {
+    if data.status == ChannelStatus::Closed {
+        return Ok(());
+    }
+    let deposit_min = expected.settlement.deposit_min;
+    if data.deposit < deposit_min {
+        return Err(ChannelCheckError::SmallDeposit { deposit: data.deposit, deposit_min });
+    }
+    let owed = data.deposit.checked_sub(data.drawn).map_err(|_| ChannelCheckError::ForeignData)?;
+    if account.balance < owed {
+        return Err(ChannelCheckError::Underfunded { balance: account.balance, owed });
+    }
+    Ok(())
+}
