@@ -2,10 +2,10 @@
 //!
 //! # Source
 //! Basechain prices are mainnet's since 30 April 2026 (parameters 18, 21 and 25 as of masterchain block 72,712,993); masterchain
-//! prices have not changed since 2023. Limits are mainnet's size limits of parameter 43.
+//! prices have not changed since 2023. Parameter 43 is absent, which means mainnet's size limits: the executor writes that parameter
+//! in a form that TON's own software does not read.
 
 use cocoon_market::NetworkId;
-use tycho_executor::ParsedConfig;
 use tycho_types::error::Error;
 use tycho_types::models::{
     BlockchainConfig, GasLimitsPrices, GlobalCapabilities, GlobalVersion, MsgForwardPrices, StoragePrices, WorkchainDescription,
@@ -15,6 +15,8 @@ use tycho_types::prelude::{Dict, HashBytes};
 
 /// Version of the virtual machine's rules; the newest that the executor knows.
 const GLOBAL_VERSION: u32 = 12;
+/// Mainnet's capabilities. The one that matters here is the third bit: bounced messages carry the head of what they answer.
+const CAPABILITIES: u64 = 0b1_1110_1110;
 /// Where the configuration contract would stand. The development chain has none: its configuration never changes.
 const CONFIG_CONTRACT: HashBytes = HashBytes([0x55; 32]);
 
@@ -70,7 +72,7 @@ const MASTERCHAIN_FORWARD: MsgForwardPrices = MsgForwardPrices {
 pub(super) fn build(network: NetworkId) -> Result<BlockchainConfig, Error> {
     let mut config = BlockchainConfig::new_empty(CONFIG_CONTRACT);
     let params = &mut config.params;
-    params.set_global_version(&GlobalVersion { version: GLOBAL_VERSION, capabilities: GlobalCapabilities::default() })?;
+    params.set_global_version(&GlobalVersion { version: GLOBAL_VERSION, capabilities: GlobalCapabilities::new(CAPABILITIES) })?;
     params.set_workchains(&workchains()?)?;
     params.set_storage_prices(&[STORAGE])?;
     params.set_global_id(network.0)?;
@@ -79,7 +81,6 @@ pub(super) fn build(network: NetworkId) -> Result<BlockchainConfig, Error> {
     params.set_msg_forward_prices(true, &MASTERCHAIN_FORWARD)?;
     params.set_msg_forward_prices(false, &FORWARD)?;
     params.set_fundamental_addresses(&[])?;
-    params.set_size_limits(&ParsedConfig::DEFAULT_SIZE_LIMITS_CONFIG)?;
     Ok(config)
 }
 
@@ -106,6 +107,7 @@ fn workchains() -> Result<Dict<i32, WorkchainDescription>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tycho_executor::ParsedConfig;
     use tycho_types::cell::CellTreeStats;
 
     #[test]

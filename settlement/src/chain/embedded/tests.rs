@@ -371,7 +371,7 @@ fn the_beginning_is_a_golden_vector() {
         tonlib_core::cell::Cell::cell_hash(&chain.config_param(21).unwrap()).to_hex(),
         "aaec03367c3035ee7af9fbb39460de98098b29c1006239ea2f8b27757fafc173"
     );
-    assert_eq!(hex::encode(chain.head().unwrap().root_hash), "f13ed8daa830aac959807ecc6b50c3986a59b3e244bd185465bda32e0845a45e");
+    assert_eq!(hex::encode(chain.head().unwrap().root_hash), "f91fd55edd45a05bd51e0b00cd303329bbdccf616f55b9ec51871f3e3b5dabdf");
 }
 
 /// A disk whose power fails after so many operations. What was not synced by then may or may not be there afterwards.
