@@ -99,3 +99,51 @@ pub(crate) mod hex_or_bytes {
         deserializer.deserialize_bytes(Bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_fills_its_bytes_exactly() {
+        let bytes = encode(&(1u8, "two"), 100).unwrap();
+        assert_eq!(decode::<(u8, String)>(&bytes, 100).unwrap(), (1, "two".into()));
+        assert!(matches!(decode::<(u8, String)>(&[&bytes[..], &[0]].concat(), 100), Err(DecodeError::Malformed(_))));
+        assert!(matches!(decode::<(u8, String)>(&bytes[..bytes.len() - 1], 100), Err(DecodeError::Malformed(_))));
+    }
+
+    #[test]
+    fn bounds_hold_to_the_byte() {
+        let bytes = encode(&[7u8; 9], 10).unwrap();
+        assert_eq!(bytes.len(), 10);
+        assert!(matches!(encode(&[7u8; 9], 9), Err(EncodeError::TooLarge { len: 10, max: 9 })));
+        decode::<[u8; 9]>(&bytes, 10).unwrap();
+        assert!(matches!(decode::<[u8; 9]>(&bytes, 9), Err(DecodeError::TooLarge { len: 10, max: 9 })));
+    }
+
+    #[test]
+    fn lengths_that_are_only_claimed_allocate_nothing() {
+        // A byte string, a text and an array of 2^62 items, in nine bytes each.
+        for head in [0x5b, 0x7b, 0x9b] {
+            let bytes = [&[head][..], &(1u64 << 62).to_be_bytes()].concat();
+            assert!(decode::<Vec<u32>>(&bytes, 100).is_err());
+            assert!(decode::<String>(&bytes, 100).is_err());
+            assert!(decode::<crate::ids::PeerId>(&bytes, 100).is_err());
+        }
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        assert!(decode::<serde_cbor::Value>(&[0x81; 100_000], 1 << 20).is_err());
+    }
+
+    #[test]
+    fn fixed_strings_have_their_length() {
+        for len in [0, 31, 33] {
+            let bytes = serde_cbor::to_vec(&serde_cbor::Value::Bytes(vec![1; len])).unwrap();
+            assert!(decode::<crate::ids::NodeId>(&bytes, 100).is_err());
+        }
+        let array = serde_cbor::to_vec(&vec![1u8; 32]).unwrap();
+        assert!(decode::<crate::ids::NodeId>(&array, 100).is_err(), "an array of numbers is no byte string");
+    }
+}

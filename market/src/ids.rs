@@ -149,6 +149,7 @@ impl fmt::Display for NetworkId {
 
 /// A payment channel: a contract on a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ChannelRef {
     /// The chain.
     pub network: NetworkId,
@@ -159,5 +160,50 @@ pub struct ChannelRef {
 impl fmt::Display for ChannelRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:0:{}", self.network, self.address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_hexadecimal_for_people_and_bytes_for_machines() {
+        let id = JobId([0xab; 16]);
+        assert_eq!(id.to_string(), "ab".repeat(16));
+        assert_eq!(id.short(), "abababab");
+        assert_eq!(format!("{id:?}"), "JobId(abababab)");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!(serde_json::to_string(&id).unwrap(), format!("\"{id}\""));
+        assert_eq!(serde_json::from_str::<JobId>(&format!("\"{id}\"")).unwrap(), id);
+        assert_eq!(serde_cbor::to_vec(&id).unwrap(), [&[0x50][..], &[0xab; 16]].concat());
+        assert_eq!(JobId::LEN, id.as_bytes().len());
+    }
+
+    #[test]
+    fn what_is_not_a_name_says_what_one_is() {
+        for bad in ["", "ab", &"g".repeat(32), &"ab".repeat(17)] {
+            let error = bad.parse::<JobId>().unwrap_err();
+            assert_eq!(error.to_string(), "not a job id: expected 32 hexadecimal digits");
+        }
+    }
+
+    #[test]
+    fn networks_and_channels_have_names() {
+        let channel = |network| ChannelRef { network, address: ContractAddress([1; 32]) }.to_string();
+        assert_eq!(channel(NetworkId::MAINNET), format!("mainnet:0:{}", "01".repeat(32)));
+        assert!(channel(NetworkId::TESTNET).starts_with("testnet:"));
+        assert!(channel(NetworkId::DEVNET).starts_with("devnet:"));
+        assert!(channel(NetworkId(5)).starts_with("network 5:"));
+    }
+
+    #[test]
+    fn a_peer_id_is_hexadecimal_in_json_and_a_byte_string_in_cbor() {
+        let peer = PeerId(vec![1, 2]);
+        assert_eq!(serde_json::to_string(&peer).unwrap(), "\"0102\"");
+        assert_eq!(serde_json::from_str::<PeerId>("\"0102\"").unwrap(), peer);
+        assert!(serde_json::from_str::<PeerId>("\"012\"").is_err());
+        assert_eq!(serde_cbor::to_vec(&peer).unwrap(), [0x42, 1, 2]);
+        assert_eq!(format!("{peer:?}"), "PeerId(0102)");
     }
 }

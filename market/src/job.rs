@@ -241,3 +241,69 @@ pub struct Chunk {
     /// All work up to here.
     pub usage: Usage,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> JobRequest {
+        JobRequest {
+            agreement: AgreementId([1; 32]),
+            job: JobId([2; 16]),
+            prompt: Prompt::Raw("hello".into()),
+            output_tokens_max: 1,
+            sampling: Sampling::GREEDY,
+            stop: Vec::new(),
+            seed: [3; 32],
+        }
+    }
+
+    fn broken(alter: impl FnOnce(&mut JobRequest)) -> Option<&'static str> {
+        let mut request = request();
+        alter(&mut request);
+        request.check().err().map(|inconsistent| inconsistent.field)
+    }
+
+    fn message(content: &str) -> ChatMessage {
+        ChatMessage { role: "user".into(), content: content.into() }
+    }
+
+    #[test]
+    fn each_field_is_bounded() {
+        assert_eq!(broken(|_| ()), None);
+        assert_eq!(broken(|r| r.prompt = Prompt::Chat(vec![])), Some("prompt"));
+        assert_eq!(broken(|r| r.prompt = Prompt::Chat(vec![message("x"); 513])), Some("prompt"));
+        assert_eq!(broken(|r| r.prompt = Prompt::Chat(vec![message("x"); 512])), None);
+        assert_eq!(broken(|r| r.output_tokens_max = 0), Some("output_tokens_max"));
+        assert_eq!(broken(|r| r.sampling.temperature_milli = 10_001), Some("sampling"));
+        assert_eq!(broken(|r| r.sampling.temperature_milli = 10_000), None);
+        assert_eq!(broken(|r| r.sampling.top_p_milli = 0), Some("sampling"));
+        assert_eq!(broken(|r| r.sampling.top_p_milli = 1001), Some("sampling"));
+        assert_eq!(broken(|r| r.sampling.top_p_milli = 1), None);
+        assert_eq!(broken(|r| r.stop = vec!["x".into(); 9]), Some("stop"));
+        assert_eq!(broken(|r| r.stop = vec!["x".into(); 8]), None);
+        assert_eq!(broken(|r| r.stop = vec![String::new()]), Some("stop"));
+        assert_eq!(broken(|r| r.stop = vec!["x".repeat(257)]), Some("stop"));
+        assert_eq!(broken(|r| r.stop = vec!["x".repeat(256)]), None);
+    }
+
+    #[test]
+    fn the_seed_is_bound_by_its_hash() {
+        let by_hand = Sha256::digest([b"cocoon/seed/1\0".as_slice(), &[3; 32]].concat());
+        assert_eq!(request().seed_commitment(), Digest(by_hand.into()));
+    }
+
+    #[test]
+    fn a_prompt_has_at_most_a_token_a_byte_and_a_template() {
+        assert_eq!(request().input_tokens_max(), 5 + 512);
+        let chat = JobRequest { prompt: Prompt::Chat(vec![message("abc"), message("d")]), ..request() };
+        assert_eq!(chat.input_tokens_max(), (4 + 3 + 16) + (4 + 1 + 16) + 512);
+    }
+
+    #[test]
+    fn reasons_read_as_sentences() {
+        let amount = crate::amount::Amount::from_nano(1_500_000_000);
+        assert_eq!(StopReason::Unpaid { unpaid: amount }.to_string(), "no voucher came for work worth 1.5");
+        assert_eq!(StopReason::Refused(Refusal::Expired).to_string(), "the job was refused: the proposal or agreement has expired");
+    }
+}

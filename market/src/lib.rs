@@ -11,8 +11,8 @@
 //! Modules in reading order:
 //!
 //! 1. [`amount`], [`time`], [`ids`], [`keys`], [`penalty`]: money, time, names, keys, blame.
-//! 2. [`codec`], [`signed`], [`tree`], [`commitment`]: bounded CBOR, signatures over received bytes, the receipts tree,
-//!    commitments to tokens.
+//! 2. [`codec`], [`signed`], [`layout`], [`tree`], [`commitment`]: bounded CBOR, signatures over received bytes, what a
+//!    contract sees, the receipts tree, commitments to tokens.
 //! 3. [`price`], [`offer`], [`demand`], [`agreement`]: what is traded, and the words of a deal.
 //! 4. [`job`], [`receipt`], [`voucher`]: the work, what was metered, what is paid.
 //! 5. [`book`], [`matching`], [`reputation`]: all offers, the best of them, and what we know of their providers.
@@ -51,6 +51,7 @@ pub mod time;
 
 pub mod codec;
 pub mod commitment;
+pub mod layout;
 pub mod signed;
 pub mod tree;
 

@@ -7,9 +7,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::amount::Amount;
-use crate::ids::{ContractAddress, ModelId, NetworkId, NodeId, PEER_ID_BYTES_MAX, PeerId};
+use crate::ids::{ContractAddress, ModelId, NetworkId, NodeId, OfferId, PEER_ID_BYTES_MAX, PeerId};
+use crate::penalty::Penalty;
 use crate::price::PriceTable;
-use crate::signed::{Inconsistent, Signed, SignedObject};
+use crate::signed::{Inconsistent, Signed, SignedObject, Verified};
 use crate::time::{CLOCK_SKEW_MS, Timestamp};
 
 /// The longest an offer may live. An hour keeps a vanished provider's offer from misleading anybody for long, and one
@@ -25,8 +26,12 @@ pub const ADDRESS_BYTES_MAX: usize = 256;
 /// Bytes of a name for people: models, devices.
 pub const NAME_BYTES_MAX: usize = 96;
 
-/// The shortest challenge window a provider may ask for outside of a devnet: a day (design rule of the channel).
+/// The shortest challenge window a provider may ask for outside of a devnet: a day, so that a provider that was cut off
+/// from the chain for a night still claims in time.
 pub const CHALLENGE_WINDOW_S_MIN: u32 = 86_400;
+
+/// The longest: a month. A requester's refund waits for it.
+pub const CHALLENGE_WINDOW_S_MAX: u32 = 30 * 86_400;
 
 /// Which gossip topic a model's offers are on: by size, so that a node subscribes to what it can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -146,6 +151,7 @@ impl Confidentiality {
 
 /// What computes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct DeviceClaim {
     /// Name for people, as the driver reports it.
     pub name: String,
@@ -169,6 +175,7 @@ pub enum DeviceKind {
 
 /// The model an offer is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ModelClaim {
     /// Blake3 of its file.
     pub id: ModelId,
@@ -182,6 +189,7 @@ pub struct ModelClaim {
 
 /// How the provider wants to be paid: what a requester puts into the channel contract it opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SettlementTerms {
     /// The chain.
     pub network: NetworkId,
@@ -199,6 +207,7 @@ pub struct SettlementTerms {
 
 /// A provider's offer for one model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Offer {
     /// Who offers.
     pub provider: NodeId,
@@ -249,6 +258,23 @@ pub enum OfferTimeError {
     },
 }
 
+impl OfferTimeError {
+    /// What it costs the peer that sent it.
+    pub const fn penalty(&self) -> Penalty {
+        match self {
+            Self::Expired { .. } => Penalty::None,
+            Self::FromTheFuture { .. } => Penalty::Low,
+        }
+    }
+}
+
+impl Verified<Offer> {
+    /// Its id.
+    pub fn id(&self) -> OfferId {
+        OfferId(self.hash())
+    }
+}
+
 impl Offer {
     /// Checks freshness.
     ///
@@ -281,8 +307,11 @@ impl SignedObject for Offer {
         if self.addresses.len() > OFFER_ADDRESSES_MAX || self.addresses.iter().any(|a| a.len() > ADDRESS_BYTES_MAX) {
             return fail("addresses", "must be at most 8 of at most 256 bytes");
         }
-        if self.model.name.len() > NAME_BYTES_MAX || self.device.name.len() > NAME_BYTES_MAX {
-            return fail("name", "must have at most 96 bytes");
+        if !is_name(&self.model.name) || !is_name(&self.device.name) {
+            return fail("name", "must have at most 96 bytes, none of them a control character");
+        }
+        if self.addresses.iter().any(|a| a.chars().any(char::is_control)) {
+            return fail("addresses", "must have no control characters");
         }
         if self.expires_at <= self.issued_at || self.expires_at.since_ms(self.issued_at) > OFFER_LIFETIME_MS_MAX {
             return fail("expires_at", "must be within an hour after issued_at");
@@ -293,12 +322,23 @@ impl SignedObject for Offer {
         if u32::from(self.settlement.fee_bps) > crate::amount::BPS_WHOLE {
             return fail("fee_bps", "must not exceed the whole");
         }
+        let window_s = self.settlement.challenge_window_s;
+        let is_short = window_s < CHALLENGE_WINDOW_S_MIN && self.settlement.network != NetworkId::DEVNET;
+        if is_short || window_s > CHALLENGE_WINDOW_S_MAX {
+            return fail("challenge_window_s", "must be a day to a month, shorter only on a devnet");
+        }
         Ok(())
     }
 }
 
+/// Whether a text is fit to be shown: terminals obey control characters.
+fn is_name(text: &str) -> bool {
+    text.len() <= NAME_BYTES_MAX && !text.chars().any(char::is_control)
+}
+
 /// Takes back the offers of one provider for one model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Withdrawal {
     /// Whose offers.
     pub provider: NodeId,
@@ -335,4 +375,111 @@ pub enum OfferMessage {
 impl OfferMessage {
     /// The largest message on an offers topic: an offer, its key, its signature and framing.
     pub const BYTES_MAX: usize = Offer::BYTES_MAX.saturating_add(256);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{NOW, key, offer};
+
+    fn broken(alter: impl FnOnce(&mut Offer)) -> Option<&'static str> {
+        let mut offer = offer(1);
+        alter(&mut offer);
+        offer.check().err().map(|inconsistent| inconsistent.field)
+    }
+
+    #[test]
+    fn each_field_is_bounded() {
+        assert_eq!(broken(|_| ()), None);
+        assert_eq!(broken(|o| o.peer = PeerId(vec![])), Some("peer"));
+        assert_eq!(broken(|o| o.peer = PeerId(vec![1; 65])), Some("peer"));
+        assert_eq!(broken(|o| o.peer = PeerId(vec![1; 64])), None);
+        assert_eq!(broken(|o| o.addresses = vec!["x".into(); 9]), Some("addresses"));
+        assert_eq!(broken(|o| o.addresses = vec!["x".into(); 8]), None);
+        assert_eq!(broken(|o| o.addresses = vec!["x".repeat(257)]), Some("addresses"));
+        assert_eq!(broken(|o| o.addresses = vec!["x".repeat(256)]), None);
+        assert_eq!(broken(|o| o.addresses = vec!["/ip4/\u{1b}[2J".into()]), Some("addresses"));
+        assert_eq!(broken(|o| o.model.name = "x".repeat(97)), Some("name"));
+        assert_eq!(broken(|o| o.model.name = "x".repeat(96)), None);
+        assert_eq!(broken(|o| o.model.name = "a\nb".into()), Some("name"));
+        assert_eq!(broken(|o| o.device.name = "x".repeat(97)), Some("name"));
+        assert_eq!(broken(|o| o.device.name = "\u{7}".into()), Some("name"));
+        assert_eq!(broken(|o| o.capacity = 0), Some("capacity"));
+        assert_eq!(broken(|o| o.slice_tokens = 0), Some("capacity"));
+        assert_eq!(broken(|o| o.model.context_tokens = 0), Some("capacity"));
+        assert_eq!(broken(|o| o.settlement.fee_bps = 10_001), Some("fee_bps"));
+        assert_eq!(broken(|o| o.settlement.fee_bps = 10_000), None);
+    }
+
+    #[test]
+    fn an_offer_lives_an_hour_at_most() {
+        assert_eq!(broken(|o| o.expires_at = NOW), Some("expires_at"));
+        assert_eq!(broken(|o| o.expires_at = NOW.plus_ms(1)), None);
+        assert_eq!(broken(|o| o.expires_at = NOW.plus_ms(OFFER_LIFETIME_MS_MAX)), None);
+        assert_eq!(broken(|o| o.expires_at = NOW.plus_ms(OFFER_LIFETIME_MS_MAX + 1)), Some("expires_at"));
+    }
+
+    #[test]
+    fn a_challenge_window_is_a_day_to_a_month() {
+        let window = |network, seconds| broken(|o| (o.settlement.network, o.settlement.challenge_window_s) = (network, seconds));
+        for network in [NetworkId::MAINNET, NetworkId::TESTNET] {
+            assert_eq!(window(network, CHALLENGE_WINDOW_S_MIN - 1), Some("challenge_window_s"));
+            assert_eq!(window(network, CHALLENGE_WINDOW_S_MIN), None);
+            assert_eq!(window(network, CHALLENGE_WINDOW_S_MAX), None);
+            assert_eq!(window(network, CHALLENGE_WINDOW_S_MAX + 1), Some("challenge_window_s"));
+        }
+        assert_eq!(window(NetworkId::DEVNET, 1), None);
+        assert_eq!(window(NetworkId::DEVNET, CHALLENGE_WINDOW_S_MAX + 1), Some("challenge_window_s"));
+    }
+
+    #[test]
+    fn an_offer_is_good_from_its_issue_to_its_end() {
+        let offer = offer(1);
+        assert_eq!(offer.check_time(NOW), Ok(()));
+        assert_eq!(offer.check_time(Timestamp(offer.expires_at.0 - 1)), Ok(()));
+        assert_eq!(offer.check_time(offer.expires_at), Err(OfferTimeError::Expired { ago_ms: 0 }));
+        assert_eq!(offer.check_time(Timestamp(NOW.0 - CLOCK_SKEW_MS)), Ok(()));
+        let early = offer.check_time(Timestamp(NOW.0 - CLOCK_SKEW_MS - 1)).unwrap_err();
+        assert_eq!((early, early.penalty()), (OfferTimeError::FromTheFuture { ahead_ms: 1 }, Penalty::Low));
+        assert_eq!(OfferTimeError::Expired { ago_ms: 0 }.penalty(), Penalty::None);
+    }
+
+    #[test]
+    fn only_the_provider_signs_its_offers_and_withdrawals() {
+        let (mine, other) = (key(1).node_id(), key(2).node_id());
+        assert!(offer(1).may_sign(&mine) && !offer(1).may_sign(&other));
+        let withdrawal = Withdrawal { provider: mine, model: ModelId([0; 32]), sequence: 1, issued_at: NOW };
+        assert!(withdrawal.may_sign(&mine) && !withdrawal.may_sign(&other));
+        assert_eq!(withdrawal.check(), Ok(()));
+    }
+
+    #[test]
+    fn the_largest_honest_offer_fits_its_bound() {
+        let mut offer = offer(1);
+        offer.peer = PeerId(vec![1; PEER_ID_BYTES_MAX]);
+        offer.addresses = vec!["x".repeat(ADDRESS_BYTES_MAX); OFFER_ADDRESSES_MAX];
+        offer.model.name = "x".repeat(NAME_BYTES_MAX);
+        offer.device.name = "x".repeat(NAME_BYTES_MAX);
+        (offer.sequence, offer.capacity, offer.slice_tokens) = (u64::MAX, u16::MAX, u32::MAX);
+        let signed = Verified::sign(offer, &key(1)).unwrap().into_signed();
+        assert!(crate::codec::encode(&OfferMessage::Offer(signed), OfferMessage::BYTES_MAX).is_ok());
+    }
+
+    #[test]
+    fn classes_tiers_and_levels_have_their_order_and_names() {
+        assert_eq!(ModelClass::of_parameters(999_999_999), ModelClass::TextTiny);
+        assert_eq!(ModelClass::of_parameters(1_000_000_000), ModelClass::TextSmall);
+        assert_eq!(ModelClass::of_parameters(10_000_000_000), ModelClass::TextLarge);
+        let topics: Vec<_> = ModelClass::ALL.map(ModelClass::topic).into_iter().collect();
+        assert_eq!(topics, ["text-tiny", "text-small", "text-large"]);
+        let tiers = [Tier::Plain, Tier::Audited, Tier::Exact, Tier::Attested];
+        assert!(tiers.is_sorted() && tiers.map(Tier::level) == [0, 1, 2, 3]);
+        assert_eq!(tiers.map(|t| t.to_string()), ["plain", "audited", "exact", "attested"]);
+        let levels = [Confidentiality::Open, Confidentiality::Sealed, Confidentiality::Attested];
+        assert!(levels.is_sorted() && levels.map(Confidentiality::level) == [0, 1, 2]);
+        assert_eq!(levels.map(|c| c.to_string()), ["open", "sealed", "attested"]);
+        let mut sentences = levels.map(Confidentiality::what_the_provider_sees).to_vec();
+        sentences.dedup();
+        assert!(sentences.len() == 3 && sentences.iter().all(|s| s.ends_with('.')));
+    }
 }

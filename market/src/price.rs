@@ -11,6 +11,7 @@ const TOKENS_PER_PRICE: NonZeroU64 = NonZeroU64::MIN.saturating_add(999_999);
 
 /// Metered work. Cumulative within a job: later figures are never smaller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Usage {
     /// Tokens read: the prompt of a generation, the batch of a training step.
     pub input_tokens: u64,
@@ -27,6 +28,7 @@ impl Usage {
 
 /// The prices of one offer or agreement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PriceTable {
     /// For starting a job, whatever its size.
     pub job: Amount,
@@ -90,5 +92,46 @@ impl std::fmt::Display for PriceTable {
             write!(f, "{} a job + ", self.job)?;
         }
         write!(f, "{} in + {} out per million tokens", self.input_per_mtok, self.output_per_mtok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::price;
+
+    #[test]
+    fn a_cost_is_rounded_up_part_by_part() {
+        let table = price(10, 1, 1_000_001);
+        let cost = |input_tokens, output_tokens| table.cost(Usage { input_tokens, output_tokens }).map(Amount::nano);
+        assert_eq!(cost(0, 0), Ok(10));
+        assert_eq!(cost(1, 0), Ok(11));
+        assert_eq!(cost(1_000_000, 0), Ok(11));
+        assert_eq!(cost(1_000_001, 1), Ok(10 + 2 + 2));
+        assert_eq!(price(u128::MAX, 1, 0).cost(Usage { input_tokens: 1, output_tokens: 0 }), Err(AmountError::Overflow));
+        assert_eq!(price(0, u128::MAX, 0).cost(Usage { input_tokens: 2, output_tokens: 0 }), Err(AmountError::Overflow));
+    }
+
+    #[test]
+    fn tables_are_compared_price_by_price() {
+        let (a, b) = (price(1, 5, 3), price(2, 4, 3));
+        assert_eq!((a.at_least(&b), a.at_most(&b)), (price(2, 5, 3), price(1, 4, 3)));
+        assert!(a.is_at_most(&a) && !a.is_at_most(&b) && !b.is_at_most(&a));
+        for above in [price(2, 5, 3), price(1, 6, 3), price(1, 5, 4)] {
+            assert!(a.is_at_most(&above) && !above.is_at_most(&a));
+        }
+    }
+
+    #[test]
+    fn later_usage_covers_earlier() {
+        let usage = |input_tokens, output_tokens| Usage { input_tokens, output_tokens };
+        assert!(usage(2, 2).covers(usage(2, 2)) && usage(3, 2).covers(usage(2, 2)) && usage(2, 3).covers(usage(2, 2)));
+        assert!(!usage(1, 3).covers(usage(2, 2)) && !usage(3, 1).covers(usage(2, 2)));
+    }
+
+    #[test]
+    fn a_table_reads_as_a_sentence() {
+        assert_eq!(price(0, 20_000_000, 50_000_000).to_string(), "0.02 in + 0.05 out per million tokens");
+        assert_eq!(price(1_000_000, 0, 5).to_string(), "0.001 a job + 0 in + 0.000000005 out per million tokens");
     }
 }

@@ -16,6 +16,8 @@ use sha2::{Digest as _, Sha256};
 use crate::amount::Amount;
 use crate::ids::{AgreementId, ChannelRef, Digest, JobId, NodeId};
 use crate::keys::{BadSignature, OperatorKey, Signature, verify_raw};
+use crate::layout::{LayoutError, Reader, fill};
+use crate::penalty::Penalty;
 use crate::price::Usage;
 use crate::time::Timestamp;
 
@@ -52,7 +54,23 @@ impl ReceiptHeader {
             &self.cumulative.to_be_bytes(),
             self.body.as_bytes(),
         ];
-        crate::voucher::fill(parts)
+        fill(parts)
+    }
+
+    /// Reads the layout.
+    ///
+    /// # Errors
+    /// [`LayoutError`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, LayoutError> {
+        let mut reader = Reader::new(bytes, RECEIPT_HEADER_BYTES)?;
+        reader.tag(RECEIPT_TAG)?;
+        Ok(Self {
+            channel: reader.channel(),
+            sequence: u64::from_be_bytes(reader.take()),
+            job: JobId(reader.take()),
+            cumulative: Amount::from_be_bytes(reader.take()),
+            body: Digest(reader.take()),
+        })
     }
 
     /// The leaf of this receipt in the receipts tree, and the link to it in the next one.
@@ -137,6 +155,13 @@ pub enum ReceiptError {
     Body,
 }
 
+impl ReceiptError {
+    /// What it costs the provider.
+    pub const fn penalty(&self) -> Penalty {
+        Penalty::Ban
+    }
+}
+
 impl Receipt {
     /// A receipt at this place of a channel, its header naming its body.
     pub fn new(channel: ChannelRef, sequence: u64, job: JobId, cumulative: Amount, body: ReceiptBody) -> Self {
@@ -159,5 +184,91 @@ impl SignedReceipt {
             return Err(ReceiptError::Body);
         }
         Ok(verify_raw(provider, &self.receipt.header.to_bytes(), &self.signature)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{CHANNEL, NOW, key};
+    use crate::layout::LAYOUT_BYTES_MAX;
+
+    fn body() -> ReceiptBody {
+        ReceiptBody {
+            agreement: AgreementId([1; 32]),
+            previous: Digest([2; 32]),
+            usage: Usage { input_tokens: 3, output_tokens: 4 },
+            amount: Amount::from_nano(5),
+            input: Digest([6; 32]),
+            output: Digest([7; 32]),
+            seed: Digest([8; 32]),
+            work: Digest([9; 32]),
+            last: false,
+            issued_at: NOW,
+        }
+    }
+
+    fn receipt() -> Receipt {
+        Receipt::new(CHANNEL, 0x0102_0304_0506_0708, JobId([5; 16]), Amount::from_nano(1 << 100), body())
+    }
+
+    #[test]
+    fn a_header_has_its_fields_at_fixed_places() {
+        let bytes = receipt().header.to_bytes();
+        assert!(bytes.len() == 112 && bytes.len() <= LAYOUT_BYTES_MAX);
+        assert_eq!(&bytes[0..4], b"CCR1");
+        assert_eq!(bytes[4..8], (-777_i32).to_be_bytes());
+        assert_eq!(bytes[8..40], [3; 32]);
+        assert_eq!(bytes[40..48], [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(bytes[48..64], [5; 16]);
+        assert_eq!(bytes[64..80], (1_u128 << 100).to_be_bytes());
+        assert_eq!(bytes[80..112], body().digest().0);
+        assert_eq!(receipt().header.digest(), Digest(Sha256::digest(bytes).into()));
+    }
+
+    #[test]
+    fn only_the_layout_is_read() {
+        let bytes = receipt().header.to_bytes();
+        assert_eq!(ReceiptHeader::from_bytes(&bytes), Ok(receipt().header));
+        assert_eq!(ReceiptHeader::from_bytes(&bytes[1..]), Err(LayoutError::Length { got: 111, want: 112 }));
+        let mut other = bytes;
+        other[2] = b'V';
+        assert_eq!(ReceiptHeader::from_bytes(&other), Err(LayoutError::Tag(RECEIPT_TAG)));
+    }
+
+    #[test]
+    fn every_field_of_the_body_is_in_its_digest() {
+        let alter: [fn(&mut ReceiptBody); 11] = [
+            |b| b.agreement.0[0] ^= 1,
+            |b| b.previous.0[0] ^= 1,
+            |b| b.usage.input_tokens ^= 1,
+            |b| b.usage.output_tokens ^= 1,
+            |b| b.amount = Amount::from_nano(4),
+            |b| b.input.0[0] ^= 1,
+            |b| b.output.0[0] ^= 1,
+            |b| b.seed.0[0] ^= 1,
+            |b| b.work.0[0] ^= 1,
+            |b| b.last = true,
+            |b| b.issued_at.0 ^= 1,
+        ];
+        for (n, alter) in alter.into_iter().enumerate() {
+            let mut other = body();
+            alter(&mut other);
+            assert_ne!(other.digest(), body().digest(), "field {n}");
+        }
+    }
+
+    #[test]
+    fn a_signature_holds_for_one_receipt_by_one_key() {
+        let signed = receipt().sign(&key(1));
+        assert_eq!(signed.verify(&key(1).node_id()), Ok(()));
+        assert_eq!(signed.verify(&key(2).node_id()), Err(ReceiptError::Signature(BadSignature)));
+        let mut other = signed;
+        other.receipt.header.sequence += 1;
+        assert_eq!(other.verify(&key(1).node_id()), Err(ReceiptError::Signature(BadSignature)));
+        let mut other = signed;
+        other.receipt.body.last = true;
+        assert_eq!(other.verify(&key(1).node_id()), Err(ReceiptError::Body));
+        assert_eq!(ReceiptError::Body.penalty(), Penalty::Ban);
     }
 }

@@ -32,3 +32,25 @@ impl Timestamp {
         self.0 <= now.0.saturating_add(CLOCK_SKEW_MS)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_does_not_wrap() {
+        assert_eq!(Timestamp(u64::MAX).plus_ms(1), Timestamp(u64::MAX));
+        assert_eq!(Timestamp(5).plus_ms(2), Timestamp(7));
+        assert_eq!(Timestamp(5).since_ms(Timestamp(7)), 0);
+        assert_eq!(Timestamp(7).since_ms(Timestamp(5)), 2);
+        assert_eq!(Timestamp(1_999).unix_s(), 1);
+    }
+
+    #[test]
+    fn an_honest_clock_is_at_most_a_minute_ahead() {
+        let now = Timestamp(1_000_000);
+        assert!(now.plus_ms(CLOCK_SKEW_MS).is_plausible_issue(now));
+        assert!(!now.plus_ms(CLOCK_SKEW_MS + 1).is_plausible_issue(now));
+        assert!(Timestamp(0).is_plausible_issue(now));
+    }
+}

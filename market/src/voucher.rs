@@ -10,8 +10,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::amount::Amount;
-use crate::ids::{ChannelRef, ContractAddress, Digest, NetworkId, NodeId};
+use crate::ids::{ChannelRef, Digest, NodeId};
 use crate::keys::{BadSignature, OperatorKey, Signature, verify_raw};
+use crate::layout::{LayoutError, Reader, fill};
 
 /// Marks a voucher among all bytes an operator key signs.
 pub const VOUCHER_TAG: [u8; 4] = *b"CCV1";
@@ -38,22 +39,6 @@ pub struct Voucher {
     pub receipts_root: Digest,
 }
 
-/// Bytes that are not a statement of the expected kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum LayoutError {
-    /// Not as long as the layout.
-    #[error("{got} bytes where the layout has {want}")]
-    Length {
-        /// What came.
-        got: usize,
-        /// What the layout has.
-        want: usize,
-    },
-    /// Another domain tag.
-    #[error("the domain tag is not {0:?}")]
-    Tag([u8; 4]),
-}
-
 impl Voucher {
     /// The signed bytes.
     pub fn to_bytes(&self) -> [u8; VOUCHER_BYTES] {
@@ -76,7 +61,7 @@ impl Voucher {
         let mut reader = Reader::new(bytes, VOUCHER_BYTES)?;
         reader.tag(VOUCHER_TAG)?;
         Ok(Self {
-            channel: ChannelRef { network: NetworkId(i32::from_be_bytes(reader.take())), address: ContractAddress(reader.take()) },
+            channel: reader.channel(),
             sequence: u64::from_be_bytes(reader.take()),
             cumulative: Amount::from_be_bytes(reader.take()),
             receipts_root: Digest(reader.take()),
@@ -113,7 +98,7 @@ impl SignedVoucher {
 /// ```text
 /// "CCC1" | network i32 | channel 32 | sequence u64 | cumulative nano u128
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CooperativeClose {
     /// Which channel.
     pub channel: ChannelRef,
@@ -136,6 +121,20 @@ impl CooperativeClose {
         fill(parts)
     }
 
+    /// Reads the layout.
+    ///
+    /// # Errors
+    /// [`LayoutError`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, LayoutError> {
+        let mut reader = Reader::new(bytes, CLOSE_BYTES)?;
+        reader.tag(CLOSE_TAG)?;
+        Ok(Self {
+            channel: reader.channel(),
+            sequence: u64::from_be_bytes(reader.take()),
+            cumulative: Amount::from_be_bytes(reader.take()),
+        })
+    }
+
     /// One party's signature.
     pub fn sign(&self, key: &OperatorKey) -> Signature {
         key.sign_raw(&self.to_bytes())
@@ -150,34 +149,84 @@ impl CooperativeClose {
     }
 }
 
-/// Lays parts one after the other. The layouts of this crate fill their arrays exactly, which their tests show.
-pub(crate) fn fill<const N: usize, const PARTS: usize>(parts: [&[u8]; PARTS]) -> [u8; N] {
-    let mut out = [0u8; N];
-    for (to, from) in out.iter_mut().zip(parts.into_iter().flatten()) {
-        *to = *from;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{CHANNEL, key};
+    use crate::layout::LAYOUT_BYTES_MAX;
+    use proptest::prelude::*;
+
+    const VOUCHER: Voucher = Voucher {
+        channel: CHANNEL,
+        sequence: 0x0102_0304_0506_0708,
+        cumulative: Amount::from_nano(0x1112_1314_1516_1718_191a_1b1c_1d1e_1f20),
+        receipts_root: Digest([0x44; 32]),
+    };
+
+    const CLOSE: CooperativeClose = CooperativeClose { channel: CHANNEL, sequence: VOUCHER.sequence, cumulative: VOUCHER.cumulative };
+
+    #[test]
+    fn a_voucher_has_its_fields_at_fixed_places() {
+        let bytes = VOUCHER.to_bytes();
+        assert!(bytes.len() == 96 && bytes.len() <= LAYOUT_BYTES_MAX);
+        assert_eq!(&bytes[0..4], b"CCV1");
+        assert_eq!(bytes[4..8], (-777_i32).to_be_bytes());
+        assert_eq!(bytes[8..40], [3; 32]);
+        assert_eq!(bytes[40..48], [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(bytes[48..64], VOUCHER.cumulative.to_be_bytes());
+        assert_eq!(bytes[64..96], [0x44; 32]);
     }
-    out
-}
 
-/// Takes fixed-width fields off bytes whose length was checked once.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn new(bytes: &'a [u8], want: usize) -> Result<Self, LayoutError> {
-        if bytes.len() == want { Ok(Self(bytes)) } else { Err(LayoutError::Length { got: bytes.len(), want }) }
+    #[test]
+    fn a_cooperative_close_has_its_fields_at_fixed_places() {
+        let bytes = CLOSE.to_bytes();
+        assert!(bytes.len() == 64 && bytes.len() <= LAYOUT_BYTES_MAX);
+        assert_eq!(&bytes[0..4], b"CCC1");
+        assert_eq!(bytes[4..64], VOUCHER.to_bytes()[4..64]);
     }
 
-    fn take<const N: usize>(&mut self) -> [u8; N] {
-        let mut field = [0u8; N];
-        let (head, rest) = self.0.split_at(N.min(self.0.len()));
-        for (to, from) in field.iter_mut().zip(head) {
-            *to = *from;
+    #[test]
+    fn only_the_layout_is_read() {
+        let (voucher, close) = (VOUCHER.to_bytes(), CLOSE.to_bytes());
+        assert_eq!(Voucher::from_bytes(&voucher), Ok(VOUCHER));
+        assert_eq!(CooperativeClose::from_bytes(&close), Ok(CLOSE));
+        assert_eq!(Voucher::from_bytes(&voucher[..95]), Err(LayoutError::Length { got: 95, want: 96 }));
+        assert_eq!(Voucher::from_bytes(&[&voucher[..], &[0]].concat()), Err(LayoutError::Length { got: 97, want: 96 }));
+        assert_eq!(CooperativeClose::from_bytes(&voucher), Err(LayoutError::Length { got: 96, want: 64 }));
+        let mut other = voucher;
+        other[3] = b'2';
+        assert_eq!(Voucher::from_bytes(&other), Err(LayoutError::Tag(*b"CCV1")));
+        let mut other = close;
+        other[0] = 0;
+        assert_eq!(CooperativeClose::from_bytes(&other), Err(LayoutError::Tag(*b"CCC1")));
+    }
+
+    #[test]
+    fn a_signature_holds_for_one_statement_by_one_key() {
+        let signed = VOUCHER.sign(&key(1));
+        assert_eq!(signed.verify(&key(1).node_id()), Ok(()));
+        assert_eq!(signed.verify(&key(2).node_id()), Err(BadSignature));
+        let more = SignedVoucher { voucher: Voucher { sequence: VOUCHER.sequence + 1, ..VOUCHER }, ..signed };
+        assert_eq!(more.verify(&key(1).node_id()), Err(BadSignature));
+        let signature = CLOSE.sign(&key(1));
+        assert_eq!(CLOSE.verify(&key(1).node_id(), &signature), Ok(()));
+        assert_eq!(CLOSE.verify(&key(2).node_id(), &signature), Err(BadSignature));
+        assert_eq!(CLOSE.verify(&key(1).node_id(), &signed.signature), Err(BadSignature), "a voucher is no close");
+    }
+
+    proptest! {
+        #[test]
+        fn layouts_round_trip_and_junk_is_refused(bytes in prop::collection::vec(any::<u8>(), 0..130)) {
+            if let Ok(voucher) = Voucher::from_bytes(&bytes) {
+                prop_assert_eq!(&voucher.to_bytes()[..], &bytes[..]);
+            }
+            let mut tagged = bytes.clone();
+            tagged.resize(VOUCHER_BYTES, 0);
+            tagged[..4].copy_from_slice(&VOUCHER_TAG);
+            prop_assert_eq!(&Voucher::from_bytes(&tagged).unwrap().to_bytes()[..], &tagged[..]);
+            tagged.resize(CLOSE_BYTES, 0);
+            tagged[..4].copy_from_slice(&CLOSE_TAG);
+            prop_assert_eq!(&CooperativeClose::from_bytes(&tagged).unwrap().to_bytes()[..], &tagged[..]);
         }
-        self.0 = rest;
-        field
-    }
-
-    fn tag(&mut self, want: [u8; 4]) -> Result<(), LayoutError> {
-        if self.take() == want { Ok(()) } else { Err(LayoutError::Tag(want)) }
     }
 }

@@ -44,7 +44,7 @@ impl OfferEntry {
     /// [`BookError::PriceTooHigh`].
     pub fn of(offer: &Verified<Offer>) -> Result<Self, BookError> {
         Ok(Self {
-            id: OfferId(offer.hash()),
+            id: offer.id(),
             provider: offer.provider,
             model: offer.model.id,
             network: offer.settlement.network,

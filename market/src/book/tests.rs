@@ -195,7 +195,7 @@ fn an_offer_renewed_without_end_leaves_nothing_behind() {
         index.insert(NOW, OfferEntry { expires_at: NOW.plus_ms(1 + sequence * 300), ..entry(1, MODEL, sequence) }).unwrap();
     }
     assert!(index.next_expiry().unwrap() > NOW.plus_ms(2_000_000), "the calendar was written anew");
-    assert_eq!(index.expire(NOW.plus_ms(2_900_000), usize::MAX), []);
+    assert!(index.expire(NOW.plus_ms(2_900_000), usize::MAX).is_empty());
     assert_eq!(index.expire(NOW.plus_ms(3_100_000), usize::MAX).len(), 1);
     assert!(index.is_empty());
 }

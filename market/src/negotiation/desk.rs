@@ -105,7 +105,7 @@ impl ProviderDesk {
         if offer.provider != self.seller.key.node_id() {
             return Err(DeskError::Foreign);
         }
-        let id = OfferId(offer.hash());
+        let id = offer.id();
         if self.offers.len() >= DESK_OFFERS_MAX && !self.offers.contains_key(&id) {
             return Err(DeskError::TooManyOffers);
         }
@@ -203,7 +203,7 @@ impl ProviderDesk {
         if proposal.requester_peer != *peer {
             return Err(Reject::Foreign("requester's peer"));
         }
-        let known = self.by_proposal.get(&ProposalId(proposal.hash())).or_else(|| self.by_proposal.get(proposal.in_reply_to.as_ref()?));
+        let known = self.by_proposal.get(&proposal.id()).or_else(|| self.by_proposal.get(proposal.in_reply_to.as_ref()?));
         match known.copied() {
             Some(number) => self.on_continued(number, proposal),
             None if proposal.in_reply_to.is_some() => Ok(Answer::Reply(NegotiateResponse::Refused(Refusal::Unknown))),
@@ -217,7 +217,7 @@ impl ProviderDesk {
         {
             return Ok(Answer::Reply(NegotiateResponse::Refused(Refusal::Unavailable)));
         }
-        let (peer, id) = (proposal.requester_peer.clone(), ProposalId(proposal.hash()));
+        let (peer, id) = (proposal.requester_peer.clone(), proposal.id());
         let verdict = self.judge(&proposal);
         let mut machine = ProviderNegotiation::default();
         let effects = machine.apply(self.clock, &self.seller, ProviderEvent::Proposed { proposal, verdict })?;
@@ -229,7 +229,7 @@ impl ProviderDesk {
     }
 
     fn on_continued(&mut self, number: Number, proposal: Box<Verified<Proposal>>) -> Result<Answer, Reject> {
-        let id = ProposalId(proposal.hash());
+        let id = proposal.id();
         let counter = self.negotiations.get(&number).and_then(|filed| filed.machine.counter());
         // A counter-proposal is our word as long as it lasts, whatever became of the offer and the policy since.
         let keeps_word = counter.is_some_and(|ours| ours.terms == proposal.terms && ours.expires_at > self.clock);
@@ -248,7 +248,7 @@ impl ProviderDesk {
         if half.requester_peer != *peer {
             return Err(Reject::Foreign("requester's peer"));
         }
-        match self.by_agreement.get(&AgreementId(half.hash())).copied() {
+        match self.by_agreement.get(&half.id()).copied() {
             Some(number) => Ok(answer_of(self.apply(number, ProviderEvent::Committed(half))?)),
             None => Ok(Answer::Reply(NegotiateResponse::Refused(Refusal::Unknown))),
         }
@@ -300,7 +300,7 @@ impl ProviderDesk {
         if let Some(agreement) = filed.agreement {
             self.by_agreement.insert(agreement, number);
         }
-        if let Some(counter) = filed.machine.counter().map(|counter| ProposalId(counter.hash())) {
+        if let Some(counter) = filed.machine.counter().map(|counter| counter.id()) {
             self.index_proposal(number, counter);
         }
     }

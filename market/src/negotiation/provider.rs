@@ -137,7 +137,7 @@ impl ProviderNegotiation {
     /// The agreement that our half proposes, or that stands.
     pub fn agreement_id(&self) -> Option<AgreementId> {
         match &self.state {
-            ProviderState::Accepted(half) => Some(AgreementId(half.hash())),
+            ProviderState::Accepted(half) => Some(half.id()),
             ProviderState::Checking(agreement) | ProviderState::Standing(agreement) => Some(agreement.id()),
             ProviderState::New | ProviderState::Countered(_) | ProviderState::Refused => None,
         }
@@ -179,7 +179,7 @@ impl ProviderNegotiation {
         proposal: &Verified<Proposal>,
         verdict: Verdict,
     ) -> Result<Vec<ProviderEffect>, Reject> {
-        let id = ProposalId(proposal.hash());
+        let id = proposal.id();
         if let Some(answer) = self.answer_to(&id) {
             return Ok(vec![ProviderEffect::Reply(answer.clone())]);
         }
@@ -212,11 +212,11 @@ impl ProviderNegotiation {
     fn on_committed(&mut self, now: Timestamp, by_requester: Verified<AgreementTerms>) -> Result<Vec<ProviderEffect>, Reject> {
         let half = match &self.state {
             ProviderState::Accepted(half) => half.as_ref().clone(),
-            ProviderState::Checking(agreement) if agreement.id() == AgreementId(by_requester.hash()) => {
+            ProviderState::Checking(agreement) if agreement.id() == by_requester.id() => {
                 let agreement = agreement.clone();
                 return Ok(self.check_channel(agreement));
             }
-            ProviderState::Standing(agreement) if agreement.id() == AgreementId(by_requester.hash()) => {
+            ProviderState::Standing(agreement) if agreement.id() == by_requester.id() => {
                 return Ok(vec![ProviderEffect::Reply(NegotiateResponse::Committed(agreement.id()))]);
             }
             ProviderState::Checking(_) | ProviderState::Standing(_) => return Err(Reject::Foreign("agreement")),
@@ -282,7 +282,7 @@ fn check_proposal(now: Timestamp, seller: &Seller, proposal: &Verified<Proposal>
 /// Whether `proposal` continues the negotiation in which we said `counter`.
 fn check_reply(counter: &Verified<Proposal>, proposal: &Proposal) -> Result<(), Reject> {
     [
-        (proposal.in_reply_to == Some(ProposalId(counter.hash())), "proposal"),
+        (proposal.in_reply_to == Some(counter.id()), "proposal"),
         (Some(proposal.round) == counter.round.checked_add(1), "round"),
         (proposal.offer == counter.offer, "offer"),
         (proposal.requester == counter.requester, "requester"),
@@ -296,7 +296,7 @@ fn check_reply(counter: &Verified<Proposal>, proposal: &Proposal) -> Result<(), 
 
 fn accept(now: Timestamp, seller: &Seller, proposal: &Verified<Proposal>) -> Result<(ProviderState, NegotiateResponse), Reject> {
     let agreed = AgreementTerms {
-        proposal: ProposalId(proposal.hash()),
+        proposal: proposal.id(),
         offer: proposal.offer,
         requester: proposal.requester,
         requester_peer: proposal.requester_peer.clone(),
@@ -317,7 +317,7 @@ fn counter(
     terms: Terms,
 ) -> Result<(ProviderState, NegotiateResponse), Reject> {
     let counter = Proposal {
-        in_reply_to: Some(ProposalId(proposal.hash())),
+        in_reply_to: Some(proposal.id()),
         round: proposal.round.saturating_add(1),
         terms,
         issued_at: now,

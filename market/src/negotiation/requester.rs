@@ -5,7 +5,7 @@ use crate::agreement::{
     ROUNDS_MAX, Refusal, TermName, Terms,
 };
 use crate::amount::Amount;
-use crate::ids::{AgreementId, OfferId, PeerId, ProposalId};
+use crate::ids::{AgreementId, PeerId};
 use crate::keys::OperatorKey;
 use crate::negotiation::Reject;
 use crate::offer::{Offer, OfferTimeError};
@@ -212,7 +212,7 @@ impl RequesterNegotiation {
             return Err(StartError::Term(name));
         }
         let opening = Proposal {
-            offer: OfferId(offer.hash()),
+            offer: offer.id(),
             requester: buyer.key.node_id(),
             requester_peer: buyer.peer.clone(),
             provider: offer.provider,
@@ -295,7 +295,7 @@ impl RequesterNegotiation {
             return Ok(self.end(End::TooManyRounds));
         }
         let proposal = Proposal {
-            in_reply_to: Some(ProposalId(counter.hash())),
+            in_reply_to: Some(counter.id()),
             round,
             terms: answer,
             issued_at: now,
@@ -310,7 +310,7 @@ impl RequesterNegotiation {
     fn check_counter(&self, now: Timestamp, counter: &Verified<Proposal>) -> Result<(), Reject> {
         let mine = self.proposal.value();
         let foreign = [
-            (counter.in_reply_to == Some(ProposalId(self.proposal.hash())), "proposal"),
+            (counter.in_reply_to == Some(self.proposal.id()), "proposal"),
             (Some(counter.round) == mine.round.checked_add(1), "round"),
             (counter.offer == mine.offer, "offer"),
             (counter.requester == mine.requester, "requester"),
@@ -349,7 +349,7 @@ impl RequesterNegotiation {
         let mine = self.proposal.value();
         let foreign = [
             (half.signer() == mine.provider, "signer"),
-            (half.proposal == ProposalId(self.proposal.hash()), "proposal"),
+            (half.proposal == self.proposal.id(), "proposal"),
             (half.offer == mine.offer, "offer"),
             (half.requester == mine.requester, "requester"),
             (half.requester_peer == mine.requester_peer, "requester's peer"),
