@@ -150,7 +150,7 @@ Every file is checked against its blake3 hash before it is used.")]
         /// Name for a file of your own
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
-        /// Fetch it although this is on a source that failed before: only this kind of source
+        /// Only from this kind of source
         #[arg(long, value_enum, value_name = "KIND")]
         source: Option<SourceKind>,
     },
@@ -210,7 +210,7 @@ pub enum WalletCommand {
         visible_alias = "withdraw",
         after_help = "Examples:
   swarm wallet send UQ... 1.5                    1.5 TON
-  swarm wallet send UQ... all                    everything, less the chain's fee
+  swarm wallet send UQ... all                    everything but 0.01 TON, which pays the chain's fee
   swarm wallet send UQ... 1.5 --dry-run          build and show the message, send nothing"
     )]
     Send {
@@ -235,7 +235,7 @@ pub enum WalletCommand {
 pub enum SendAmount {
     /// So much.
     Exactly(Amount),
-    /// What there is, less the chain's fee.
+    /// What there is, but for what the chain's fee may take.
     All,
 }
 

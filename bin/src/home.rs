@@ -90,6 +90,11 @@ impl Home {
         self.root.join("models.json")
     }
 
+    /// The chain that `swarm devnet` keeps.
+    pub fn devnet_dir(&self) -> PathBuf {
+        self.root.join("devnet")
+    }
+
     /// Dossiers of finished jobs.
     pub fn dossiers_dir(&self) -> PathBuf {
         self.root.join("dossiers")

@@ -7,9 +7,9 @@
 //!
 //! 1. [`environment`], [`home`], [`config`], [`keystore`]: what a node is told and what it owns.
 //! 2. [`failure`], [`output`], [`logging`], [`metrics`]: how it answers.
-//! 3. [`cli`], [`app`], [`commands`]: what it can be asked.
-//! 4. [`models`]: where models come from.
-//! 5. [`wiring`], [`gateway`]: the running node and its OpenAI-compatible face.
+//! 3. [`cli`], [`app`], [`context`], [`commands`]: what it can be asked.
+//! 4. [`chain`], [`models`]: where money lies and where models come from.
+//! 5. [`wiring`], [`gateway`], [`story`]: the running node, its OpenAI-compatible face, and how what it does is told.
 
 pub mod config;
 pub mod environment;
@@ -21,8 +21,14 @@ pub mod logging;
 pub mod metrics;
 pub mod output;
 
+pub mod app;
 pub mod cli;
+pub mod commands;
+pub mod context;
+pub mod signals;
 
+pub mod chain;
 pub mod models;
+
 
 mod durable;

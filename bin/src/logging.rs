@@ -94,8 +94,7 @@ impl NextStep for LoggingError {
 /// [`LoggingError`].
 pub fn init(verbosity: Verbosity, format: LogFormat, environment: &Environment) -> Result<(), LoggingError> {
     let filter = environment.log_filter.as_deref().unwrap_or(verbosity.filter());
-    let filter =
-        EnvFilter::builder().parse(filter).map_err(|source| LoggingError::Filter { filter: filter.to_owned(), source })?;
+    let filter = EnvFilter::builder().parse(filter).map_err(|source| LoggingError::Filter { filter: filter.to_owned(), source })?;
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     let lines = match format {
         LogFormat::Json => lines.json().flatten_event(true).boxed(),

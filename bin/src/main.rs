@@ -1,2 +1,18 @@
-//! The `swarm` program.
-fn main() {}
+//! The `swarm` program. Everything it does is in the library, where it can be tested and reused.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use cocoon_swarm::cli::Cli;
+use cocoon_swarm::environment::Environment;
+
+fn main() -> ExitCode {
+    match Cli::try_parse() {
+        Ok(cli) => cocoon_swarm::app::run(cli, Environment::read()),
+        Err(error) => {
+            // A terminal that went away while help was printed leaves nobody to tell.
+            let _ = error.print();
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+        }
+    }
+}

@@ -19,7 +19,10 @@ fn broken_rule(text: &str) -> &'static str {
 
 /// The example with every key that is commented out taken in.
 fn example_in_full() -> String {
-    let is_key = |line: &str| line.starts_with("# [[") || line.split_once(" = ").is_some_and(|(key, _)| key[2..].bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+    let is_key = |line: &str| {
+        line.starts_with("# [[")
+            || line.split_once(" = ").is_some_and(|(key, _)| key[2..].bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+    };
     let line = |line: &str| if line.starts_with("# ") && is_key(line) { line[2..].to_owned() } else { line.to_owned() };
     let text: Vec<String> = EXAMPLE.lines().map(line).collect();
     text.join("\n").replace("UQ...", &Address::basechain([7; 32]).to_string())
@@ -45,7 +48,9 @@ fn the_example_shows_every_key() {
 
 #[test]
 fn unknown_keys_are_errors_that_name_the_key_and_the_line() {
-    for text in ["[node]\nlisten_on = []\n", "[nodes]\n", "[provide.price]\ninput = \"1\"\n", "[[provide.models]]\nname = \"a\"\ncost = 1\n"] {
+    for text in
+        ["[node]\nlisten_on = []\n", "[nodes]\n", "[provide.price]\ninput = \"1\"\n", "[[provide.models]]\nname = \"a\"\ncost = 1\n"]
+    {
         let Err(ConfigError::Syntax { source, .. }) = load(text) else { panic!("accepted {text:?}") };
         assert!(source.to_string().contains("unknown field"), "{source}");
         assert!(source.to_string().contains("line"), "{source}");
@@ -99,7 +104,8 @@ fn rules_between_fields_are_checked() {
 
 #[test]
 fn a_model_without_a_price_has_that_of_all() {
-    let config = load("[provide.price]\noutput_ton_per_mtok = \"1\"\n[[provide.models]]\nname = \"a\"\nprice = { job_ton = \"2\" }\n").unwrap();
+    let config =
+        load("[provide.price]\noutput_ton_per_mtok = \"1\"\n[[provide.models]]\nname = \"a\"\nprice = { job_ton = \"2\" }\n").unwrap();
     assert_eq!(config.provide.price_of("A").job, Amount::from_nano(2_000_000_000));
     assert_eq!(config.provide.price_of("b").output_per_mtok, Amount::from_nano(1_000_000_000));
 }

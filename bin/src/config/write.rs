@@ -42,9 +42,7 @@ pub fn write_new(path: &Path, network: Network) -> Result<bool, WriteConfigError
 fn text(network: Network) -> String {
     let endpoint = |network| format!("endpoint = \"{}\"", Endpoint::default_of(network));
     let name = |network: Network| format!("network = \"{}\"", network.name());
-    EXAMPLE
-        .replacen(&name(Network::default()), &name(network), 1)
-        .replacen(&endpoint(Network::default()), &endpoint(network), 1)
+    EXAMPLE.replacen(&name(Network::default()), &name(network), 1).replacen(&endpoint(Network::default()), &endpoint(network), 1)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::seal::{Cost, SealError, Sealed, seal};
-use super::{KeystoreError, Keys, PassphraseSource, Protection, PublicKeys, Seed};
+use super::{Keys, KeystoreError, PassphraseSource, Protection, PublicKeys, Seed};
 use crate::config::Network;
 
 const FORMAT: &str = "cocoon-swarm keystore 1";

@@ -29,7 +29,7 @@ pub use passphrase::{PassphraseError, PassphraseSource};
 use crate::config::Network;
 use crate::durable::{self, Existing};
 use crate::failure::{Exit, NextStep};
-use seal::{Cost, SealError};
+use seal::Cost;
 
 /// Bytes a keystore may have: some twenty times what it has.
 const KEYSTORE_BYTES_MAX: u64 = 64 << 10;
@@ -280,7 +280,9 @@ impl NextStep for KeystoreError {
         match self {
             Self::Missing { .. } => "swarm init, which makes them; or name their directory with --home DIR".into(),
             Self::Exists { .. } => "use them; or choose another directory with --home DIR. Nothing was changed".into(),
-            Self::Permissions { path, .. } => format!("chmod 600 {}; and if others may have read them, move the money", path.display()).into(),
+            Self::Permissions { path, .. } => {
+                format!("chmod 600 {}; and if others may have read them, move the money", path.display()).into()
+            }
             Self::Read { .. } | Self::Write { .. } => "swarm doctor, which checks permissions and free space".into(),
             Self::Damaged { .. } | Self::Tampered { .. } => {
                 "swarm init --restore WORDS in another --home: the 24 words bring the money back".into()

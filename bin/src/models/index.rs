@@ -45,8 +45,7 @@ impl Index {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(source) => return Err(ModelError::io("read", &self.path, source)),
         };
-        let file: IndexFile =
-            serde_json::from_slice(&text).map_err(|source| ModelError::Index { path: self.path.clone(), source })?;
+        let file: IndexFile = serde_json::from_slice(&text).map_err(|source| ModelError::Index { path: self.path.clone(), source })?;
         Ok(file.models)
     }
 

@@ -153,11 +153,15 @@ impl ModelStore {
             listener(FetchEvent::Ready { name: &model.name, path: &path, bytes: model.size_bytes, fetched: false });
             return Ok(path);
         }
-        let sources = match model.origin {
-            Origin::Catalogue(entry) => entry.sources.iter().map(|source| Source::new(source, &self.options)).collect(),
+        self.fetch(model, &self.sources(model, |_| true), listener)
+    }
+
+    /// Where a model can be had outside of the swarm: those sources that are wanted, in the order to try.
+    pub fn sources(&self, model: &Model, wanted: impl Fn(&Source) -> bool) -> Vec<Source> {
+        match model.origin {
+            Origin::Catalogue(entry) => entry.sources.iter().map(|source| Source::new(source, &self.options)).filter(wanted).collect(),
             Origin::Own => Vec::new(),
-        };
-        self.fetch(model, &sources, listener)
+        }
     }
 
     /// As [`ModelStore::ensure`], from these sources.
@@ -247,12 +251,7 @@ impl ModelStore {
 
 impl From<&'static CatalogueEntry> for Model {
     fn from(entry: &'static CatalogueEntry) -> Self {
-        Self {
-            name: entry.name.to_owned(),
-            id: ModelId(entry.blake3),
-            size_bytes: entry.size_bytes,
-            origin: Origin::Catalogue(entry),
-        }
+        Self { name: entry.name.to_owned(), id: ModelId(entry.blake3), size_bytes: entry.size_bytes, origin: Origin::Catalogue(entry) }
     }
 }
 

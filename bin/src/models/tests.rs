@@ -70,8 +70,12 @@ fn answer(mut stream: TcpStream, act: Act, starts: &Mutex<Vec<usize>>) {
 }
 
 fn store(dir: &Path) -> ModelStore {
-    let options =
-        FetchOptions { pause: Duration::ZERO, request_bytes: 4_000, request_timeout: Duration::from_secs(60), ..FetchOptions::new("http://unused") };
+    let options = FetchOptions {
+        pause: Duration::ZERO,
+        request_bytes: 4_000,
+        request_timeout: Duration::from_secs(60),
+        ..FetchOptions::new("http://unused")
+    };
     ModelStore { dir: dir.join("cache"), index: Index::at(dir.join("home/models.json")), options }
 }
 

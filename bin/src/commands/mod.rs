@@ -1,0 +1,65 @@
+//! What the commands do. Each module has one entry, `run`, which takes the [`Context`] and the command's own options.
+
+pub mod devnet;
+pub mod doctor;
+pub mod init;
+pub mod models;
+pub mod wallet;
+
+pub mod ask;
+pub mod demo;
+pub mod dossier;
+pub mod gateway;
+pub mod jobs;
+pub mod offers;
+pub mod up;
+
+use std::borrow::Cow;
+
+use crate::cli::Command;
+use crate::context::Context;
+use crate::failure::{Failure, NextStep};
+
+/// Does what a command says.
+///
+/// # Errors
+/// Whatever the command fails with.
+pub async fn run(context: Context, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Init(args) => init::run(&context, &args),
+        Command::Up(args) => Box::pin(up::run(&context, &args)).await,
+        Command::Ask(args) => Box::pin(ask::run(&context, &args)).await,
+        Command::Offers(args) => Box::pin(offers::run(&context, &args)).await,
+        Command::Models(command) => models::run(&context, &command).await,
+        Command::Wallet(command) => wallet::run(&context, command).await,
+        Command::Jobs(command) => jobs::run(&context, &command),
+        Command::Dossier(command) => dossier::run(&context, &command),
+        Command::Devnet(args) => Box::pin(devnet::run(&context, &args)).await,
+        Command::Doctor(args) => doctor::run(&context, &args).await,
+        Command::Gateway(args) => Box::pin(gateway::run(&context, &args)).await,
+        Command::Demo(args) => Box::pin(demo::run(&context, &args)).await,
+    }
+}
+
+/// A command that this build does not have.
+#[derive(Debug, thiserror::Error)]
+#[error("swarm {command} is not in this build")]
+pub struct NotAvailable {
+    /// Its name.
+    pub command: &'static str,
+}
+
+impl NextStep for NotAvailable {
+    fn next_step(&self) -> Cow<'static, str> {
+        "a newer build; swarm --help lists the commands".into()
+    }
+}
+
+/// Runs something that blocks on a thread that may.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        // The work is never cancelled, so the only way to lose it is its own panic, which goes on here.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

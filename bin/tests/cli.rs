@@ -1,0 +1,250 @@
+//! The built program, from the outside: what a person types, and what it answers.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// The program in a home of its own, cut off from the person's environment.
+struct Swarm {
+    dir: tempfile::TempDir,
+}
+
+impl Swarm {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn home(&self) -> std::path::PathBuf {
+        self.dir.path().join("home")
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_swarm"));
+        command.args(args).env_clear().env("COCOON_HOME", self.home()).env("XDG_CACHE_HOME", self.dir.path().join("cache"));
+        // Python and the drivers' loaders are found through these.
+        for name in ["PATH", "LD_LIBRARY_PATH", "HOME"] {
+            command.envs(std::env::var_os(name).map(|value| (name, value)));
+        }
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    fn done(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(output.status.success(), "swarm {args:?} failed:\n{}", stderr(&output));
+        stdout(&output)
+    }
+
+    /// The exit code and the error text.
+    fn failed(&self, args: &[&str]) -> (i32, String) {
+        let output = self.run(args);
+        (output.status.code().unwrap(), stderr(&output))
+    }
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text:?}"))
+}
+
+/// Every command, as it is typed.
+const COMMANDS: &[&str] = &[
+    "init", "up", "ask", "offers", "models", "models pull", "models ls", "models rm", "wallet", "wallet address", "wallet balance",
+    "wallet deposit", "wallet send", "wallet withdraw", "jobs", "jobs ls", "jobs show", "dossier", "dossier export", "dossier verify",
+    "devnet", "doctor", "gateway", "demo",
+];
+
+#[test]
+fn every_command_has_help_and_leaves_have_examples() {
+    let swarm = Swarm::new();
+    let all = swarm.done(&["--help"]);
+    for command in COMMANDS {
+        let words: Vec<&str> = command.split(' ').collect();
+        let help = swarm.done(&[&words[..], &["--help"]].concat());
+        assert!(help.contains("Usage: swarm"), "{command}: {help}");
+        assert!(all.contains(words[0]), "{command} is not in swarm --help");
+        let has_subcommands = help.contains("\nCommands:\n");
+        assert!(has_subcommands || help.contains("Examples:"), "{command} shows no examples");
+    }
+    assert!(swarm.done(&["--version"]).starts_with("swarm "));
+}
+
+#[test]
+fn a_wrong_command_line_is_a_usage_error() {
+    let swarm = Swarm::new();
+    for args in [&["frobnicate"][..], &["up", "--frobnicate"], &["wallet", "send", "UQ", "much"], &["devnet", "--block-time", "2"], &[]] {
+        assert_eq!(swarm.failed(args).0, 2, "{args:?}");
+    }
+}
+
+#[test]
+fn init_makes_keys_for_their_owner_alone_and_a_configuration_that_loads() {
+    let swarm = Swarm::new();
+    let made = json(&swarm.done(&["init", "--no-passphrase", "--json"]));
+    assert_eq!(made["mnemonic"].as_str().unwrap().split(' ').count(), 24);
+    assert_eq!(made["network"], "devnet");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&swarm.home()), 0o700);
+        assert_eq!(mode(&swarm.home().join("keys.json")), 0o600);
+    }
+    let address = json(&swarm.done(&["wallet", "address", "--json"]));
+    assert!(address["friendly"].as_str().unwrap().starts_with("UQ"), "{address}");
+    assert!(address["raw"].as_str().unwrap().starts_with("0:"), "{address}");
+}
+
+#[test]
+fn init_twice_is_refused_and_changes_nothing() {
+    let swarm = Swarm::new();
+    swarm.done(&["init", "--no-passphrase"]);
+    let keys = std::fs::read(swarm.home().join("keys.json")).unwrap();
+    let (code, error) = swarm.failed(&["init", "--no-passphrase"]);
+    assert_eq!(code, 1);
+    assert!(error.contains("already") && error.contains("try:"), "{error}");
+    assert_eq!(std::fs::read(swarm.home().join("keys.json")).unwrap(), keys);
+}
+
+#[test]
+fn real_money_needs_a_passphrase() {
+    let swarm = Swarm::new();
+    let (code, error) = swarm.failed(&["init", "--network", "mainnet", "--no-passphrase"]);
+    assert_eq!(code, 2, "{error}");
+    let (code, error) = swarm.failed(&["init", "--network", "mainnet"]);
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("COCOON_PASSPHRASE"), "{error}");
+    assert!(!swarm.home().join("keys.json").exists());
+}
+
+#[test]
+fn words_bring_a_wallet_back() {
+    let (first, second) = (Swarm::new(), Swarm::new());
+    let made = json(&first.done(&["init", "--no-passphrase", "--json"]));
+    let words = second.dir.path().join("words.txt");
+    std::fs::write(&words, made["mnemonic"].as_str().unwrap().replace(' ', "\n")).unwrap();
+    let restored = json(&second.done(&["init", "--no-passphrase", "--json", "--restore", words.to_str().unwrap()]));
+    assert_eq!(restored["owner"], made["owner"]);
+    assert_ne!(restored["operator"], made["operator"]);
+    assert!(restored.get("mnemonic").is_none());
+
+    std::fs::write(&words, "not a wallet").unwrap();
+    let (code, error) = Swarm::new().failed(&["init", "--no-passphrase", "--restore", words.to_str().unwrap()]);
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("24 words"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn keys_that_others_can_read_are_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let swarm = Swarm::new();
+    swarm.done(&["init", "--no-passphrase"]);
+    std::fs::set_permissions(swarm.home().join("keys.json"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    let (code, error) = swarm.failed(&["wallet", "address"]);
+    assert_eq!(code, 1);
+    assert!(error.contains("644") && error.contains("chmod 600"), "{error}");
+}
+
+#[test]
+fn an_unknown_key_in_the_configuration_is_named() {
+    let swarm = Swarm::new();
+    swarm.done(&["init", "--no-passphrase"]);
+    let config = swarm.home().join("config.toml");
+    let text = std::fs::read_to_string(&config).unwrap().replace("mdns = true", "mdsn = true");
+    std::fs::write(&config, text).unwrap();
+    let (code, error) = swarm.failed(&["wallet", "address"]);
+    assert_eq!(code, 2);
+    assert!(error.contains("mdsn") && error.contains("line") && error.contains("try:"), "{error}");
+}
+
+#[test]
+fn errors_are_json_for_programs() {
+    let swarm = Swarm::new();
+    let (code, error) = swarm.failed(&["wallet", "address", "--json"]);
+    assert_eq!(code, 1);
+    let error = json(&error);
+    assert!(error["error"].as_str().unwrap().contains("no keys"), "{error}");
+    assert!(error["try"].as_str().unwrap().contains("swarm init"), "{error}");
+}
+
+#[test]
+fn a_chain_that_is_not_there_is_told_with_what_to_try() {
+    let swarm = Swarm::new();
+    swarm.done(&["init", "--no-passphrase"]);
+    let (code, error) = swarm.failed(&["wallet", "balance", "--chain", "http://127.0.0.1:1"]);
+    assert_eq!(code, 1);
+    assert!(error.contains("cannot be reached") && error.contains("swarm devnet"), "{error}");
+    let (code, error) = swarm.failed(&["wallet", "balance", "--chain", "nonsense"]);
+    assert_eq!(code, 2, "{error}");
+}
+
+#[test]
+fn an_embedded_chain_keeps_its_money_between_commands() {
+    let swarm = Swarm::new();
+    let chain = format!("embedded:{}", swarm.dir.path().join("chain").display());
+    swarm.done(&["init", "--no-passphrase"]);
+    swarm.done(&["wallet", "deposit", "--faucet", "12.5", "--chain", &chain]);
+    let balance = json(&swarm.done(&["wallet", "balance", "--json", "--chain", &chain]));
+    assert_eq!(balance["nanoton"], "12500000000");
+
+    let to = json(&swarm.done(&["wallet", "address", "--json"]))["friendly"].as_str().unwrap().to_owned();
+    let (code, error) = swarm.failed(&["wallet", "send", &to, "12.5", "--chain", &chain]);
+    assert_eq!(code, 1);
+    assert!(error.contains("too little"), "{error}");
+    let shown = json(&swarm.done(&["wallet", "send", &to, "1", "--dry-run", "--json", "--chain", &chain]));
+    assert_eq!(shown["nanoton"], "1000000000");
+    let balance = json(&swarm.done(&["wallet", "balance", "--json", "--chain", &chain]));
+    assert_eq!(balance["nanoton"], "12500000000", "a dry run sends nothing");
+}
+
+#[test]
+fn models_of_ones_own_are_taken_listed_and_removed() {
+    let swarm = Swarm::new();
+    let file = swarm.dir.path().join("toy.gguf");
+    std::fs::write(&file, b"GGUF, as far as the cache is concerned").unwrap();
+    let file = file.to_str().unwrap();
+    assert_eq!(swarm.failed(&["models", "pull", file]).0, 2, "a file needs a name");
+    swarm.done(&["models", "pull", file, "--name", "toy"]);
+    let listed = json(&swarm.done(&["models", "ls", "--verify", "--json"]));
+    let toy = listed.as_array().unwrap().iter().find(|model| model["name"] == "toy").unwrap().clone();
+    assert_eq!((&toy["state"], &toy["intact"]), (&"cached".into(), &true.into()), "{toy}");
+    assert!(swarm.done(&["models", "ls"]).contains("smollm2-135m-instruct"));
+    swarm.done(&["models", "rm", "toy"]);
+    assert_eq!(swarm.failed(&["models", "rm", "toy"]).0, 2);
+}
+
+#[test]
+fn the_doctor_finds_what_is_missing_and_says_what_to_do() {
+    let swarm = Swarm::new();
+    let output = swarm.run(&["doctor", "--json", "--chain", "http://127.0.0.1:1"]);
+    assert_eq!(output.status.code(), Some(1));
+    let checks: Vec<_> = stdout(&output).lines().map(json).collect();
+    let light = |check: &str| checks.iter().find(|finding| finding["check"] == check).map(|finding| finding["light"].clone()).unwrap();
+    assert_eq!((light("keys"), light("chain"), light("config")), ("red".into(), "red".into(), "yellow".into()));
+    for finding in &checks {
+        assert!(finding["light"] == "green" || finding["try"].is_string(), "{finding}");
+    }
+
+    let chain = format!("embedded:{}", swarm.dir.path().join("chain").display());
+    swarm.done(&["init", "--no-passphrase"]);
+    let text = swarm.done(&["doctor", "--chain", &chain]);
+    assert!(text.contains("green") && !text.contains("red   "), "{text}");
+}
+
+#[test]
+fn what_is_not_there_yet_says_so() {
+    let (code, error) = Swarm::new().failed(&["models", "pull", "gpt-99"]);
+    assert_eq!(code, 2);
+    assert!(error.contains("unknown model") && error.contains("smollm2"), "{error}");
+}
