@@ -167,16 +167,25 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::CloseAmount`] when it signed another figure, [`LedgerError::CloseSignature`].
     pub fn countersigned_end(&self, channel: ChannelRef, theirs: &CooperativeClose, signature: Signature) -> Result<Order, LedgerError> {
-        let (ours, our_signature) = self.end_channel(channel)?;
-        if *theirs != ours {
-            return Err(LedgerError::CloseAmount { have: ours.cumulative, got: theirs.cumulative });
-        }
-        let record = self.record(channel)?;
-        let (other, requester, provider) = match record.role {
-            Role::Requester => (record.terms.provider, our_signature, signature),
-            Role::Provider => (record.terms.requester, signature, our_signature),
+        // Nothing of ours ends before theirs is checked: a peer that sends nonsense must not stop a channel.
+        let book = self.channel(channel)?;
+        let record = book.record;
+        let figure = book.head.end.map_or_else(|| book.end_statement(), |(statement, _)| statement);
+        let other = match record.role {
+            Role::Requester => record.terms.provider,
+            Role::Provider => record.terms.requester,
         };
-        ours.verify(&other, &signature).map_err(LedgerError::CloseSignature)?;
+        let same_figure = |ours: &CooperativeClose| {
+            if theirs == ours { Ok(()) } else { Err(LedgerError::CloseAmount { have: ours.cumulative, got: theirs.cumulative }) }
+        };
+        same_figure(&figure)?;
+        theirs.verify(&other, &signature).map_err(LedgerError::CloseSignature)?;
+        let (ours, our_signature) = self.end_channel(channel)?;
+        same_figure(&ours)?;
+        let (requester, provider) = match record.role {
+            Role::Requester => (our_signature, signature),
+            Role::Provider => (signature, our_signature),
+        };
         Ok(Order::CloseTogether { statement: ours, requester, provider })
     }
 

@@ -228,6 +228,7 @@ fn an_end_needs_one_figure_and_two_signatures() {
     assert!(matches!(refused, Err(LedgerError::CloseAmount { .. })));
     let forged = requester.countersigned_end(channel, &statement, statement.sign(&requester_key()));
     assert!(matches!(forged, Err(LedgerError::CloseSignature(_))));
+    assert_eq!(requester.channel(channel).unwrap().head().end, None, "nonsense ends nothing");
     let Order::CloseTogether { statement, requester: by_requester, provider: by_provider } =
         requester.countersigned_end(channel, &statement, signature).unwrap()
     else {
@@ -307,6 +308,20 @@ fn many_threads_get_their_own_sequence_each() {
     let mut sequences: Vec<u64> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
     sequences.sort_unstable();
     assert_eq!(sequences, (1..=400).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_thread_that_breaks_off_takes_nothing_with_it_and_blocks_nobody() {
+    let Pair { provider, channel, .. } = pair(1_000);
+    let broken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        provider.commit(move |batch| {
+            batch.issue_receipt(&draft(channel, 1, 1)).unwrap();
+            panic!("breaks off")
+        })
+    }));
+    assert!(broken.is_err());
+    assert_eq!(provider.channel(channel).unwrap().sequence(), 0);
+    assert_eq!(provider.issue_receipt(draft(channel, 1, 1)).unwrap().receipt.header.sequence, 1);
 }
 
 #[test]

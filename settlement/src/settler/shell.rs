@@ -1,5 +1,6 @@
 //! The thin part: reads the chain, asks the plan, writes the ledger, sends.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -107,6 +108,17 @@ pub struct Settler {
     ledger: Arc<Ledger>,
     /// One turn at a time: two would sign two messages with one number.
     turn: Mutex<()>,
+    /// What contracts refused in this run. [`Settler::watch`] does not order it again, which would cost gas each time.
+    refused: Mutex<BTreeSet<(ChannelRef, Attempt)>>,
+}
+
+/// What [`Settler::watch`] orders by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Attempt {
+    /// Drawing the voucher that covers so many receipts.
+    Claim(u64),
+    /// The refund.
+    Finish,
 }
 
 impl fmt::Debug for Settler {
@@ -118,7 +130,7 @@ impl fmt::Debug for Settler {
 impl Settler {
     /// A settler over a chain, a wallet and a ledger.
     pub fn new(chain: Arc<dyn Chain>, wallet: OwnerWallet, ledger: Arc<Ledger>) -> Self {
-        Self { chain, wallet, ledger, turn: Mutex::default() }
+        Self { chain, wallet, ledger, turn: Mutex::default(), refused: Mutex::default() }
     }
 
     /// The chain.
@@ -232,14 +244,34 @@ impl Settler {
     fn watch_one(&self, book: &ChannelBook, policy: ClaimPolicy, now: Timestamp) -> Result<(), SettleError> {
         let channel = book.channel();
         let view = self.observe(channel)?;
+        let is_over = |deadline_s: u32| view.sight.seen_at.unix_s() >= u64::from(deadline_s);
+        let sequence = book.head().voucher.map_or(0, |best| best.voucher.sequence);
+        let may_claim = !self.was_refused(channel, Attempt::Claim(sequence));
         match (book.record().role, view.sight.status) {
-            (Role::Provider, ChannelStatus::Open) => self.claim_if(channel, policy, false, now).map(drop),
-            (Role::Provider, ChannelStatus::Closing { .. }) => self.claim_if(channel, policy, true, now).map(drop),
-            (Role::Requester, ChannelStatus::Closing { deadline_s }) if view.sight.seen_at.unix_s() >= u64::from(deadline_s) => {
+            (Role::Provider, ChannelStatus::Open) if may_claim => self.claim_if(channel, policy, false, now).map(drop),
+            (Role::Provider, ChannelStatus::Closing { deadline_s }) if may_claim && !is_over(deadline_s) => {
+                self.claim_if(channel, policy, true, now).map(drop)
+            }
+            (Role::Requester, ChannelStatus::Closing { deadline_s })
+                if is_over(deadline_s) && !self.was_refused(channel, Attempt::Finish) =>
+            {
                 self.order_once(Order::Finish(channel), now, |open| matches!(open, Order::Finish(of) if *of == channel)).map(drop)
             }
-            (Role::Requester, ChannelStatus::Open | ChannelStatus::Closing { .. }) | (_, ChannelStatus::Closed) => Ok(()),
+            (Role::Provider | Role::Requester, ChannelStatus::Open | ChannelStatus::Closing { .. } | ChannelStatus::Closed) => Ok(()),
         }
+    }
+
+    fn was_refused(&self, channel: ChannelRef, attempt: Attempt) -> bool {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).contains(&(channel, attempt))
+    }
+
+    fn note_refusal(&self, order: &Order) {
+        let attempt = match order {
+            Order::Claim(signed) => (signed.voucher.channel, Attempt::Claim(signed.voucher.sequence)),
+            Order::Finish(channel) => (*channel, Attempt::Finish),
+            Order::Open { .. } | Order::TopUp { .. } | Order::Close(_) | Order::CloseTogether { .. } | Order::Transfer { .. } => return,
+        };
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).insert(attempt);
     }
 
     /// Orders the best voucher of a channel to be drawn, unless that is under way or would draw nothing.
@@ -347,6 +379,9 @@ impl Settler {
             }
             Step::Fail(reason) => {
                 warn!(order = id.0, %reason, "an order failed");
+                if reason != OrderFailure::WalletTooPoor {
+                    self.note_refusal(&record.order);
+                }
                 progress.push(Progress::Failed { order: id, reason });
                 OrderState::Failed(reason)
             }

@@ -363,6 +363,37 @@ fn a_provider_that_was_cut_off_stopped_in_time_and_claims_within_the_window() {
 }
 
 #[test]
+fn a_provider_that_comes_back_too_late_spends_nothing_on_claims() {
+    let (world, channel) = World::with_channel(ton(1));
+    world.work(channel, 1, nano(600_000_000));
+    let late = world.provider.claim(channel, world.now()).unwrap().unwrap();
+    world.requester.close(channel, world.now()).unwrap();
+    world.requester.tick(world.now()).unwrap();
+    world.wait_s(WINDOW_S);
+    let reason = OrderFailure::Refused(crate::contract::Exit::WindowOver.code());
+    assert!(world.provider.tick(world.now()).unwrap().contains(&Progress::Failed { order: late, reason }));
+    let before = world.balance(world.provider.account());
+    for _ in 0..3 {
+        world.provider.watch(CLAIM_ALL, world.now()).unwrap();
+        world.provider.tick(world.now()).unwrap();
+    }
+    assert_eq!(world.balance(world.provider.account()), before);
+}
+
+#[test]
+fn a_claim_that_was_refused_is_not_ordered_again_and_again() {
+    let (world, channel) = World::with_channel(ton(1));
+    world.work(channel, 1, nano(600_000_000));
+    world.wait_s(3_000_000_000 - 1_790_000_000);
+    world.provider.watch(CLAIM_ALL, world.now()).unwrap();
+    let progress = world.provider.tick(world.now()).unwrap();
+    let reason = OrderFailure::Refused(crate::contract::Exit::TooLittleValue.code());
+    assert!(matches!(progress[..], [Progress::Sent { .. }, Progress::Failed { reason: found, .. }] if found == reason), "{progress:?}");
+    world.provider.watch(CLAIM_ALL, world.now()).unwrap();
+    assert!(world.provider.ledger().open_orders().unwrap().is_empty(), "storage ate the reserve, and only a richer message can help");
+}
+
+#[test]
 fn a_requester_is_not_made_to_pay_above_its_deposit() {
     let (world, channel) = World::with_channel(ton(1));
     world.work(channel, 1, ton(1));
