@@ -20,6 +20,11 @@ impl Transport {
     pub fn new(boxed: Boxed<(libp2p::PeerId, StreamMuxerBox)>) -> Self {
         Self { boxed, relay: None }
     }
+
+    /// The libp2p transport.
+    pub fn into_boxed(self) -> Boxed<(libp2p::PeerId, StreamMuxerBox)> {
+        self.boxed
+    }
 }
 
 impl std::fmt::Debug for Transport {

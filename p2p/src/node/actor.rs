@@ -10,7 +10,7 @@ use futures::{FutureExt as _, StreamExt as _, select_biased};
 use futures_timer::Delay;
 use libp2p::core::ConnectedPoint;
 use libp2p::core::transport::ListenerId;
-use libp2p::request_response::{InboundFailure, OutboundFailure, OutboundRequestId, ResponseChannel};
+use libp2p::request_response::{OutboundFailure, OutboundRequestId, ResponseChannel};
 use libp2p::swarm::{self, SwarmEvent};
 use libp2p::{Multiaddr, Swarm, request_response};
 
@@ -25,6 +25,7 @@ use super::{DialError, NodeError, ReachError, ServeError};
 use crate::broadcast::Broadcast;
 use crate::identity::{Identity, market_peer};
 use crate::penalty::{Offence, Penalties, Verdict};
+use crate::protocol::exchange::Received;
 use crate::protocol::offers::{PullRequest, PullResponse};
 use crate::rate::RateLimiter;
 use crate::shell::{Clock, Spawner};
@@ -301,7 +302,7 @@ impl Actor {
             return;
         }
         self.intend_offer(peer);
-        let id = self.swarm.behaviour_mut().negotiate.send_request_with_addresses(&peer, request, addresses);
+        let id = self.swarm.behaviour_mut().negotiate.send_request_with_addresses(&peer, Received::Message(request), addresses);
         self.asked.insert(id, reply);
     }
 
@@ -330,27 +331,43 @@ impl Actor {
         }
     }
 
-    fn on_negotiate(&mut self, event: request_response::Event<NegotiateRequest, NegotiateResponse>) {
+    fn on_negotiate(&mut self, event: request_response::Event<Received<NegotiateRequest>, Received<NegotiateResponse>>) {
         use request_response::{Event, Message};
         match event {
-            Event::Message { peer, message: Message::Request { request, channel, .. }, .. } => self.on_inquiry(peer, request, channel),
-            Event::Message { message: Message::Response { request_id, response }, .. } => {
-                if let Some(reply) = self.asked.remove(&request_id) {
-                    let _ = reply.send(Ok(response));
-                }
+            Event::Message { peer, message: Message::Request { request: Received::Message(request), channel, .. }, .. } => {
+                self.on_inquiry(peer, request, channel);
             }
-            Event::OutboundFailure { peer, request_id, error, .. } => {
-                let error = self.reach_error(peer, error);
-                if let Some(reply) = self.asked.remove(&request_id) {
-                    let _ = reply.send(Err(error));
-                }
+            Event::Message { peer, message: Message::Request { request: Received::Garbage, .. }, .. } => self.on_garbage(peer),
+            Event::Message { peer, message: Message::Response { request_id, response }, .. } => {
+                let answer = self.answer_of(peer, response);
+                self.give_answer(request_id, answer);
             }
-            Event::InboundFailure { peer, error, .. } => self.on_inbound_failure(peer, &error),
-            Event::ResponseSent { .. } => {}
+            Event::OutboundFailure { request_id, error, .. } => self.give_answer(request_id, Err(reach_error(&error))),
+            Event::InboundFailure { .. } | Event::ResponseSent { .. } => {}
         }
     }
 
-    fn on_inquiry(&mut self, peer: libp2p::PeerId, request: NegotiateRequest, channel: ResponseChannel<NegotiateResponse>) {
+    fn give_answer(&mut self, request: OutboundRequestId, answer: Result<NegotiateResponse, ReachError>) {
+        if let Some(reply) = self.asked.remove(&request) {
+            let _ = reply.send(answer);
+        }
+    }
+
+    fn answer_of<T>(&mut self, peer: libp2p::PeerId, received: Received<T>) -> Result<T, ReachError> {
+        match received {
+            Received::Message(message) => Ok(message),
+            Received::Garbage => {
+                self.on_garbage(peer);
+                Err(ReachError::Malformed)
+            }
+        }
+    }
+
+    fn on_garbage(&mut self, peer: libp2p::PeerId) {
+        self.penalise(&market_peer(&peer), Offence::Garbage);
+    }
+
+    fn on_inquiry(&mut self, peer: libp2p::PeerId, request: NegotiateRequest, channel: ResponseChannel<Received<NegotiateResponse>>) {
         let sender = market_peer(&peer);
         if !self.negotiators.allow(self.now().0, &sender) {
             self.penalise(&sender, Offence::Low);
@@ -368,54 +385,31 @@ impl Actor {
         }
     }
 
-    fn respond(&mut self, channel: ResponseChannel<NegotiateResponse>, response: NegotiateResponse) {
+    fn respond(&mut self, channel: ResponseChannel<Received<NegotiateResponse>>, response: NegotiateResponse) {
         // The asker may have left in the meantime; it will ask again.
-        let _ = self.swarm.behaviour_mut().negotiate.send_response(channel, response);
+        let _ = self.swarm.behaviour_mut().negotiate.send_response(channel, Received::Message(response));
     }
 
-    fn on_pull(&mut self, event: request_response::Event<PullRequest, PullResponse>) {
+    fn on_pull(&mut self, event: request_response::Event<Received<PullRequest>, Received<PullResponse>>) {
         use request_response::{Event, Message};
         match event {
-            Event::Message { message: Message::Request { request, channel, .. }, .. } => {
+            Event::Message { message: Message::Request { request: Received::Message(request), channel, .. }, .. } => {
                 let response = self.offers.answer_pull(self.clock.now(), request);
-                let _ = self.swarm.behaviour_mut().pull.send_response(channel, response);
+                let _ = self.swarm.behaviour_mut().pull.send_response(channel, Received::Message(response));
             }
+            Event::Message { peer, message: Message::Request { request: Received::Garbage, .. }, .. } => self.on_garbage(peer),
             Event::Message { peer, message: Message::Response { request_id, response }, .. } => {
-                let taken = self.take_pulled(peer, response);
-                if let Some(Some(reply)) = self.pulls.remove(&request_id) {
-                    let _ = reply.send(Ok(taken));
-                }
+                let taken = self.answer_of(peer, response).map(|response| self.take_pulled(peer, response));
+                self.end_pull(request_id, taken);
             }
-            Event::OutboundFailure { peer, request_id, error, .. } => {
-                let error = self.reach_error(peer, error);
-                if let Some(Some(reply)) = self.pulls.remove(&request_id) {
-                    let _ = reply.send(Err(error));
-                }
-            }
-            Event::InboundFailure { peer, error, .. } => self.on_inbound_failure(peer, &error),
-            Event::ResponseSent { .. } => {}
+            Event::OutboundFailure { request_id, error, .. } => self.end_pull(request_id, Err(reach_error(&error))),
+            Event::InboundFailure { .. } | Event::ResponseSent { .. } => {}
         }
     }
 
-    fn reach_error(&mut self, peer: libp2p::PeerId, failure: OutboundFailure) -> ReachError {
-        match failure {
-            OutboundFailure::DialFailure => ReachError::Unreachable,
-            OutboundFailure::Timeout => ReachError::Timeout,
-            OutboundFailure::ConnectionClosed => ReachError::Lost,
-            OutboundFailure::UnsupportedProtocols => ReachError::Unsupported,
-            OutboundFailure::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-                self.penalise(&market_peer(&peer), Offence::Garbage);
-                ReachError::Malformed(error)
-            }
-            OutboundFailure::Io(_) => ReachError::Lost,
-        }
-    }
-
-    fn on_inbound_failure(&mut self, peer: libp2p::PeerId, failure: &InboundFailure) {
-        if let InboundFailure::Io(error) = failure
-            && error.kind() == std::io::ErrorKind::InvalidData
-        {
-            self.penalise(&market_peer(&peer), Offence::Garbage);
+    fn end_pull(&mut self, request: OutboundRequestId, taken: Result<usize, ReachError>) {
+        if let Some(Some(reply)) = self.pulls.remove(&request) {
+            let _ = reply.send(taken);
         }
     }
 
@@ -454,10 +448,10 @@ impl Actor {
         let behaviour = self.swarm.behaviour_mut();
         match self.penalties.add(now, peer, offence) {
             Verdict::Tolerated { score } => {
-                behaviour.gossip.set_application_score(&target, -f64::from(score));
+                behaviour.gossip.set_application_score(&target, gossip_score(score));
             }
             Verdict::Banned { until_ms } => {
-                behaviour.gossip.set_application_score(&target, -f64::from(crate::penalty::BAN_SCORE));
+                behaviour.gossip.set_application_score(&target, gossip_score(crate::penalty::BAN_SCORE));
                 if behaviour.banned.block_peer(target) {
                     tracing::info!(peer = %target, "peer banned");
                     self.emit(NodeEvent::PeerBanned { peer: peer.clone(), until_ms });
@@ -504,6 +498,20 @@ impl Actor {
 
 /// How long a stopping node lets messages leave: a withdrawal is one packet to each neighbour.
 const GOODBYE: Duration = Duration::from_millis(50);
+
+/// A penalty on the scale of gossip, which stops listening to a neighbour at -80: at a third of the way to a ban.
+fn gossip_score(penalty: u32) -> f64 {
+    -f64::from(penalty) / 4.0
+}
+
+fn reach_error(failure: &OutboundFailure) -> ReachError {
+    match failure {
+        OutboundFailure::DialFailure => ReachError::Unreachable,
+        OutboundFailure::Timeout => ReachError::Timeout,
+        OutboundFailure::ConnectionClosed | OutboundFailure::Io(_) => ReachError::Lost,
+        OutboundFailure::UnsupportedProtocols => ReachError::Unsupported,
+    }
+}
 
 fn parse(text: &str) -> Result<Multiaddr, NodeError> {
     text.parse().map_err(|source| NodeError::Address { text: text.to_owned(), source })

@@ -21,8 +21,8 @@ use libp2p::{autonat, dcutr, identify, kad, mdns, memory_connection_limits, ping
 use super::config::{KadMode, Limits, Mdns, NodeConfig, PENDING_INCOMING_MAX, PENDING_OUTGOING_MAX, Relay, Upnp};
 use super::{NodeError, streams};
 use crate::identity::Identity;
-use crate::protocol::negotiate::{NEGOTIATE_STREAMS_MAX, NEGOTIATE_TIMEOUT, NegotiateCodec};
-use crate::protocol::offers::{PULL_STREAMS_MAX, PULL_TIMEOUT, PullCodec};
+use crate::protocol::negotiate::{self, NEGOTIATE_STREAMS_MAX, NEGOTIATE_TIMEOUT, NegotiateCodec};
+use crate::protocol::offers::{self, PULL_STREAMS_MAX, PULL_TIMEOUT, PullCodec};
 use crate::protocol::{AGENT_PROTOCOL, JOB_PROTOCOL, KAD_PROTOCOL, NEGOTIATE_PROTOCOL, OFFERS_PULL_PROTOCOL, OFFERS_TOPIC_PREFIX};
 
 /// Peers a lookup ends with, and a record is put to. Eight, not Kademlia's twenty: every one of them is a dial, and
@@ -52,6 +52,9 @@ const NEIGHBOUR_QUEUE_MAX: usize = 512;
 
 /// Neighbours behind one address before gossip finds that odd: a household, an office.
 const NEIGHBOURS_PER_ADDRESS: f64 = 64.0;
+
+/// An offer with the envelope that gossip puts around it: author, signature, key, number, topic.
+const OFFER_GOSSIP_BYTES_MAX: usize = OfferMessage::BYTES_MAX + 512;
 
 /// Everything a node speaks.
 #[derive(NetworkBehaviour)]
@@ -94,13 +97,15 @@ impl Behaviour {
             ping: ping::Behaviour::default(),
             kad: kademlia(peer, config.kad),
             gossip: gossip(config, identity)?,
-            negotiate: request_response::Behaviour::new(
+            negotiate: request_response::Behaviour::with_codec(
+                negotiate::codec(),
                 [(NEGOTIATE_PROTOCOL, ProtocolSupport::Full)],
                 request_response::Config::default()
                     .with_request_timeout(NEGOTIATE_TIMEOUT)
                     .with_max_concurrent_streams(NEGOTIATE_STREAMS_MAX),
             ),
-            pull: request_response::Behaviour::new(
+            pull: request_response::Behaviour::with_codec(
+                offers::codec(),
                 [(OFFERS_PULL_PROTOCOL, ProtocolSupport::Full)],
                 request_response::Config::default().with_request_timeout(PULL_TIMEOUT).with_max_concurrent_streams(PULL_STREAMS_MAX),
             ),
@@ -181,13 +186,17 @@ fn gossip(
 ) -> Result<gossipsub::Behaviour<IdentityTransform, WhitelistSubscriptionFilter>, NodeError> {
     let refuse = |reason: &dyn std::fmt::Display| NodeError::Gossip { reason: reason.to_string() };
     let mesh_n = config.gossip.mesh_n;
-    let gossip = gossipsub::ConfigBuilder::default()
+    let topics: HashSet<TopicHash> = ModelClass::ALL.into_iter().map(|class| topic(class).hash()).collect();
+    let mut builder = gossipsub::ConfigBuilder::default();
+    for topic in &topics {
+        builder.max_transmit_size_for_topic(OFFER_GOSSIP_BYTES_MAX, topic.clone());
+    }
+    let gossip = builder
         .heartbeat_interval(config.gossip.heartbeat)
         .mesh_n(mesh_n)
         .mesh_n_low(mesh_n.saturating_sub(2).max(1).min(mesh_n))
         .mesh_n_high(mesh_n.saturating_mul(2))
         .mesh_outbound_min(mesh_n.saturating_sub(2).min(mesh_n / 2).min(2))
-        .max_transmit_size(OfferMessage::BYTES_MAX + 1024)
         .duplicate_cache_time(SEEN_FOR)
         .validation_mode(ValidationMode::Strict)
         .validate_messages()
@@ -195,7 +204,6 @@ fn gossip(
         .connection_handler_queue_len(NEIGHBOUR_QUEUE_MAX)
         .build()
         .map_err(|error| refuse(&error))?;
-    let topics: HashSet<TopicHash> = ModelClass::ALL.into_iter().map(|class| topic(class).hash()).collect();
     let author = MessageAuthenticity::Signed(identity.keypair().clone());
     let filter = WhitelistSubscriptionFilter(topics.clone());
     let mut behaviour = gossipsub::Behaviour::new_with_subscription_filter(author, gossip, filter).map_err(|error| refuse(&error))?;
@@ -222,7 +230,7 @@ fn score_params(topics: HashSet<TopicHash>) -> PeerScoreParams {
     };
     PeerScoreParams {
         topics: topics.into_iter().map(|hash| (hash, topic.clone())).collect::<HashMap<_, _>>(),
-        // This node's own penalties, which run up to a thousand, outweigh what gossip can earn.
+        // This node's own penalties, down to -250 on this scale, outweigh what gossip can earn.
         app_specific_weight: 1.0,
         ip_colocation_factor_threshold: NEIGHBOURS_PER_ADDRESS,
         // A swarm on one machine is a demo or a test, not an attack.

@@ -12,6 +12,7 @@ use super::matches::Matches;
 use super::streams::JobStream;
 use super::{DialError, NodeStopped, PublishError, ReachError, ServeError};
 use crate::penalty::Offence;
+use crate::protocol::exchange::Received;
 
 type Reply<T> = oneshot::Sender<T>;
 
@@ -66,7 +67,7 @@ pub(crate) enum Command {
         reply: Reply<Result<NegotiateResponse, ReachError>>,
     },
     Respond {
-        channel: ResponseChannel<NegotiateResponse>,
+        channel: ResponseChannel<Received<NegotiateResponse>>,
         response: Box<NegotiateResponse>,
     },
     OpenJob {
@@ -112,7 +113,7 @@ pub(crate) struct Inbound {
 pub(crate) struct Inquiry {
     pub(crate) peer: PeerId,
     pub(crate) request: NegotiateRequest,
-    pub(crate) channel: ResponseChannel<NegotiateResponse>,
+    pub(crate) channel: ResponseChannel<Received<NegotiateResponse>>,
 }
 
 /// The way back for answers.
@@ -121,7 +122,11 @@ pub(crate) struct Answers(pub(super) mpsc::Sender<Command>);
 
 impl Answers {
     /// Sends the answer to an inquiry.
-    pub(crate) async fn send(&self, channel: ResponseChannel<NegotiateResponse>, response: NegotiateResponse) -> Result<(), NodeStopped> {
+    pub(crate) async fn send(
+        &self,
+        channel: ResponseChannel<Received<NegotiateResponse>>,
+        response: NegotiateResponse,
+    ) -> Result<(), NodeStopped> {
         self.0.clone().send(Command::Respond { channel, response: Box::new(response) }).await.map_err(|_| NodeStopped)
     }
 }

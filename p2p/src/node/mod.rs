@@ -157,7 +157,7 @@ pub enum ReachError {
     Unsupported,
     /// Its answer was no answer. Peer penalty: garbage.
     #[error("the peer's answer was malformed")]
-    Malformed(#[source] std::io::Error),
+    Malformed,
     /// The node was shut down.
     #[error(transparent)]
     Stopped(#[from] NodeStopped),
@@ -166,7 +166,7 @@ pub enum ReachError {
 impl ReachError {
     /// Whether the peer may have acted on the request although no answer came.
     pub const fn may_have_acted(&self) -> bool {
-        matches!(self, Self::Timeout | Self::Lost | Self::Malformed(_))
+        matches!(self, Self::Timeout | Self::Lost | Self::Malformed)
     }
 }
 

@@ -20,6 +20,7 @@ use super::matches::Matches;
 use super::{PublishError, ReachError};
 use crate::identity::{Identity, market_peer};
 use crate::penalty::Offence;
+use crate::protocol::exchange::Received;
 use crate::protocol::offers::{PULL_OFFERS_MAX, PullRequest, PullResponse};
 
 /// A message of this node that is or was to be published.
@@ -209,6 +210,9 @@ impl Actor {
     }
 
     fn refuse_message(&mut self, origin: &Origin, reason: OfferRejection) -> MessageAcceptance {
+        if reason != OfferRejection::Outdated {
+            self.emit(NodeEvent::OfferRejected { peer: origin.source.clone(), reason: reason.clone() });
+        }
         let is_author = origin.neighbour == origin.source;
         let (by_source, by_neighbour) = (reason.offence_of_source(), reason.offence_of_neighbour(is_author));
         // Wrong by itself, whoever looks at it: gossip counts that against the neighbour as well.
@@ -222,9 +226,6 @@ impl Actor {
         if by_source.is_some() || by_neighbour.is_some() {
             tracing::debug!(peer = ?origin.neighbour, %reason, "offer refused");
         }
-        if reason != OfferRejection::Outdated {
-            self.emit(NodeEvent::OfferRejected { peer: origin.source.clone(), reason });
-        }
         if invalid { MessageAcceptance::Reject } else { MessageAcceptance::Ignore }
     }
 
@@ -236,7 +237,7 @@ impl Actor {
             }
             return;
         }
-        let id = self.swarm.behaviour_mut().pull.send_request(&peer, PullRequest { model });
+        let id = self.swarm.behaviour_mut().pull.send_request(&peer, Received::Message(PullRequest { model }));
         self.pulls.insert(id, reply);
     }
 
@@ -251,8 +252,8 @@ impl Actor {
                 Ok(_) | Err(OfferRejection::Outdated) => valid += 1,
                 Err(reason) => {
                     if let Some(offence) = reason.offence_of_neighbour(true) {
-                        self.penalise(&peer, offence);
                         self.emit(NodeEvent::OfferRejected { peer: peer.clone(), reason });
+                        self.penalise(&peer, offence);
                         break;
                     }
                 }

@@ -1,5 +1,6 @@
 //! The protocols between two nodes, each with its name and its bounds.
 
+pub(crate) mod exchange;
 pub(crate) mod frame;
 pub mod job;
 pub mod negotiate;

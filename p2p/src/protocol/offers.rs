@@ -1,16 +1,12 @@
 //! `/cocoon/offers-pull/1`: "which offers do you know?", for a node that has just come.
 
-use std::io;
 use std::time::Duration;
 
 use cocoon_market::signed::Signed;
 use cocoon_market::{ModelId, Offer, SignedObject as _};
-use futures::{AsyncRead, AsyncWrite};
-use libp2p::StreamProtocol;
-use libp2p::request_response;
 use serde::{Deserialize, Serialize};
 
-use super::frame::{read_one, write_one};
+use super::exchange::ExchangeCodec;
 
 /// Offers in one answer: more than anybody compares for one demand, less than a packet storm.
 pub const PULL_OFFERS_MAX: usize = 64;
@@ -42,37 +38,8 @@ pub struct PullResponse {
 }
 
 /// Frames of questions and answers.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct PullCodec;
+pub(crate) type PullCodec = ExchangeCodec<PullRequest, PullResponse>;
 
-impl request_response::Codec for PullCodec {
-    type Protocol = StreamProtocol;
-    type Request = PullRequest;
-    type Response = PullResponse;
-
-    async fn read_request<T: AsyncRead + Unpin + Send>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<PullRequest> {
-        read_one(io, PULL_REQUEST_BYTES_MAX).await
-    }
-
-    async fn read_response<T: AsyncRead + Unpin + Send>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<PullResponse> {
-        read_one(io, PULL_RESPONSE_BYTES_MAX).await
-    }
-
-    async fn write_request<T: AsyncWrite + Unpin + Send>(
-        &mut self,
-        _: &StreamProtocol,
-        io: &mut T,
-        request: PullRequest,
-    ) -> io::Result<()> {
-        write_one(io, &request, PULL_REQUEST_BYTES_MAX).await
-    }
-
-    async fn write_response<T: AsyncWrite + Unpin + Send>(
-        &mut self,
-        _: &StreamProtocol,
-        io: &mut T,
-        response: PullResponse,
-    ) -> io::Result<()> {
-        write_one(io, &response, PULL_RESPONSE_BYTES_MAX).await
-    }
+pub(crate) const fn codec() -> PullCodec {
+    ExchangeCodec::new(PULL_REQUEST_BYTES_MAX, PULL_RESPONSE_BYTES_MAX)
 }

@@ -22,6 +22,7 @@ use crate::execution::Executor;
 use crate::node::{Answers, Inbound, Inquiry, JobStream, Node};
 use crate::payment::Payee;
 use crate::penalty::Offence;
+use crate::protocol::exchange::Received;
 use crate::shell::{Deadline, Entropy};
 
 /// Checks of channels at once: each may ask a chain over HTTP.
@@ -29,7 +30,7 @@ const CHECKS_MAX: usize = 64;
 
 /// A channel was looked at, for an agreement whose requester waits.
 struct Checked {
-    channel: ResponseChannel<NegotiateResponse>,
+    channel: ResponseChannel<Received<NegotiateResponse>>,
     agreement: Box<Agreement>,
     outcome: Result<(), Refusal>,
 }
@@ -142,14 +143,14 @@ impl Service {
         }
     }
 
-    async fn answer(&mut self, answers: &Answers, channel: ResponseChannel<NegotiateResponse>, response: NegotiateResponse) {
+    async fn answer(&mut self, answers: &Answers, channel: ResponseChannel<Received<NegotiateResponse>>, response: NegotiateResponse) {
         if answers.send(channel, response).await.is_err() {
             tracing::debug!("an answer came after the node had stopped");
         }
     }
 
     /// Looks at the channel, and writes the agreement down when it suits.
-    async fn check(&mut self, channel: ResponseChannel<NegotiateResponse>, agreement: Box<Agreement>, answers: &Answers) {
+    async fn check(&mut self, channel: ResponseChannel<Received<NegotiateResponse>>, agreement: Box<Agreement>, answers: &Answers) {
         if self.checks.len() >= CHECKS_MAX {
             let checked = Checked { channel, agreement, outcome: Err(Refusal::Unavailable) };
             return self.on_checked(checked, answers).await;
