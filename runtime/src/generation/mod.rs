@@ -12,6 +12,9 @@
 //! | [`FinishReason::Length`] | `max_tokens`, or the context, is used up |
 //! | [`FinishReason::Cancelled`] | [`Cancel`] was called, between two tokens or two parts of a long prompt |
 //!
+//! Usage counts a prompt's tokens as they are read: all of them from the first generated token on,
+//! fewer if the answer was cancelled before.
+//!
 //! Memory grows with the tokens: a cache of keys and values that doubles up to what the request
 //! can need, or the context.
 
@@ -252,7 +255,7 @@ impl Model {
             model: self,
             cache: self.llama().new_cache(prompt.len() + tokens_max as usize),
             stops: StopScanner::new(&request.stop)?,
-            usage: Usage { input_tokens: prompt.len() as u64, output_tokens: 0 },
+            usage: Usage::default(),
             input_commitment: commit_input(&prompt),
             prompt,
             last: None,
@@ -292,7 +295,7 @@ impl Model {
 impl Generation<'_> {
     /// Number of prompt tokens.
     pub fn input_tokens(&self) -> u64 {
-        self.usage.input_tokens
+        self.prompt.len() as u64
     }
 
     /// Commitment to the input tokens.
@@ -327,10 +330,12 @@ impl Generation<'_> {
                 let (before, last) = self.prompt.split_at((parts - 1) * PREFILL_TOKENS);
                 for part in before.chunks(PREFILL_TOKENS) {
                     llama.read(part, &mut self.cache);
+                    self.usage.input_tokens += part.len() as u64;
                     if self.cancel.is_cancelled() {
                         return Ok(None);
                     }
                 }
+                self.usage.input_tokens += last.len() as u64;
                 llama.scores(last, &mut self.cache)
             }
         };

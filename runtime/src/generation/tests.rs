@@ -146,6 +146,8 @@ fn cancelling_ends_while_a_long_prompt_is_read() {
     // Straight into the prompt, as if the switch were thrown during its first part.
     assert!(generation.scores().unwrap().is_none());
     assert_eq!(generation.cache.len(), PREFILL_TOKENS);
+    let Some(Ok(Event::Finished(finish))) = generation.next() else { panic!("no end") };
+    assert_eq!(finish.usage, Usage { input_tokens: PREFILL_TOKENS as u64, output_tokens: 0 });
 }
 
 #[test]

@@ -29,6 +29,7 @@ use memmap2::Mmap;
 use cursor::Cursor;
 pub use error::GgufError;
 pub use quant::TensorType;
+pub(crate) use quant::{BLOCK_ELEMENTS, Blocks, ByteBlock, NibbleBlock};
 pub use value::{Array, Value};
 pub use writer::GgufWriter;
 
@@ -212,6 +213,12 @@ impl Gguf {
         let entry = self.tensors.get(name).ok_or_else(|| GgufError::NoSuchTensor { name: name.to_owned() })?;
         let bytes = self.bytes.as_slice();
         Ok(entry.kind.dequantise(&bytes[entry.start..entry.end], entry.elements))
+    }
+
+    /// The blocks of tensor `name`, if its type has a form that products read directly.
+    pub(crate) fn blocks(&self, name: &str) -> Option<Blocks> {
+        let entry = self.tensors.get(name)?;
+        entry.kind.blocks(&self.bytes.as_slice()[entry.start..entry.end])
     }
 
     fn typed<'a, T>(&'a self, key: &str, expected: &'static str, read: impl Fn(&'a Value) -> Option<T>) -> Result<Option<T>, GgufError> {

@@ -97,6 +97,58 @@ impl TensorType {
     }
 }
 
+/// Thirty-two weights as nibbles: `scale * nibble + offset`, the first sixteen in the low nibbles.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct NibbleBlock {
+    pub(crate) scale: f32,
+    pub(crate) offset: f32,
+    pub(crate) nibbles: [u8; 16],
+}
+
+/// Thirty-two weights as signed bytes: `scale * byte`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ByteBlock {
+    pub(crate) scale: f32,
+    pub(crate) bytes: [i8; BLOCK],
+}
+
+/// Quantised elements as they are, for those types that matrix products read directly.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Blocks {
+    Nibbles(Vec<NibbleBlock>),
+    Bytes(Vec<ByteBlock>),
+}
+
+/// Elements in a block of [`Blocks`].
+pub(crate) const BLOCK_ELEMENTS: usize = BLOCK;
+
+impl TensorType {
+    /// The blocks of types that have a direct form; equal to the dequantised elements.
+    pub(super) fn blocks(self, bytes: &[u8]) -> Option<Blocks> {
+        match self {
+            Self::Q4_0 => Some(Blocks::Nibbles(bytes.as_chunks::<18>().0.iter().map(nibbles_around_8).collect())),
+            Self::Q4_1 => Some(Blocks::Nibbles(bytes.as_chunks::<20>().0.iter().map(nibbles_and_minimum).collect())),
+            Self::Q8_0 => Some(Blocks::Bytes(bytes.as_chunks::<34>().0.iter().map(signed_bytes).collect())),
+            Self::F32 | Self::F16 | Self::Bf16 | Self::Q4K | Self::Q6K => None,
+        }
+    }
+}
+
+fn nibbles_around_8(block: &[u8; 18]) -> NibbleBlock {
+    let scale = half([block[0], block[1]]);
+    NibbleBlock { scale, offset: -8.0 * scale, nibbles: std::array::from_fn(|at| block[2 + at]) }
+}
+
+fn nibbles_and_minimum(block: &[u8; 20]) -> NibbleBlock {
+    let (scale, offset) = (half([block[0], block[1]]), half([block[2], block[3]]));
+    NibbleBlock { scale, offset, nibbles: std::array::from_fn(|at| block[4 + at]) }
+}
+
+fn signed_bytes(block: &[u8; 34]) -> ByteBlock {
+    let scale = half([block[0], block[1]]);
+    ByteBlock { scale, bytes: std::array::from_fn(|at| block[2 + at].cast_signed()) }
+}
+
 fn brain_half(bytes: [u8; 2]) -> f32 {
     f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16)
 }

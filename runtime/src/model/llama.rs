@@ -6,6 +6,7 @@ use burn::tensor::{Device, Int, TensorData};
 
 use super::cache::KvCache;
 use super::config::Config;
+use super::packed::Packed;
 use super::rope::{Rope, Rotation};
 use crate::tokenizer::TokenId;
 
@@ -60,40 +61,59 @@ pub(super) struct Linear {
     /// `[in, out]`, a transposed view: rows of the file stay contiguous, which is what
     /// matrix-vector products read fastest.
     weight: Tensor<2>,
+    /// The same weights for single rows on the CPU.
+    packed: Option<Packed>,
 }
 
 impl Linear {
     /// `weight` is `[out, in]`, as in the file.
-    pub(super) fn new(weight: Tensor<2>) -> Self {
-        Self { weight: weight.transpose() }
+    pub(super) fn new(weight: Tensor<2>, packed: Option<Packed>) -> Self {
+        Self { weight: weight.transpose(), packed }
     }
 
     fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        x.matmul(self.weight.clone())
+        match &self.packed {
+            Some(packed) if x.dims()[0] == 1 => packed_product(packed, x),
+            _ => x.matmul(self.weight.clone()),
+        }
     }
 }
 
+/// `[1, in]` to `[1, out]`.
+fn packed_product(packed: &Packed, x: Tensor<2>) -> Tensor<2> {
+    let device = x.device();
+    let x = x.into_data();
+    let out = packed.product(x.as_slice().expect("tensors of this module are f32"));
+    let len = out.len();
+    Tensor::from_data(TensorData::new(out, [1, len]), &device)
+}
+
 /// The last projection, to one score a token.
-///
-/// It is a fifth of the work of a small model, and the CPU backend runs single rows on one core
-/// unless they come as a batch; so the vocabulary is cut into parts that are one.
 #[derive(Debug)]
 pub(super) struct Head {
     /// `[parts, hidden, vocabulary / parts]`, a transposed view.
     weight: Tensor<3>,
+    /// The same weights for the CPU.
+    packed: Option<Packed>,
 }
 
 impl Head {
     /// `weight` is `[vocabulary, hidden]`.
-    pub(super) fn new(weight: Tensor<2>, parts: usize) -> Self {
+    ///
+    /// The CPU backend runs single rows on one core unless they come as a batch, and this is the
+    /// largest matrix; so the vocabulary is cut into `parts` that are one.
+    pub(super) fn new(weight: Tensor<2>, parts: usize, packed: Option<Packed>) -> Self {
         let [vocabulary, hidden] = weight.dims();
         let parts = if vocabulary.is_multiple_of(parts) { parts } else { 1 };
-        Self { weight: weight.reshape([parts, vocabulary / parts, hidden]).swap_dims(1, 2) }
+        Self { weight: weight.reshape([parts, vocabulary / parts, hidden]).swap_dims(1, 2), packed }
     }
 
     /// `[1, hidden]` to `[vocabulary]`.
     fn forward(&self, x: Tensor<2>) -> Tensor<1> {
         let [parts, hidden, size] = self.weight.dims();
+        if let Some(packed) = &self.packed {
+            return packed_product(packed, x).reshape([parts * size]);
+        }
         let x = x.reshape([1, 1, hidden]).expand([parts, 1, hidden]);
         x.matmul(self.weight.clone()).reshape([parts * size])
     }

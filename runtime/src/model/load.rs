@@ -3,17 +3,22 @@
 use std::collections::BTreeSet;
 
 use burn::Tensor;
-use burn::tensor::{Device, TensorData};
+use burn::tensor::TensorData;
 
 use super::LoadError;
 use super::config::Config;
 use super::llama::{Head, Layer, Linear, Llama, Norm};
-use super::rope::{Rope, unpermute};
+use super::packed::{Packed, RowOrder};
+use super::rope::{IntoHalves, Rope};
+use crate::device::Device;
 use crate::gguf::Gguf;
 
 const EMBEDDING: &str = "token_embd.weight";
 const OUTPUT: &str = "output.weight";
 const ROPE_DIVISORS: &str = "rope_freqs.weight";
+
+/// Parts of the last projection on the CPU: the fewest that the backend spreads over cores.
+const CPU_HEAD_PARTS: usize = 4;
 
 /// Takes tensors out of a file, checks their shapes, and remembers which were taken.
 struct Loader<'a> {
@@ -23,23 +28,52 @@ struct Loader<'a> {
     taken: BTreeSet<String>,
 }
 
-/// Loads a Llama. `head_parts` is into how many parts the last projection is cut.
-pub(super) fn load(file: &Gguf, config: Config, vocabulary: usize, head_parts: usize, device: &Device) -> Result<Llama, LoadError> {
+/// A matrix out of the file, on its way to the device.
+struct Matrix {
+    columns: usize,
+    values: Vec<f32>,
+    packed: Option<Packed>,
+}
+
+impl Matrix {
+    fn rows(&self) -> usize {
+        self.values.len() / self.columns
+    }
+
+    fn reordered(self, order: impl RowOrder + Copy) -> Self {
+        let values = order.apply(self.values, self.columns);
+        Self { values, packed: self.packed.map(|packed| packed.reordered(order)), ..self }
+    }
+
+    /// Matrices of equal width below each other.
+    fn stacked<const N: usize>(parts: [Self; N]) -> Self {
+        let columns = parts[0].columns;
+        let (mut values, mut packed) = (Vec::new(), Vec::new());
+        for part in parts {
+            values.extend(part.values);
+            packed.push(part.packed);
+        }
+        Self { columns, values, packed: Packed::stacked(packed) }
+    }
+}
+
+/// Loads a Llama.
+pub(super) fn load(file: &Gguf, config: Config, vocabulary: usize, device: &Device) -> Result<Llama, LoadError> {
     let mut loader = Loader { file, config: &config, device, taken: BTreeSet::new() };
     let embedding = loader.matrix(EMBEDDING, vocabulary, config.hidden)?;
-    let embedding = loader.upload(embedding, vocabulary, config.hidden);
     let layers = (0..config.layers).map(|index| loader.layer(index)).collect::<Result<_, _>>()?;
     let norm = loader.norm("output_norm.weight")?;
-    let head = if file.tensors().contains_key(OUTPUT) {
-        let output = loader.matrix(OUTPUT, vocabulary, config.hidden)?;
-        Head::new(loader.upload(output, vocabulary, config.hidden), head_parts)
-    } else {
-        Head::new(embedding.clone(), head_parts)
+    let output = match file.tensors().contains_key(OUTPUT) {
+        true => Some(loader.matrix(OUTPUT, vocabulary, config.hidden)?),
+        false => None,
     };
     let divisors = loader.rope_divisors()?;
     loader.check_all_taken()?;
+    let (embedding, tied) = loader.upload(embedding);
+    let (output, packed) = output.map_or((embedding.clone(), tied), |output| loader.upload(output));
+    let head = Head::new(output, if device.is_cpu() { CPU_HEAD_PARTS } else { 1 }, packed);
     let rope = Rope::new(&config, divisors.as_deref());
-    Ok(Llama { device: device.clone(), embedding, layers, norm, head, rope, config })
+    Ok(Llama { device: device.burn().clone(), embedding, layers, norm, head, rope, config })
 }
 
 impl Loader<'_> {
@@ -47,27 +81,31 @@ impl Loader<'_> {
         let &Config { hidden, feed_forward, heads, kv_heads, head_size, .. } = self.config;
         let name = |part: &str| format!("blk.{index}.{part}.weight");
         let (queries, keys) = (heads * head_size, kv_heads * head_size);
-        let mut qkv = unpermute(self.matrix(&name("attn_q"), queries, hidden)?, hidden, head_size);
-        qkv.extend(unpermute(self.matrix(&name("attn_k"), keys, hidden)?, hidden, head_size));
-        qkv.extend(self.matrix(&name("attn_v"), keys, hidden)?);
-        let mut gate_up = self.matrix(&name("ffn_gate"), feed_forward, hidden)?;
-        gate_up.extend(self.matrix(&name("ffn_up"), feed_forward, hidden)?);
+        let halves = IntoHalves { head_size };
+        let qkv = Matrix::stacked([
+            self.matrix(&name("attn_q"), queries, hidden)?.reordered(halves),
+            self.matrix(&name("attn_k"), keys, hidden)?.reordered(halves),
+            self.matrix(&name("attn_v"), keys, hidden)?,
+        ]);
+        let gate_up =
+            Matrix::stacked([self.matrix(&name("ffn_gate"), feed_forward, hidden)?, self.matrix(&name("ffn_up"), feed_forward, hidden)?]);
         let attention_out = self.matrix(&name("attn_output"), hidden, queries)?;
         let down = self.matrix(&name("ffn_down"), hidden, feed_forward)?;
         Ok(Layer {
             attention_norm: self.norm(&name("attn_norm"))?,
-            qkv: self.linear(qkv, queries + 2 * keys, hidden),
-            attention_out: self.linear(attention_out, hidden, queries),
+            qkv: self.linear(qkv),
+            attention_out: self.linear(attention_out),
             feed_forward_norm: self.norm(&name("ffn_norm"))?,
-            gate_up: self.linear(gate_up, 2 * feed_forward, hidden),
-            down: self.linear(down, hidden, feed_forward),
+            gate_up: self.linear(gate_up),
+            down: self.linear(down),
         })
     }
 
     fn norm(&mut self, name: &str) -> Result<Norm, LoadError> {
         let hidden = self.config.hidden;
         let weight = self.take(name, &[hidden as u64])?;
-        Ok(Norm { weight: self.upload(weight, 1, hidden), epsilon: self.config.epsilon })
+        let (weight, _) = self.upload(Matrix { columns: hidden, values: weight, packed: None });
+        Ok(Norm { weight, epsilon: self.config.epsilon })
     }
 
     fn rope_divisors(&mut self) -> Result<Option<Vec<f32>>, LoadError> {
@@ -82,16 +120,20 @@ impl Loader<'_> {
         }
     }
 
-    fn matrix(&mut self, name: &str, rows: usize, columns: usize) -> Result<Vec<f32>, LoadError> {
-        self.take(name, &[columns as u64, rows as u64])
+    fn matrix(&mut self, name: &str, rows: usize, columns: usize) -> Result<Matrix, LoadError> {
+        let values = self.take(name, &[columns as u64, rows as u64])?;
+        let blocks = if self.device.is_cpu() { self.file.blocks(name) } else { None };
+        Ok(Matrix { columns, values, packed: blocks.and_then(|blocks| Packed::new(columns, blocks)) })
     }
 
-    fn linear(&self, weight: Vec<f32>, rows: usize, columns: usize) -> Linear {
-        Linear::new(self.upload(weight, rows, columns))
+    fn linear(&self, matrix: Matrix) -> Linear {
+        let (weight, packed) = self.upload(matrix);
+        Linear::new(weight, packed)
     }
 
-    fn upload(&self, values: Vec<f32>, rows: usize, columns: usize) -> Tensor<2> {
-        Tensor::from_data(TensorData::new(values, [rows, columns]), self.device)
+    fn upload(&self, matrix: Matrix) -> (Tensor<2>, Option<Packed>) {
+        let shape = [matrix.rows(), matrix.columns];
+        (Tensor::from_data(TensorData::new(matrix.values, shape), self.device.burn()), matrix.packed)
     }
 
     fn take(&mut self, name: &str, expected: &[u64]) -> Result<Vec<f32>, LoadError> {

@@ -4,6 +4,7 @@ mod cache;
 mod config;
 mod llama;
 mod load;
+mod packed;
 mod rope;
 
 #[cfg(test)]
@@ -18,9 +19,6 @@ use crate::tokenizer::{Tokenizer, TokenizerError};
 pub(crate) use cache::KvCache;
 use config::Config;
 pub(crate) use llama::Llama;
-
-/// Parts of the last projection on the CPU: the fewest that the backend spreads over cores.
-const CPU_HEAD_PARTS: usize = 4;
 
 /// Why a model file was not loaded.
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +112,7 @@ pub struct Model {
 
 impl Model {
     /// Loads a GGUF file onto a device. Weights become `f32`, about seven times the size of a
-    /// four-bit file.
+    /// four-bit file; the CPU keeps the quantised ones as well, and generates from them.
     ///
     /// # Errors
     ///
@@ -137,8 +135,7 @@ impl Model {
             vocabulary: tokenizer.vocabulary(),
             parameters: file.tensors().values().map(|entry| entry.elements() as u64).sum(),
         };
-        let head_parts = if device.is_cpu() { CPU_HEAD_PARTS } else { 1 };
-        let llama = load::load(file, config, tokenizer.vocabulary(), head_parts, device.burn())?;
+        let llama = load::load(file, config, tokenizer.vocabulary(), device)?;
         let template = file.string("tokenizer.chat_template")?.map(str::to_owned);
         Ok(Self { llama, tokenizer, template, summary, device: device.clone() })
     }

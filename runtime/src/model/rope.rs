@@ -1,7 +1,7 @@
 //! Rotary position embedding.
 //!
 //! Halves of a head are rotated against each other: element `i` pairs with `i + size / 2`. Llama
-//! files store rows of the query and key projections so that neighbours pair; [`unpermute`] puts
+//! files store rows of the query and key projections so that neighbours pair; [`IntoHalves`] puts
 //! them into halves at load, which changes no result and makes the rotation two whole-tensor
 //! multiplications.
 
@@ -9,6 +9,7 @@ use burn::Tensor;
 use burn::tensor::{Device, TensorData};
 
 use super::config::Config;
+use super::packed::RowOrder;
 
 /// Angular frequency of each pair.
 #[derive(Debug)]
@@ -68,17 +69,24 @@ impl Rotation {
 }
 
 /// Puts the rows of a query or key projection from neighbouring pairs into halves, head by head.
-pub(super) fn unpermute(rows: Vec<f32>, row_len: usize, head_size: usize) -> Vec<f32> {
-    let mut out = Vec::with_capacity(rows.len());
-    for head in rows.chunks_exact(row_len * head_size) {
-        for parity in 0..2 {
-            for pair in 0..head_size / 2 {
-                let row = 2 * pair + parity;
-                out.extend_from_slice(&head[row * row_len..(row + 1) * row_len]);
+#[derive(Clone, Copy, Debug)]
+pub(super) struct IntoHalves {
+    pub(super) head_size: usize,
+}
+
+impl RowOrder for IntoHalves {
+    fn apply<T: Clone>(&self, items: Vec<T>, row: usize) -> Vec<T> {
+        let mut out = Vec::with_capacity(items.len());
+        for head in items.chunks_exact(row * self.head_size) {
+            for parity in 0..2 {
+                for pair in 0..self.head_size / 2 {
+                    let from = 2 * pair + parity;
+                    out.extend_from_slice(&head[from * row..(from + 1) * row]);
+                }
             }
         }
+        out
     }
-    out
 }
 
 #[cfg(test)]
@@ -87,8 +95,9 @@ mod tests {
 
     #[test]
     fn pairs_become_halves_head_by_head() {
-        let rows = (0..8).map(|row| row as f32).collect();
-        assert_eq!(unpermute(rows, 1, 4), [0., 2., 1., 3., 4., 6., 5., 7.]);
+        let halves = IntoHalves { head_size: 4 };
+        assert_eq!(halves.apply((0..8).collect(), 1), [0, 2, 1, 3, 4, 6, 5, 7]);
+        assert_eq!(halves.apply((0..8).collect(), 2), [0, 1, 4, 5, 2, 3, 6, 7]);
     }
 
     #[test]

@@ -3,11 +3,16 @@
 //! Only byte-level BPE (`tokenizer.ggml.model = "gpt2"`) is known, with the ways of splitting text
 //! listed in [`split`]; anything else is [`TokenizerError`]. Encoding parses control tokens such
 //! as `<|im_start|>` wherever they stand in the text, because chat templates write them there.
+//! Bytes that a vocabulary lacks (some lack rare control characters) are left out, as the models'
+//! own tokenizers do.
 
 mod bytes;
 pub(crate) use bytes::spell;
 pub mod split;
 mod stream;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, HashMap};
 
