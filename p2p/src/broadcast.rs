@@ -23,9 +23,12 @@ fn lock<T>(queue: &Mutex<Queue<T>>) -> MutexGuard<'_, Queue<T>> {
     queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A queue that ends with its subscriber.
+type Subscriber<T> = Weak<Mutex<Queue<T>>>;
+
 /// The sending end.
 pub(crate) struct Broadcast<T> {
-    subscribers: Arc<Mutex<Vec<Weak<Mutex<Queue<T>>>>>>,
+    subscribers: Arc<Mutex<Vec<Subscriber<T>>>>,
 }
 
 impl<T> Clone for Broadcast<T> {

@@ -69,9 +69,12 @@ impl libp2p::swarm::Executor for Spawner {
     }
 }
 
+/// Fills bytes at random.
+type Fill = dyn Fn(&mut [u8]) + Send + Sync;
+
 /// Randomness, for names and seeds.
 #[derive(Clone)]
-pub struct Entropy(Arc<dyn Fn(&mut [u8]) + Send + Sync>);
+pub struct Entropy(Arc<Fill>);
 
 impl Entropy {
     /// A source of one's own; the simulator's is seeded.

@@ -186,7 +186,7 @@ enum Input {
 
 impl Running {
     async fn carry_out(mut self) {
-        let last = self.to_the_end().await;
+        let last = self.until_over().await;
         self.learn(&last).await;
         if last.is_err() && !self.check.is_over() {
             // The provider is told that nobody listens any more; it may be gone itself.
@@ -196,7 +196,7 @@ impl Running {
         let _ = self.events.send(last).await;
     }
 
-    async fn to_the_end(&mut self) -> Result<JobEvent, JobError> {
+    async fn until_over(&mut self) -> Result<JobEvent, JobError> {
         loop {
             let due = self.check.poll_timeout().map(|(due, _)| due);
             self.deadline.set(self.node.clock().now(), due);

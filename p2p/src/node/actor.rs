@@ -428,7 +428,7 @@ impl Actor {
             streams::Event::Incoming { peer, stream } => {
                 // Without a service, or with one that cannot keep up, the stream is dropped: its opener sees the end.
                 if let Some(service) = &mut self.service
-                    && service.jobs.try_send((market_peer(&peer), stream)).is_err()
+                    && service.jobs.try_send((market_peer(&peer), *stream)).is_err()
                 {
                     tracing::debug!(%peer, "job stream dropped");
                 }

@@ -109,7 +109,7 @@ pub(crate) enum Event {
         /// Who.
         peer: PeerId,
         /// It.
-        stream: JobStream,
+        stream: Box<JobStream>,
     },
     /// Somebody opened more streams than it may.
     Refused {
@@ -241,7 +241,7 @@ impl NetworkBehaviour for Behaviour {
 
     fn on_connection_handler_event(&mut self, peer: PeerId, _: ConnectionId, Accepted(stream): THandlerOutEvent<Self>) {
         let event = match self.places.take(peer) {
-            Some(permit) => Event::Incoming { peer, stream: JobStream { stream, _permit: Some(permit) } },
+            Some(permit) => Event::Incoming { peer, stream: Box::new(JobStream { stream, _permit: Some(permit) }) },
             None => Event::Refused { peer },
         };
         self.push(ToSwarm::GenerateEvent(event));
