@@ -1,0 +1,17 @@
+//! The statements of fixed layout: what is read has the bytes it was read from.
+#![no_main]
+
+use cocoon_market::{CooperativeClose, ReceiptHeader, Voucher};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(voucher) = Voucher::from_bytes(bytes) {
+        assert_eq!(voucher.to_bytes(), bytes);
+    }
+    if let Ok(header) = ReceiptHeader::from_bytes(bytes) {
+        assert_eq!(header.to_bytes(), bytes);
+    }
+    if let Ok(close) = CooperativeClose::from_bytes(bytes) {
+        assert_eq!(close.to_bytes(), bytes);
+    }
+});
