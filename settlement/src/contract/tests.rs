@@ -1,7 +1,7 @@
 //! The compiled contract on the embedded chain.
 
 use cocoon_market::ids::{ContractAddress, Digest};
-use cocoon_market::{Amount, ChannelRef, NetworkId, Voucher};
+use cocoon_market::{Amount, ChannelRef, CooperativeClose, NetworkId, Voucher};
 use tonlib_core::cell::{ArcCell, CellBuilder};
 
 use super::channel::STORAGE_RESERVE;
@@ -162,6 +162,90 @@ fn only_the_requesters_wallet_closes() {
 }
 
 #[test]
+fn the_challenge_window_is_kept_to_the_second() {
+    let stage = Stage::open(ton(1));
+    let close = stage.send(&stage.owner, FEES, ChannelMessage::CloseUnilateral);
+    let ChannelStatus::Closing { deadline_s } = stage.data().status else { panic!("it is closing") };
+    assert_eq!(u64::from(deadline_s), close.unix_s + u64::from(WINDOW_S));
+    stage.clock.advance_ms(u64::from(WINDOW_S) * 1000 - 1000);
+    refused(&stage.send(&stage.anyone, FEES, ChannelMessage::FinishClose), Exit::WindowOpen);
+    let last = stage.send(&stage.anyone, FEES, stage.claim(nano(1_000)));
+    assert_eq!((last.exit_code, last.unix_s), (Some(0), u64::from(deadline_s) - 1));
+    stage.clock.advance_ms(1000);
+    refused(&stage.send(&stage.anyone, FEES, stage.claim(nano(2_000))), Exit::WindowOver);
+    assert_eq!(stage.send(&stage.anyone, FEES, ChannelMessage::FinishClose).exit_code, Some(0));
+}
+
+#[test]
+fn each_state_takes_only_its_own_messages() {
+    let stage = Stage::open(ton(1));
+    let deposit = ChannelMessage::Deposit(nano(1));
+    refused(&stage.send(&stage.anyone, FEES, ChannelMessage::Deposit(Amount::ZERO)), Exit::ZeroDeposit);
+    refused(&stage.send(&stage.anyone, FEES, ChannelMessage::FinishClose), Exit::NotClosing);
+    stage.send(&stage.owner, FEES, ChannelMessage::CloseUnilateral);
+    refused(&stage.send(&stage.anyone, FEES, deposit), Exit::Closing);
+    refused(&stage.send(&stage.owner, FEES, ChannelMessage::CloseUnilateral), Exit::Closing);
+    assert_eq!(stage.send(&stage.anyone, FEES, stage.cooperative(nano(1_000))).exit_code, Some(0));
+    for message in [deposit, stage.claim(nano(2_000)), ChannelMessage::FinishClose, stage.cooperative(nano(1_000))] {
+        refused(&stage.send(&stage.anyone, FEES, message), Exit::Closed);
+    }
+    refused(&stage.send(&stage.owner, FEES, ChannelMessage::CloseUnilateral), Exit::Closed);
+}
+
+#[test]
+fn a_cooperative_close_needs_both_signatures_and_a_figure_that_is_there() {
+    let stage = Stage::open(ton(1));
+    stage.send(&stage.anyone, FEES, stage.claim(nano(1_000)));
+    refused(&stage.send(&stage.anyone, FEES, stage.cooperative(nano(999))), Exit::BelowDrawn);
+    refused(&stage.send(&stage.anyone, FEES, stage.cooperative(nano(1_000_000_001))), Exit::OverDeposit);
+    let statement = CooperativeClose { channel: stage.channel, sequence: 1, cumulative: nano(2_000) };
+    let (good, bad) = ((statement.sign(&requester_key()), statement.sign(&provider_key())), statement.sign(&requester_key()));
+    let without_provider = ChannelMessage::CloseCooperative { statement, requester: good.0, provider: bad };
+    refused(&stage.send(&stage.anyone, FEES, without_provider), Exit::BadSignature);
+    let without_requester = ChannelMessage::CloseCooperative { statement, requester: good.1, provider: good.1 };
+    refused(&stage.send(&stage.anyone, FEES, without_requester), Exit::BadSignature);
+    for (channel, exit) in [
+        (ChannelRef { address: ContractAddress([1; 32]), ..stage.channel }, Exit::WrongChannel),
+        (ChannelRef { network: NetworkId::TESTNET, ..stage.channel }, Exit::WrongNetwork),
+    ] {
+        let statement = CooperativeClose { channel, ..statement };
+        let (requester, provider) = (statement.sign(&requester_key()), statement.sign(&provider_key()));
+        refused(&stage.send(&stage.anyone, FEES, ChannelMessage::CloseCooperative { statement, requester, provider }), exit);
+    }
+}
+
+/// A cooperative close whose statement is whatever it is; both signatures are right.
+fn cooperative_of(bytes: &[u8], reference: Option<ArcCell>) -> ArcCell {
+    use ed25519_dalek::Signer as _;
+    let sign = |key: cocoon_market::OperatorKey| ed25519_dalek::SigningKey::from_bytes(&key.seed()).sign(bytes).to_bytes();
+    let mut statement = CellBuilder::new();
+    statement.store_slice(bytes).unwrap();
+    if let Some(cell) = reference {
+        statement.store_reference(&cell).unwrap();
+    }
+    let mut rest = CellBuilder::new();
+    rest.store_slice(&sign(provider_key())).unwrap().store_child(statement.build().unwrap()).unwrap();
+    let mut body = CellBuilder::new();
+    body.store_u32(32, 0x4343_0005).unwrap().store_u64(64, 7).unwrap().store_slice(&sign(requester_key())).unwrap();
+    body.store_child(rest.build().unwrap()).unwrap();
+    body.build().unwrap().to_arc()
+}
+
+#[test]
+fn signed_bytes_of_another_shape_are_no_close() {
+    let stage = Stage::open(ton(1));
+    let good = CooperativeClose { channel: stage.channel, sequence: 1, cumulative: nano(2_000) }.to_bytes();
+    let send = |body: ArcCell| stage.send_raw(&stage.anyone, FEES, body, None);
+    refused(&send(cooperative_of(&good[..63], None)), Exit::BadLayout);
+    refused(&send(cooperative_of(&[good.as_slice(), &[0]].concat(), None)), Exit::BadLayout);
+    refused(&send(cooperative_of(&good, Some(CellBuilder::new().build().unwrap().to_arc()))), Exit::BadLayout);
+    let mut voucher_tag = good;
+    voucher_tag[..4].copy_from_slice(b"CCV1");
+    refused(&send(cooperative_of(&voucher_tag, None)), Exit::WrongTag);
+    assert_eq!(send(cooperative_of(&good, None)).exit_code, Some(0));
+}
+
+#[test]
 fn an_old_voucher_is_worthless_after_a_close_even_if_the_same_channel_is_deployed_again() {
     let stage = Stage::open(ton(1));
     stage.send(&stage.owner, FEES, ChannelMessage::CloseUnilateral);
@@ -185,12 +269,26 @@ fn sixty_years_of_storage_do_not_eat_the_deposit() {
     stage.send(&stage.anyone, FEES, stage.claim(nano(100_000_000)));
     stage.clock.advance_ms(60 * 365 * 86_400 * 1000);
     let before = stage.balance(stage.channel.address);
-    refused(&stage.send(&stage.anyone, nano(20_000_000), stage.claim(nano(200_000_000))), Exit::TooLittleValue);
+    let little = nano(20_000_000);
+    for message in [stage.claim(nano(200_000_000)), stage.cooperative(nano(200_000_000)), ChannelMessage::Deposit(nano(1))] {
+        refused(&stage.send(&stage.anyone, little, message), Exit::TooLittleValue);
+    }
+    refused(&stage.send(&stage.owner, little, ChannelMessage::CloseUnilateral), Exit::TooLittleValue);
     assert!(stage.balance(stage.channel.address) < before, "storage was charged");
     let transaction = stage.send(&stage.anyone, ton(1), stage.claim(nano(1_000_000_000)));
     assert_eq!(transaction.exit_code, Some(0));
     assert_eq!(Stage::sent(&transaction, stage.terms.payout_to), nano(855_000_000), "the sender made good what storage took");
     assert_eq!(stage.balance(stage.channel.address), Amount::ZERO);
+}
+
+#[test]
+fn a_refund_after_sixty_years_is_whole_too() {
+    let stage = Stage::open(ton(1));
+    stage.send(&stage.owner, FEES, ChannelMessage::CloseUnilateral);
+    stage.clock.advance_ms(60 * 365 * 86_400 * 1000);
+    refused(&stage.send(&stage.anyone, nano(20_000_000), ChannelMessage::FinishClose), Exit::TooLittleValue);
+    let transaction = stage.send(&stage.anyone, ton(1), ChannelMessage::FinishClose);
+    assert_eq!(Stage::sent(&transaction, stage.owner.account()), ton(1));
 }
 
 #[test]
