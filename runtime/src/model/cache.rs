@@ -12,7 +12,6 @@ const CAPACITY_MIN: usize = 256;
 #[derive(Debug)]
 pub(crate) struct KvCache {
     layers: Vec<LayerCache>,
-    /// `[kv_heads, _, head_size]` of each tensor.
     kv_heads: usize,
     head_size: usize,
     context: usize,
@@ -21,11 +20,13 @@ pub(crate) struct KvCache {
     device: Device,
 }
 
-/// Keys and values of one layer, `[kv_heads, capacity, head_size]`; none only while being written.
+/// Keys and values of one layer, `[kv_heads, 1, capacity, head_size]`; none only while being written.
+///
+/// The second dimension is there to be spread over a group of queries: adding it later would copy.
 #[derive(Debug, Default)]
 struct LayerCache {
-    keys: Option<Tensor<3>>,
-    values: Option<Tensor<3>>,
+    keys: Option<Tensor<4>>,
+    values: Option<Tensor<4>>,
 }
 
 impl KvCache {
@@ -55,9 +56,10 @@ impl KvCache {
             return;
         }
         let capacity = needed.max(2 * self.capacity).max(CAPACITY_MIN).min(self.context.max(needed));
+        let shape = [self.kv_heads, 1, capacity, self.head_size];
         for layer in &mut self.layers {
-            layer.keys = Some(grown(layer.keys.take(), [self.kv_heads, capacity, self.head_size], self.len, &self.device));
-            layer.values = Some(grown(layer.values.take(), [self.kv_heads, capacity, self.head_size], self.len, &self.device));
+            layer.keys = Some(grown(layer.keys.take(), shape, self.len, &self.device));
+            layer.values = Some(grown(layer.values.take(), shape, self.len, &self.device));
         }
         self.capacity = capacity;
     }
@@ -66,9 +68,9 @@ impl KvCache {
     ///
     /// # Shapes
     ///
-    /// `[kv_heads, new, head_size]` in, `[kv_heads, held + new, head_size]` out.
-    pub(super) fn append(&mut self, layer: usize, keys: Tensor<3>, values: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
-        let (start, end) = (self.len, self.len + keys.dims()[1]);
+    /// `[kv_heads, 1, new, head_size]` in, `[kv_heads, 1, held + new, head_size]` out.
+    pub(super) fn append(&mut self, layer: usize, keys: Tensor<4>, values: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+        let (start, end) = (self.len, self.len + keys.dims()[2]);
         let layer = &mut self.layers[layer];
         (write(&mut layer.keys, keys, start, end), write(&mut layer.values, values, start, end))
     }
@@ -80,20 +82,20 @@ impl KvCache {
 }
 
 /// Writes in place: the slot is emptied first, so that the tensor has one owner.
-fn write(slot: &mut Option<Tensor<3>>, new: Tensor<3>, start: usize, end: usize) -> Tensor<3> {
-    let [heads, _, size] = new.dims();
+fn write(slot: &mut Option<Tensor<4>>, new: Tensor<4>, start: usize, end: usize) -> Tensor<4> {
+    let [heads, one, _, size] = new.dims();
     let held = slot.take().expect("reserve fills every slot before append");
-    let written = held.slice_assign([0..heads, start..end, 0..size], new);
-    let view = written.clone().slice([0..heads, 0..end, 0..size]);
+    let written = held.slice_assign([0..heads, 0..one, start..end, 0..size], new);
+    let view = written.clone().slice([0..heads, 0..one, 0..end, 0..size]);
     *slot = Some(written);
     view
 }
 
-fn grown(held: Option<Tensor<3>>, shape: [usize; 3], len: usize, device: &Device) -> Tensor<3> {
+fn grown(held: Option<Tensor<4>>, shape: [usize; 4], len: usize, device: &Device) -> Tensor<4> {
     let empty = Tensor::zeros(shape, device);
     match held {
         Some(held) if len > 0 => {
-            let range = [0..shape[0], 0..len, 0..shape[2]];
+            let range = [0..shape[0], 0..shape[1], 0..len, 0..shape[3]];
             empty.slice_assign(range.clone(), held.slice(range))
         }
         _ => empty,

@@ -167,7 +167,7 @@ impl Llama {
         self.embedding.clone().select(0, indices)
     }
 
-    /// Grouped-query attention: the queries that share a key head become one matrix.
+    /// Grouped-query attention: a group of query heads shares a key head.
     fn attend(&self, layer: &Layer, index: usize, x: Tensor<2>, pass: &Pass, cache: &mut KvCache) -> Tensor<2> {
         let Config { heads, kv_heads, head_size, .. } = self.config;
         let group = heads / kv_heads;
@@ -177,19 +177,15 @@ impl Llama {
         let queries = turned.clone().slice([0..new, 0..heads, 0..head_size]);
         let keys = turned.slice([0..new, heads..heads + kv_heads, 0..head_size]);
         let values = all.slice([0..new, heads + kv_heads..heads + 2 * kv_heads, 0..head_size]);
-        let (keys, values) = cache.append(index, keys.swap_dims(0, 1), values.swap_dims(0, 1));
+        let by_head = |x: Tensor<3>| x.swap_dims(0, 1).reshape([kv_heads, 1, new, head_size]);
+        let (keys, values) = cache.append(index, by_head(keys), by_head(values));
 
         let scaled = queries.mul_scalar(1.0 / (head_size as f64).sqrt());
         let queries = scaled.reshape([new, kv_heads, group, head_size]).permute([1, 2, 0, 3]);
-        let queries = queries.reshape([kv_heads, group * new, head_size]);
-        let seen = keys.dims()[1];
-        let scores = queries.matmul(keys.swap_dims(1, 2)).reshape([kv_heads, group, new, seen]);
-        let scores = match &pass.mask {
-            Some(mask) => scores + mask.clone(),
-            None => scores,
+        let mixed = match &pass.mask {
+            Some(mask) => attend_many(queries, keys, values, mask.clone()),
+            None => attend_one(queries, keys, values),
         };
-        let weights = softmax(scores, 3).reshape([kv_heads, group * new, seen]);
-        let mixed = weights.matmul(values).reshape([kv_heads, group, new, head_size]);
         layer.attention_out.forward(mixed.permute([2, 0, 1, 3]).reshape([new, heads * head_size]))
     }
 
@@ -201,6 +197,31 @@ impl Llama {
         let up = gate_up.slice([0..new, wide..2 * wide]);
         layer.down.forward(silu(gate) * up)
     }
+}
+
+/// Attention of several new positions: the queries of a group are one matrix.
+///
+/// # Shapes
+///
+/// Queries and result are `[kv_heads, group, new, size]`, keys and values `[kv_heads, 1, seen, size]`.
+fn attend_many(queries: Tensor<4>, keys: Tensor<4>, values: Tensor<4>, mask: Tensor<4>) -> Tensor<4> {
+    let [kv_heads, group, new, size] = queries.dims();
+    let seen = keys.dims()[2];
+    let queries = queries.reshape([kv_heads, 1, group * new, size]);
+    let scores = queries.matmul(keys.swap_dims(2, 3)).reshape([kv_heads, group, new, seen]) + mask;
+    let weights = softmax(scores, 3).reshape([kv_heads, 1, group * new, seen]);
+    weights.matmul(values).reshape([kv_heads, group, new, size])
+}
+
+/// Attention of one new position, which sees all: products with single vectors, for which the CPU
+/// backend reads keys and values as they lie.
+///
+/// # Shapes
+///
+/// As [`attend_many`], with `new` one.
+fn attend_one(queries: Tensor<4>, keys: Tensor<4>, values: Tensor<4>) -> Tensor<4> {
+    let scores = keys.matmul(queries.swap_dims(2, 3)).swap_dims(2, 3);
+    softmax(scores, 3).matmul(values)
 }
 
 /// Each new position sees what was there and the new ones up to itself.
