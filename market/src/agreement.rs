@@ -271,6 +271,16 @@ pub enum AgreementError {
     Sign(#[from] SignError),
 }
 
+impl AgreementError {
+    /// What it costs the peer whose half it was.
+    pub const fn penalty(&self) -> Penalty {
+        match self {
+            Self::Open(_) | Self::DifferentTerms | Self::MissingParty => Penalty::Ban,
+            Self::Sign(_) => Penalty::None,
+        }
+    }
+}
+
 impl Agreement {
     /// Puts the two halves together.
     ///

@@ -93,7 +93,7 @@ pub enum Reject {
     /// Too late, or from the future. Peer penalty: none or low.
     #[error(transparent)]
     Time(#[from] ProposalTimeError),
-    /// The two halves make no agreement. Peer penalty: ban.
+    /// The two halves make no agreement. Peer penalty: that of [`AgreementError`].
     #[error(transparent)]
     Agreement(#[from] AgreementError),
     /// Our own message could not be signed. Peer penalty: none.
@@ -105,9 +105,11 @@ impl Reject {
     /// What it costs the peer whose message was rejected.
     pub const fn penalty(&self) -> Penalty {
         match self {
-            Self::Over | Self::OutOfTurn { .. } | Self::Sign(_) | Self::Time(ProposalTimeError::Expired { .. }) => Penalty::None,
-            Self::Time(ProposalTimeError::FromTheFuture { .. }) => Penalty::Low,
-            Self::Open(_) | Self::Foreign(_) | Self::Altered(_) | Self::Agreement(_) => Penalty::Ban,
+            Self::Over | Self::OutOfTurn { .. } | Self::Sign(_) => Penalty::None,
+            Self::Foreign(_) | Self::Altered(_) => Penalty::Ban,
+            Self::Open(error) => error.penalty(),
+            Self::Time(error) => error.penalty(),
+            Self::Agreement(error) => error.penalty(),
         }
     }
 

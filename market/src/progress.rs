@@ -20,7 +20,8 @@
 //! Running, Paused   Finished, Cancelled  Finishing  IssueReceipt(last), Finish
 //! Finishing VoucherAccepted, all paid    Over       Close
 //! Finishing Elapsed, half a minute       Over       Close
-//! live      Failed                       Over       Stop
+//! Finishing Failed                       Over       Close
+//! Reading, Running, Paused   Failed      Over       Stop
 //! live      ReceiptSigned                the same   -
 //! ```
 //!

@@ -120,6 +120,8 @@ fn an_agreement_needs_one_hand_of_each_party_under_the_same_words() {
     assert!(matches!(Agreement::commit(by_provider.clone(), &key(9)), Err(AgreementError::Sign(_))));
     assert!(matches!(Agreement::commit(by_provider.clone(), &key(1)), Err(AgreementError::MissingParty)));
     assert!(Verified::sign(agreed(), &key(9)).is_err());
+    let penalties = [AgreementError::MissingParty, Agreement::commit(by_provider.clone(), &key(9)).unwrap_err()].map(|e| e.penalty());
+    assert_eq!(penalties, [Penalty::Ban, Penalty::None]);
     let mut forged = by_provider.signed().clone();
     forged.signature.0[0] ^= 1;
     assert!(matches!(Agreement::open(forged, by_requester.signed().clone()), Err(AgreementError::Open(_))));

@@ -118,7 +118,7 @@ pub enum End {
     #[error("the provider refused: {0}")]
     Refused(Refusal),
     /// The provider stays outside the limits.
-    #[error("the provider wants other terms: {}", .theirs.price)]
+    #[error("the provider wants other terms: {}, a cap of {}, receipts every {} tokens", .theirs.price, .theirs.cap, .theirs.slice_tokens)]
     NoCommonGround {
         /// What it last proposed.
         theirs: Box<Terms>,

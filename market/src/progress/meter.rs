@@ -419,11 +419,15 @@ impl JobMeter {
     }
 
     fn on_failed(&mut self, reason: StopReason) -> Result<Vec<MeterEffect>, MeterReject> {
-        if self.state == MeterState::Over {
-            return Err(self.out_of_turn("a failure"));
+        match self.state {
+            MeterState::Reading | MeterState::Running | MeterState::Paused { .. } => {
+                self.state = MeterState::Over;
+                Ok(vec![MeterEffect::Stop(reason)])
+            }
+            // The answer is complete and receipted; only its voucher is missing.
+            MeterState::Finishing { .. } => Ok(self.close()),
+            MeterState::Over => Err(self.out_of_turn("a failure")),
         }
-        self.state = MeterState::Over;
-        Ok(vec![MeterEffect::Stop(reason)])
     }
 
     fn on_elapsed(&mut self, now: Timestamp) -> Vec<MeterEffect> {

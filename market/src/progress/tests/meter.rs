@@ -178,6 +178,10 @@ fn a_failure_stops_the_job_once_without_a_receipt() {
     meter.apply(NOW, produced(&[1])).unwrap();
     assert_eq!(meter.apply(NOW, MeterEvent::Failed(StopReason::Internal)), Ok(vec![MeterEffect::Stop(StopReason::Internal)]));
     assert!(meter.apply(NOW, MeterEvent::Failed(StopReason::Internal)).is_err());
+    let mut complete = running(1000, 1000);
+    complete.apply(NOW, MeterEvent::Finished(FinishReason::Stop)).unwrap();
+    let closed = vec![MeterEffect::Close { unpaid: nano(15) }];
+    assert_eq!(complete.apply(NOW, MeterEvent::Failed(StopReason::Shutdown)), Ok(closed), "Done was already said");
 }
 
 #[test]
