@@ -30,5 +30,8 @@ pub mod signals;
 pub mod chain;
 pub mod models;
 
+pub mod gateway;
+pub mod story;
+pub mod wiring;
 
 mod durable;

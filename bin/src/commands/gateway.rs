@@ -1,15 +1,54 @@
-//! `swarm gateway`.
+//! `swarm gateway`: the OpenAI-compatible API, answered by the swarm.
 
-use super::NotAvailable;
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
 use crate::cli::GatewayArgs;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::gateway::Gateway;
+use crate::metrics;
+use crate::output::Tone;
+use crate::signals::stop_requested;
+use crate::wiring::answering::SwarmBackend;
+use crate::wiring::session::{Addresses, Part, Session};
 
-/// Runs `swarm gateway`.
+/// What a gateway says when it is ready.
+#[derive(Serialize)]
+struct Ready {
+    base_url: String,
+    default_model: String,
+}
+
+/// Runs `swarm gateway` until the process is asked to stop.
 ///
 /// # Errors
-/// [`NotAvailable`].
-#[expect(clippy::unused_async, reason = "the others are awaited")]
-pub async fn run(_: &Context, _: &GatewayArgs) -> Result<(), Failure> {
-    Err(NotAvailable { command: "gateway" }.into())
+/// Whatever the node or the gateway does not start for.
+pub async fn run(context: &Context, args: &GatewayArgs) -> Result<(), Failure> {
+    let recorder = metrics::install()?;
+    let stop = CancellationToken::new();
+    tokio::spawn(metrics::upkeep(recorder.clone(), stop.clone()));
+    let settings = context.config()?.gateway;
+    let gateway = Gateway::bind(args.listen.unwrap_or(settings.listen), settings.token).await?;
+    let address = gateway.address()?;
+    let addresses = Addresses { bootstrap: args.bootstrap.clone(), no_mdns: args.no_mdns, ..Addresses::default() };
+    let session = Session::open(context, Part::Visitor, addresses).await?;
+    let backend = Arc::new(SwarmBackend::new(session.buyer(), context.clone(), session.config.clone()));
+    let ready = Ready { base_url: format!("http://{address}/v1"), default_model: session.config.requester.model.clone() };
+    context.out().event("ready", &ready, |ready| {
+        let heading = context.out().paint(Tone::Strong, "The gateway is up.");
+        let usage = format!("  OPENAI_BASE_URL={} OPENAI_API_KEY=none python my_script.py", ready.base_url);
+        format!("{heading}\n  base URL       {}\n  default model  {}\n\n{usage}", ready.base_url, ready.default_model)
+    });
+    let asked = stop.clone();
+    tokio::spawn(async move {
+        stop_requested().await;
+        asked.cancel();
+    });
+    let served = gateway.serve(backend, metrics::router(recorder), stop.clone()).await;
+    stop.cancel();
+    session.close(None, CancellationToken::new()).await;
+    Ok(served?)
 }

@@ -1,15 +1,133 @@
-//! `swarm offers`.
+//! `swarm offers`: what is offered on the network.
 
-use super::NotAvailable;
+use std::time::Duration;
+
+use cocoon_market::offer::Tier;
+use cocoon_market::{Amount, ModelId, NodeId, Offer};
+use cocoon_p2p::{NodeEvent, peer_text};
+use futures::StreamExt as _;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::blocking;
 use crate::cli::OffersArgs;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::output::Table;
+use crate::signals::stop_requested;
+use crate::wiring::session::{Addresses, Part, Session, find_model};
+
+/// Offers shown, at most.
+const SHOWN_MAX: usize = 1000;
+
+/// An offer as it is shown.
+#[derive(Serialize)]
+struct Row {
+    provider: NodeId,
+    peer: String,
+    model: String,
+    model_id: ModelId,
+    device: String,
+    tokens_per_s: u32,
+    context_tokens: u32,
+    input_nanoton_per_mtok: Amount,
+    output_nanoton_per_mtok: Amount,
+    tier: Tier,
+    network: i32,
+    expires_in_s: u64,
+}
 
 /// Runs `swarm offers`.
 ///
 /// # Errors
-/// [`NotAvailable`].
-#[expect(clippy::unused_async, reason = "the others are awaited")]
-pub async fn run(_: &Context, _: &OffersArgs) -> Result<(), Failure> {
-    Err(NotAvailable { command: "offers" }.into())
+/// No keys, or a node that does not start.
+pub async fn run(context: &Context, args: &OffersArgs) -> Result<(), Failure> {
+    let addresses = Addresses { bootstrap: args.bootstrap.clone(), no_mdns: args.no_mdns, ..Addresses::default() };
+    let session = Session::open(context, Part::Visitor, addresses).await?;
+    let shown = show(context, args, &session).await;
+    session.close(None, CancellationToken::new()).await;
+    shown
+}
+
+async fn show(context: &Context, args: &OffersArgs, session: &Session) -> Result<(), Failure> {
+    let name = args.model.clone().unwrap_or_else(|| session.config.requester.model.clone());
+    let (lookup, config) = (context.clone(), session.config.clone());
+    let (id, _) = blocking(move || find_model(&lookup, &config, &name)).await?;
+    let model = args.model.as_ref().map(|_| id);
+    let mut events = session.node.node().events();
+    tokio::select! {
+        biased;
+        () = stop_requested() => return Ok(()),
+        () = listen(session, id, Duration::from_secs(args.wait)) => {}
+    }
+    print(context, session, model).await;
+    if !args.watch {
+        return Ok(());
+    }
+    let mut stop = std::pin::pin!(stop_requested());
+    loop {
+        let event = tokio::select! {
+            biased;
+            () = &mut stop => return Ok(()),
+            event = events.next() => event,
+        };
+        match event {
+            None => return Ok(()),
+            Some(NodeEvent::OfferSeen { .. } | NodeEvent::OfferWithdrawn { .. }) => print(context, session, model).await,
+            Some(_) => {}
+        }
+    }
+}
+
+/// Hears gossip for a while, and asks around for one model meanwhile.
+async fn listen(session: &Session, model: ModelId, wait: Duration) {
+    let buyer = session.buyer();
+    let ask = async {
+        // Who is not found is not shown.
+        let _ = buyer.client().find(&buyer.demand(model), 1).await;
+    };
+    tokio::join!(ask, tokio::time::sleep(wait));
+}
+
+async fn print(context: &Context, session: &Session, model: Option<ModelId>) {
+    let now = session.node.desk().now();
+    let mut offers = session.node.node().offers(model, SHOWN_MAX).await.unwrap_or_default();
+    offers.sort_by_key(|offer| (offer.model.id, offer.price.output_per_mtok, offer.price.input_per_mtok));
+    let rows: Vec<Row> = offers.iter().map(|offer| row(offer, offer.expires_at.since_ms(now) / 1000)).collect();
+    context.out().result(&rows, |rows| text(rows));
+}
+
+fn row(offer: &Offer, expires_in_s: u64) -> Row {
+    Row {
+        provider: offer.provider,
+        peer: peer_text(&offer.peer),
+        model: offer.model.name.clone(),
+        model_id: offer.model.id,
+        device: offer.device.name.clone(),
+        tokens_per_s: offer.device.tokens_per_s,
+        context_tokens: offer.model.context_tokens,
+        input_nanoton_per_mtok: offer.price.input_per_mtok,
+        output_nanoton_per_mtok: offer.price.output_per_mtok,
+        tier: offer.tier,
+        network: offer.settlement.network.0,
+        expires_in_s,
+    }
+}
+
+fn text(rows: &[Row]) -> String {
+    if rows.is_empty() {
+        return "No offers yet. Join through a peer with --bootstrap, or listen longer with --wait.".to_owned();
+    }
+    let mut table = Table::new(["PROVIDER", "MODEL", "TON/MTOK IN", "OUT", "TOKENS/S", "DEVICE"]).right([2, 3, 4]);
+    for row in rows {
+        table.row([
+            row.provider.short(),
+            row.model.clone(),
+            row.input_nanoton_per_mtok.to_string(),
+            row.output_nanoton_per_mtok.to_string(),
+            row.tokens_per_s.to_string(),
+            row.device.clone(),
+        ]);
+    }
+    table.to_string()
 }

@@ -1,15 +1,159 @@
-//! `swarm up`.
+//! `swarm up`: a node that stays, and sells work if told to.
 
-use super::NotAvailable;
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use axum::Router;
+use cocoon_p2p::{Provider, peer_text};
+use cocoon_settlement::chain::{Address, Bounce};
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::blocking;
 use crate::cli::UpArgs;
+use crate::config::{Config, ModelConfig};
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::failure::{Failure, NextStep};
+use crate::metrics;
+use crate::output::Tone;
+use crate::signals::stop_requested;
+use crate::wiring::serving::Served;
+use crate::wiring::session::{Addresses, Part, Session, ensure_model};
 
-/// Runs `swarm up`.
+/// Why the metrics are not served.
+#[derive(Debug, thiserror::Error)]
+enum MetricsServerError {
+    #[error("cannot serve metrics on {listen}")]
+    Listen {
+        listen: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl NextStep for MetricsServerError {
+    fn next_step(&self) -> Cow<'static, str> {
+        "another address, such as --metrics 127.0.0.1:9465".into()
+    }
+}
+
+/// What a node says when it is ready.
+#[derive(Serialize)]
+struct Ready {
+    peer: String,
+    node: cocoon_market::NodeId,
+    wallet: String,
+    network: &'static str,
+    addresses: Vec<String>,
+    models: Vec<String>,
+}
+
+/// Runs `swarm up` until the process is asked to stop.
 ///
 /// # Errors
-/// [`NotAvailable`].
-#[expect(clippy::unused_async, reason = "the others are awaited")]
-pub async fn run(_: &Context, _: &UpArgs) -> Result<(), Failure> {
-    Err(NotAvailable { command: "up" }.into())
+/// Whatever the node does not start for.
+pub async fn run(context: &Context, args: &UpArgs) -> Result<(), Failure> {
+    let recorder = metrics::install()?;
+    let stop = CancellationToken::new();
+    tokio::spawn(metrics::upkeep(recorder.clone(), stop.clone()));
+    let served = load_models(context, args).await?;
+    let addresses = Addresses {
+        listen: args.listen.clone(),
+        bootstrap: args.bootstrap.clone(),
+        external: args.external.clone(),
+        no_mdns: args.no_mdns,
+    };
+    let session = Session::open(context, Part::Resident, addresses).await?;
+    let listen = args.metrics.or(session.config.node.metrics);
+    if let Some(listen) = listen {
+        serve_metrics(listen, metrics::router(recorder), stop.clone()).await?;
+    }
+    let addresses = session.node.node().listen_addresses().await.unwrap_or_default();
+    let provider = provide(&session, &overridden(&session.config, args), &served).await?;
+    tell_ready(context, &session, addresses, &served);
+    stop_requested().await;
+    context.out().note("stopping: withdrawing offers, letting jobs end, claiming; Ctrl-C again ends at once");
+    let hurry = CancellationToken::new();
+    let second = hurry.clone();
+    tokio::spawn(async move {
+        stop_requested().await;
+        second.cancel();
+    });
+    session.close(provider, hurry).await;
+    stop.cancel();
+    Ok(())
+}
+
+/// The configuration with what the command line says above it.
+fn overridden(config: &Config, args: &UpArgs) -> Config {
+    let mut config = config.clone();
+    let provide = &mut config.provide;
+    provide.price.input_per_mtok = args.price_input.unwrap_or(provide.price.input_per_mtok);
+    provide.price.output_per_mtok = args.price_output.unwrap_or(provide.price.output_per_mtok);
+    provide.device = args.device.unwrap_or(provide.device);
+    if let Some(capacity) = args.capacity.and_then(std::num::NonZeroU16::new) {
+        provide.capacity = capacity;
+    }
+    for name in &args.provide {
+        if !provide.models.iter().any(|model| model.name.eq_ignore_ascii_case(name)) {
+            provide.models.push(ModelConfig { name: name.clone(), price: None });
+        }
+    }
+    config
+}
+
+/// Fetches and loads what is to be sold, before the node promises it to anybody.
+async fn load_models(context: &Context, args: &UpArgs) -> Result<Vec<Served>, Failure> {
+    let (context, args) = (context.clone(), args.clone());
+    blocking(move || {
+        let config = overridden(&context.config()?, &args);
+        let load = |model: &ModelConfig| -> Result<Served, Failure> {
+            let (id, name, path) = ensure_model(&context, &config, &model.name)?;
+            context.out().note(&format!("loading {name}"));
+            Ok(Served::load(id, &name, &path, config.provide.device)?)
+        };
+        config.provide.models.iter().map(load).collect()
+    })
+    .await
+}
+
+async fn provide(session: &Session, config: &Config, served: &[Served]) -> Result<Option<Provider>, Failure> {
+    if served.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(session.node.provide(&config.provide, session.settlement()?, served).await?))
+}
+
+async fn serve_metrics(listen: SocketAddr, router: Router, stop: CancellationToken) -> Result<(), Failure> {
+    let failed = |source| MetricsServerError::Listen { listen, source };
+    let listener = TcpListener::bind(listen).await.map_err(failed)?;
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await {
+            tracing::error!(%error, "metrics are no longer served");
+        }
+    });
+    Ok(())
+}
+
+fn tell_ready(context: &Context, session: &Session, addresses: Vec<String>, served: &[Served]) {
+    let ready = Ready {
+        peer: peer_text(&session.node.node().peer_id()),
+        node: session.node.key().node_id(),
+        wallet: Address::from(session.wallet).friendly(Bounce::No),
+        network: session.config.chain.network.name(),
+        addresses,
+        models: served.iter().map(|model| format!("{} ({} tokens/s)", model.name, model.tokens_per_s)).collect(),
+    };
+    context.out().event("ready", &ready, |ready| {
+        let mut lines = vec![
+            context.out().paint(Tone::Strong, "The node is up."),
+            format!("  node     {}", ready.node),
+            format!("  wallet   {} ({})", ready.wallet, ready.network),
+        ];
+        lines.extend(ready.models.iter().map(|model| format!("  sells    {model}")));
+        lines.extend(ready.addresses.iter().map(|address| format!("  listens  {address}")));
+        lines.push("\nOthers join with --bootstrap and one of these addresses; Ctrl-C stops the node.".to_owned());
+        lines.join("\n")
+    });
 }

@@ -1,0 +1,18 @@
+//! The running node: payment, execution and peers, put together from a configuration and keys.
+//!
+//! Modules in reading order: [`desk`] (ledger and chain), [`payer`] and [`payee`] (the two sides of payment), [`keeper`] (orders,
+//! claims, watching), [`serving`] and [`executor`] (models and jobs), [`buying`] (offers, agreements, jobs), [`node`] (all of it together), [`session`]
+//! (a node for one command).
+
+pub mod answering;
+pub mod buying;
+pub mod desk;
+pub mod executor;
+pub mod keeper;
+pub mod node;
+pub mod payee;
+pub mod payer;
+pub mod serving;
+pub mod session;
+
+mod telemetry;

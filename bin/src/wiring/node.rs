@@ -1,0 +1,251 @@
+//! A running node, put together from keys, a ledger, a chain and addresses.
+
+use std::borrow::Cow;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cocoon_market::offer::Confidentiality;
+use cocoon_market::{Amount, OperatorKey, SettlementTerms};
+use cocoon_p2p::{
+    Client, Clock, Identity, Listing, Node, NodeConfig, NodeError, Provider, ProviderConfig, ProviderError, Shutdown, Spawner,
+};
+use cocoon_settlement::chain::Chain;
+use cocoon_settlement::ledger::{Ledger, LedgerError, RedbStore, StoreError};
+use cocoon_settlement::settler::{Progress, Settler};
+use tokio::sync::broadcast;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::desk::{Desk, DeskError};
+use super::executor::ModelExecutor;
+use super::keeper::{Keeper, Pace, claim_all};
+use super::payee::ChannelPayee;
+use super::payer::ChannelPayer;
+use super::serving::Served;
+use crate::config::ProvideConfig;
+use crate::failure::NextStep;
+use crate::keystore::{Keys, KeystoreError};
+
+/// The network fee, in basis points of what is drawn from a channel.
+pub const FEE_BPS: u16 = 500;
+
+/// How long running jobs may take to come to their end when a node is told to stop; then they are stopped with a last receipt.
+const FINISH_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long the last claims may take; what is not claimed by then stays in the ledger for the next run.
+const LAST_CLAIM_LIMIT: Duration = Duration::from_secs(30);
+
+/// What a node is made of.
+pub struct Parts {
+    /// Its keys.
+    pub keys: Keys,
+    /// Where its ledger is.
+    pub ledger: PathBuf,
+    /// Its chain.
+    pub chain: Arc<dyn Chain>,
+    /// Its place in the network.
+    pub network: NodeConfig,
+    /// When it settles.
+    pub pace: Pace,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").field("ledger", &self.ledger).field("network", &self.network).finish_non_exhaustive()
+    }
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another process has the ledger open.
+    #[error("the ledger {path} is in use by another process")]
+    InUse {
+        /// The ledger.
+        path: PathBuf,
+    },
+    /// The ledger cannot be opened.
+    #[error("the ledger {path} cannot be opened")]
+    Ledger {
+        /// The ledger.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: LedgerError,
+    },
+    /// The wallet cannot be made of the keys.
+    #[error(transparent)]
+    Keys(#[from] KeystoreError),
+    /// The peer-to-peer node.
+    #[error("the peer-to-peer node did not start")]
+    Node(#[from] NodeError),
+    /// The provider service.
+    #[error("the provider service did not start")]
+    Provider(#[from] ProviderError),
+    /// No thread for a model.
+    #[error("no thread for a model")]
+    Thread(#[source] io::Error),
+}
+
+impl NextStep for StartError {
+    fn next_step(&self) -> Cow<'static, str> {
+        match self {
+            Self::InUse { .. } => "stop the other `swarm` of this home, ask through its gateway, or use another --home".into(),
+            Self::Ledger { .. } => "check the disk and its permissions; `swarm doctor` looks closer".into(),
+            Self::Keys(error) => error.next_step(),
+            Self::Node(NodeError::Listen { .. }) => "choose other addresses with --listen".into(),
+            Self::Node(_) => "check --listen and --bootstrap; `swarm doctor` looks closer".into(),
+            Self::Provider(_) => "check the prices and limits in the configuration".into(),
+            Self::Thread(_) => "serve fewer models, or raise the limit of threads".into(),
+        }
+    }
+}
+
+/// A running node.
+pub struct RunningNode {
+    key: OperatorKey,
+    node: Node,
+    desk: Arc<Desk>,
+    keeper: JoinHandle<()>,
+    progress: broadcast::Sender<Progress>,
+    cancel: CancellationToken,
+    pace: Pace,
+}
+
+impl std::fmt::Debug for RunningNode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RunningNode").field("key", &self.key).field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+impl RunningNode {
+    /// Starts a node. Call it within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(parts: Parts) -> Result<Self, StartError> {
+        let Parts { keys, ledger, chain, network, pace } = parts;
+        let clock = Clock::system();
+        let (wallet, key) = (keys.wallet()?, keys.operator().clone());
+        let ledger = tokio::task::spawn_blocking({
+            let key = key.clone();
+            move || open_ledger(&ledger, key)
+        });
+        let ledger = Arc::new(ledger.await.map_err(|panic| StartError::Thread(io::Error::other(panic)))??);
+        let desk = Arc::new(Desk::new(Settler::new(chain, wallet, ledger), clock.clone()));
+        let spawner = Spawner::new(|task| drop(tokio::spawn(task)));
+        let node = Node::new(network, Identity::from_seed(*keys.identity_seed()), clock, spawner)?;
+        let keeper = Keeper::new(Arc::clone(&desk), pace);
+        let (progress, cancel) = (keeper.progress(), CancellationToken::new());
+        let keeper = tokio::spawn(keeper.run(cancel.clone()));
+        tokio::spawn(super::telemetry::watch(node.clone(), cancel.clone()));
+        Ok(Self { key, node, desk, keeper, progress, cancel, pace })
+    }
+
+    /// The peer-to-peer node.
+    pub const fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// The ledger and the chain.
+    pub const fn desk(&self) -> &Arc<Desk> {
+        &self.desk
+    }
+
+    /// Its operator key.
+    pub const fn key(&self) -> &OperatorKey {
+        &self.key
+    }
+
+    /// What comes of its orders to the chain, from now on.
+    pub fn settling(&self) -> broadcast::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    /// A client that pays from this node's channels, and its purse.
+    pub fn client(&self, deposit: Amount) -> (Client, Arc<ChannelPayer>) {
+        let payer = Arc::new(ChannelPayer::new(Arc::clone(&self.desk), deposit));
+        (Client::new(self.node.clone(), self.key.clone(), payer.clone()), payer)
+    }
+
+    /// Starts to sell these models.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn provide(&self, config: &ProvideConfig, settlement: SettlementTerms, served: &[Served]) -> Result<Provider, StartError> {
+        let listings = served.iter().map(|model| listing(config, settlement, model)).collect();
+        let models = served.iter().map(|model| (model.id, Arc::clone(&model.model)));
+        let executor = Arc::new(ModelExecutor::new(models).map_err(StartError::Thread)?);
+        let payee = Arc::new(ChannelPayee::new(Arc::clone(&self.desk), settlement));
+        let jobs_max = usize::from(config.capacity.get());
+        let service = ProviderConfig { jobs_max, ..ProviderConfig::new(listings) };
+        let provider = Provider::spawn(self.node.clone(), self.key.clone(), service, payee, executor).await?;
+        tokio::spawn(super::telemetry::watch_provider(provider.events(), self.cancel.clone()));
+        Ok(provider)
+    }
+
+    /// Takes nothing new, lets running jobs end, withdraws the offers and claims what is worth a claim. `hurry` cuts all of
+    /// that short.
+    pub async fn shutdown(self, provider: Option<Provider>, hurry: CancellationToken) {
+        let rest = async {
+            if let Some(provider) = provider {
+                end_provider(&provider).await;
+                if let Err(error) = claim_all(&self.desk, self.pace.claim_min, LAST_CLAIM_LIMIT).await {
+                    report_unclaimed(&error);
+                }
+            }
+            self.node.shutdown().await;
+        };
+        tokio::select! {
+            biased;
+            () = hurry.cancelled() => tracing::warn!("stopped in a hurry; the ledger has everything"),
+            () = rest => {}
+        }
+        self.cancel.cancel();
+        // A keeper that panicked has said so; its orders are in the ledger.
+        let _ = self.keeper.await;
+    }
+}
+
+async fn end_provider(provider: &Provider) {
+    if tokio::time::timeout(FINISH_LIMIT, provider.shutdown(Shutdown::Finish)).await.is_err() {
+        tracing::warn!("jobs still run after {} s and are stopped", FINISH_LIMIT.as_secs());
+        provider.shutdown(Shutdown::Stop).await;
+    }
+}
+
+fn report_unclaimed(error: &DeskError) {
+    tracing::warn!(error = error as &dyn std::error::Error, "not everything was claimed; the next run goes on");
+}
+
+/// Opens the ledger of a key, creating it if it is not there. Blocks.
+///
+/// # Errors
+/// [`StartError::InUse`], [`StartError::Ledger`].
+pub fn open_ledger(path: &Path, key: OperatorKey) -> Result<Ledger, StartError> {
+    let opened = RedbStore::open(path).map_err(LedgerError::from).and_then(|store| Ledger::open(store, key));
+    opened.map_err(|source| match source {
+        LedgerError::Store(StoreError::InUse) => StartError::InUse { path: path.to_owned() },
+        source => StartError::Ledger { path: path.to_owned(), source },
+    })
+}
+
+/// What one model is sold for.
+fn listing(config: &ProvideConfig, settlement: SettlementTerms, served: &Served) -> Listing {
+    Listing {
+        model: served.model_claim(),
+        device: served.device_claim(),
+        price: config.price_of(&served.name).into(),
+        tier: config.tier,
+        confidentiality: Confidentiality::Open,
+        capacity: config.capacity.get(),
+        slice_tokens: config.slice_tokens.get(),
+        float: config.float,
+        settlement,
+        // What bounds an agreement is the deposit that its requester makes, which is checked on chain.
+        cap_max: Amount::MAX,
+        policy: None,
+    }
+}

@@ -1,0 +1,194 @@
+//! The provider's side of payment: channels checked on chain, receipts numbered, vouchers taken, and risk refused in time.
+//!
+//! Whether risk is taken is decided by [`may_work_in`]: only while the channel was seen on chain lately, is open, and its deposit
+//! covers what is owed. Looking is the [keeper](super::keeper)'s business.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cocoon_market::agreement::{Agreement, AgreementTerms, ChannelProblem, Refusal, TermName};
+use cocoon_market::ids::Digest;
+use cocoon_market::job::StopReason;
+use cocoon_market::progress::Slice;
+use cocoon_market::{AgreementId, Amount, ChannelRef, JobId, SettlementTerms, SignedReceipt, SignedVoucher};
+use cocoon_p2p::payment::Payee;
+use cocoon_settlement::chain::Address;
+use cocoon_settlement::contract::ChannelStatus;
+use cocoon_settlement::ledger::{LedgerError, ReceiptDraft, ReceiptFault, VoucherFault};
+use cocoon_settlement::settler::{ChannelCheckError, ChannelView, Expected, may_work_in, verify_channel};
+
+use super::desk::{Desk, DeskError};
+
+/// Times a channel is looked for that the requester says it opened: endpoints may be a block apart.
+const LOOKS: u32 = 10;
+
+/// The wait between two of them.
+const LOOK_PAUSE: Duration = Duration::from_millis(500);
+
+/// Work of the plain tier has no commitment of its own.
+const NO_WORK: Digest = Digest([0; 32]);
+
+/// Takes payment through channels.
+#[derive(Debug)]
+pub struct ChannelPayee {
+    desk: Arc<Desk>,
+    settlement: SettlementTerms,
+}
+
+impl ChannelPayee {
+    /// A payee that wants to be paid as its offers say.
+    pub const fn new(desk: Arc<Desk>, settlement: SettlementTerms) -> Self {
+        Self { desk, settlement }
+    }
+
+    /// The channel that the terms name must be paid out as our offers say.
+    fn expected(&self, terms: &AgreementTerms) -> Result<Expected, Refusal> {
+        if terms.terms.channel.network != self.settlement.network {
+            return Err(Refusal::Term(TermName::Network));
+        }
+        Ok(Expected {
+            channel: terms.terms.channel,
+            requester: terms.requester,
+            provider: terms.provider,
+            settlement: self.settlement,
+        })
+    }
+
+    /// Looks until the channel is there, within bounds, and opens a book for it.
+    async fn take_up(&self, expected: Expected) -> Result<ChannelView, DeskError> {
+        for look in 1.. {
+            match self.desk.blocking(move |desk| desk.settler().admit(&expected, desk.now())).await {
+                // Another endpoint's block is on its way; there is nothing to be woken by.
+                Err(DeskError::Channel(ChannelCheckError::NotDeployed)) if look < LOOKS => tokio::time::sleep(LOOK_PAUSE).await,
+                looked => return looked,
+            }
+        }
+        Err(DeskError::Channel(ChannelCheckError::NotDeployed))
+    }
+
+    /// The deposit must carry the cap on top of what the channel owes already.
+    async fn check_cap(&self, channel: ChannelRef, cap: Amount) -> Result<(), Refusal> {
+        let book = self.desk.blocking(move |desk| desk.ledger().channel(channel)).await.map_err(|error| refusal(&error))?;
+        let free = book.free_deposit();
+        if cap <= free { Ok(()) } else { Err(Refusal::CapAboveDeposit { cap, deposit: free }) }
+    }
+}
+
+fn check_open(view: &ChannelView) -> Result<(), Refusal> {
+    if view.sight.status == ChannelStatus::Open { Ok(()) } else { Err(Refusal::Channel(ChannelProblem::Closing)) }
+}
+
+#[async_trait]
+impl Payee for ChannelPayee {
+    async fn check_channel(&self, terms: &AgreementTerms) -> Result<(), Refusal> {
+        let mut expected = self.expected(terms)?;
+        // Until we have accepted it may still be opened, or topped up.
+        expected.settlement.deposit_min = Amount::ZERO;
+        let look = move |desk: &Desk| -> Result<ChannelView, DeskError> {
+            Ok(verify_channel(&desk.chain().account(&Address::from(expected.channel.address))?, &expected)?)
+        };
+        match self.desk.blocking(look).await {
+            Ok(view) => check_open(&view),
+            Err(DeskError::Channel(ChannelCheckError::NotDeployed)) => Ok(()),
+            Err(error) => Err(refusal(&error)),
+        }
+    }
+
+    async fn agreed(&self, agreement: &Agreement) -> Result<(), Refusal> {
+        let view = self.take_up(self.expected(agreement.body())?).await.map_err(|error| refusal(&error))?;
+        check_open(&view)?;
+        self.check_cap(view.channel, agreement.terms().cap).await?;
+        let agreement = agreement.clone();
+        let enter = move |desk: &Desk| desk.ledger().record_agreement(&agreement, desk.now());
+        self.desk.blocking(enter).await.map_err(|error| refusal(&error))
+    }
+
+    async fn admit(&self, agreement: &Agreement) -> Result<Amount, Refusal> {
+        let (id, channel, cap) = (agreement.id(), agreement.terms().channel, agreement.terms().cap);
+        let look = move |desk: &Desk| -> Result<_, DeskError> { Ok((desk.ledger().channel(channel)?, desk.ledger().total(id)?)) };
+        let (book, spent) = self.desk.blocking(look).await.map_err(|error| refusal(&error))?;
+        may_work_in(self.desk.now(), &book, Amount::ZERO).map_err(|pause| {
+            tracing::info!(%channel, %pause, "work refused");
+            pause.refusal()
+        })?;
+        let left = cap.saturating_sub(spent).min(book.free_deposit());
+        if left.is_zero() { Err(Refusal::Term(TermName::Cap)) } else { Ok(left) }
+    }
+
+    async fn receipt(&self, agreement: &Agreement, job: JobId, seed: Digest, slice: Slice) -> Result<SignedReceipt, StopReason> {
+        let draft = ReceiptDraft {
+            channel: agreement.terms().channel,
+            agreement: agreement.id(),
+            job,
+            usage: slice.usage,
+            amount: slice.amount,
+            input: slice.input,
+            output: slice.output,
+            seed,
+            work: NO_WORK,
+            last: slice.last,
+            issued_at: self.desk.now(),
+        };
+        let issue = move |desk: &Desk| -> Result<Result<SignedReceipt, StopReason>, DeskError> {
+            // The work of this slice is done, and its receipt costs nothing; what must not happen is the work after it.
+            if !draft.last
+                && let Err(pause) = may_work_in(desk.now(), &desk.ledger().channel(draft.channel)?, draft.amount)
+            {
+                tracing::warn!(%job, %pause, "job stopped");
+                return Ok(Err(pause.stop_reason()));
+            }
+            Ok(Ok(desk.ledger().issue_receipt(draft)?))
+        };
+        let receipt = self.desk.blocking(issue).await.map_err(|error| stop(&error))??;
+        metrics::counter!("swarm_receipts_total").increment(1);
+        Ok(receipt)
+    }
+
+    async fn accept(&self, agreement: &Agreement, voucher: &SignedVoucher) -> Result<Amount, StopReason> {
+        let channel = agreement.terms().channel;
+        if voucher.voucher.channel != channel {
+            return Err(StopReason::BadVoucher);
+        }
+        let voucher = *voucher;
+        let take = move |desk: &Desk| -> Result<Amount, DeskError> {
+            match desk.ledger().accept_voucher(voucher) {
+                Ok(true) => metrics::counter!("swarm_vouchers_total", "side" => "provider").increment(1),
+                // Jobs side by side: this one came before, or one that covers more did.
+                Ok(false) | Err(LedgerError::Voucher(VoucherFault::Back { .. })) => {}
+                Err(error) => return Err(error.into()),
+            }
+            Ok(desk.ledger().channel(channel)?.unpaid())
+        };
+        self.desk.blocking(take).await.map_err(|error| stop(&error))
+    }
+
+    async fn find_agreement(&self, id: AgreementId) -> Result<Option<Agreement>, Refusal> {
+        self.desk.blocking(move |desk| desk.ledger().agreement(id)).await.map_err(|error| refusal(&error))
+    }
+}
+
+/// What a trouble of ours is to a requester who asks for something.
+fn refusal(error: &DeskError) -> Refusal {
+    let refusal = match error {
+        DeskError::Channel(problem) => Refusal::Channel(problem.problem()),
+        DeskError::Ledger(LedgerError::UnknownChannel(_)) => Refusal::Unknown,
+        error if error.is_chain_trouble() => Refusal::ChainOutOfSight,
+        _ => Refusal::Unavailable,
+    };
+    tracing::warn!(error = error as &dyn std::error::Error, %refusal, "work refused");
+    refusal
+}
+
+/// What a trouble of ours, or a wrong voucher, is to a requester whose job runs.
+fn stop(error: &DeskError) -> StopReason {
+    let reason = match error {
+        DeskError::Ledger(LedgerError::Voucher(_)) => StopReason::BadVoucher,
+        DeskError::Ledger(LedgerError::Receipt(ReceiptFault::Job(_))) => StopReason::Malformed,
+        DeskError::Ledger(LedgerError::Ended) => StopReason::Refused(Refusal::Channel(ChannelProblem::Closing)),
+        error if error.is_chain_trouble() => StopReason::ChainOutOfSight,
+        _ => StopReason::Internal,
+    };
+    tracing::warn!(error = error as &dyn std::error::Error, %reason, "job stopped");
+    reason
+}

@@ -1,0 +1,240 @@
+//! The requester's side of payment: channels opened and topped up on chain, receipts checked and paid by voucher.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cocoon_market::agreement::{Agreement, AgreementTerms};
+use cocoon_market::{AgreementId, Amount, ChannelRef, NodeId, Offer, SettlementTerms, SignedReceipt, SignedVoucher, Verified};
+use cocoon_p2p::payment::{PayError, PayErrorKind, Payer, Retry};
+use cocoon_settlement::contract::{ChannelStatus, ChannelTerms};
+use cocoon_settlement::ledger::{ChannelBook, LedgerError, Order, OrderFailure, OrderId, ReceiptFault, Role};
+use tokio::sync::{Mutex, watch};
+
+use super::desk::{Desk, DeskError};
+
+/// How long the chain may take to open or top up a channel. Mainnet needs some ten seconds; this covers a congested hour's start.
+const FUNDING_LIMIT: Duration = Duration::from_secs(180);
+
+/// How long a receipt waits for those before it in its channel. They were sent before it, on streams of the same connection.
+const GAP_LIMIT: Duration = Duration::from_secs(20);
+
+/// Orders that one funding may take: one under way, one of its own, and one more when a cap was raised meanwhile.
+const FUNDINGS_MAX: usize = 4;
+
+/// The highest network fee paid without asking, in basis points: the network's own.
+const FEE_BPS_MAX: u16 = 500;
+
+/// The longest challenge window accepted: a deposit should never be tied up for more than a month.
+const CHALLENGE_WINDOW_S_MAX: u32 = 30 * 86_400;
+
+/// Pays through channels.
+#[derive(Debug)]
+pub struct ChannelPayer {
+    desk: Arc<Desk>,
+    deposit: Amount,
+    /// One funding at a time: two that overlap would each add what both together need once.
+    funding: Mutex<()>,
+    /// Counts receipts entered, so that those who wait for an earlier one look again.
+    entered: watch::Sender<u64>,
+}
+
+impl ChannelPayer {
+    /// A payer that opens channels with this deposit, or more where a job's cap is higher.
+    pub fn new(desk: Arc<Desk>, deposit: Amount) -> Self {
+        Self { desk, deposit, funding: Mutex::new(()), entered: watch::Sender::new(0) }
+    }
+
+    /// What is left of an agreement's cap.
+    ///
+    /// # Errors
+    /// [`DeskError`].
+    pub async fn cap_left(&self, agreement: &Agreement) -> Result<Amount, DeskError> {
+        let (id, cap) = (agreement.id(), agreement.terms().cap);
+        self.desk.blocking(move |desk| desk.ledger().total(id).map(|spent| cap.saturating_sub(spent))).await
+    }
+
+    fn check_settlement(&self, settlement: &SettlementTerms) -> Result<(), PayError> {
+        let suits = settlement.network == self.desk.chain().network()
+            && settlement.fee_bps <= FEE_BPS_MAX
+            && settlement.challenge_window_s <= CHALLENGE_WINDOW_S_MAX;
+        if suits { Ok(()) } else { Err(PayError::new(PayErrorKind::Terms, Retry::Never)) }
+    }
+
+    /// What has to be ordered so that the channel carries `cap`; nothing when it does already.
+    async fn missing(&self, book: &ChannelBook, offer: &Offer, cap: Amount) -> Result<Option<Funding>, DeskError> {
+        let channel = book.channel();
+        if let Some(given) = self.desk.blocking(move |desk| pending_funding(desk, channel)).await? {
+            return Ok(Some(Funding::Given(given)));
+        }
+        let Some(view) = self.desk.look(channel).await? else {
+            let deposit = self.deposit.max(offer.settlement.deposit_min).max(cap);
+            return Ok(Some(Funding::Open { terms: book.record().terms, deposit }));
+        };
+        if view.sight.status != ChannelStatus::Open {
+            return Err(DeskError::Ledger(LedgerError::Ended));
+        }
+        let free = view.sight.deposit.saturating_sub(book.head().owed);
+        let deposit = cap.saturating_sub(free);
+        Ok((!deposit.is_zero()).then_some(Funding::TopUp { channel, deposit }))
+    }
+
+    async fn carry_out(&self, funding: Funding) -> Result<(), DeskError> {
+        match funding {
+            Funding::Open { terms, deposit } => {
+                let open = move |desk: &Desk| desk.settler().open(terms, deposit, desk.now());
+                let (channel, order) = self.desk.blocking(open).await?;
+                tracing::info!(%channel, %deposit, "opening a channel");
+                self.desk.await_order(order, FUNDING_LIMIT).await
+            }
+            Funding::TopUp { channel, deposit } => {
+                tracing::info!(%channel, %deposit, "topping up a channel");
+                self.desk.carry_out(Order::TopUp { channel, deposit }, FUNDING_LIMIT).await
+            }
+            Funding::Given(id) => self.desk.await_order(id, FUNDING_LIMIT).await,
+        }
+    }
+
+    async fn fund_channel(&self, offer: &Offer, channel: ChannelRef, cap: Amount) -> Result<(), DeskError> {
+        let _turn = self.funding.lock().await;
+        for _ in 0..FUNDINGS_MAX {
+            let book = self.desk.blocking(move |desk| desk.ledger().channel(channel)).await?;
+            match self.missing(&book, offer, cap).await? {
+                Some(funding) => self.carry_out(funding).await?,
+                None => return Ok(()),
+            }
+        }
+        Err(DeskError::Slow(FUNDING_LIMIT))
+    }
+
+    /// Enters the receipt and signs the voucher over all receipts so far, within the cap of the agreement: whatever its jobs say one
+    /// by one, together they never cost more.
+    async fn try_pay(&self, agreement: &Agreement, receipt: SignedReceipt) -> Result<SignedVoucher, DeskError> {
+        let (id, cap) = (agreement.id(), agreement.terms().cap);
+        self.desk.blocking(move |desk| pay(desk, id, cap, receipt)).await
+    }
+}
+
+fn pay(desk: &Desk, agreement: AgreementId, cap: Amount, receipt: SignedReceipt) -> Result<SignedVoucher, DeskError> {
+    let ledger = desk.ledger();
+    let header = &receipt.receipt.header;
+    if ledger.channel(header.channel)?.sequence() >= header.sequence {
+        // It was entered before: by a try whose answer was lost, or before a restart.
+        ledger.record_receipt(receipt)?;
+        return Ok(ledger.issue_voucher(header.channel)?);
+    }
+    let total = ledger.total(agreement)?.checked_add(receipt.receipt.body.amount)?;
+    if total > cap {
+        return Err(DeskError::AboveCap { cap, total });
+    }
+    Ok(ledger.pay_receipt(receipt)?)
+}
+
+/// An opening or topping up that was ordered before, perhaps by an earlier run of this node.
+fn pending_funding(desk: &Desk, channel: ChannelRef) -> Result<Option<OrderId>, DeskError> {
+    let funds = |order: &Order| match order {
+        Order::Open { terms, .. } => terms.channel().is_ok_and(|opened| opened == channel),
+        Order::TopUp { channel: topped, .. } => *topped == channel,
+        Order::Claim(_) | Order::Close(_) | Order::Finish(_) | Order::CloseTogether { .. } | Order::Transfer { .. } => false,
+    };
+    Ok(desk.ledger().open_orders()?.into_iter().find(|(_, record)| funds(&record.order)).map(|(id, _)| id))
+}
+
+/// What makes a channel carry more.
+enum Funding {
+    /// Opening it.
+    Open {
+        /// Its terms.
+        terms: ChannelTerms,
+        /// With so much.
+        deposit: Amount,
+    },
+    /// Adding to it.
+    TopUp {
+        /// Which.
+        channel: ChannelRef,
+        /// So much.
+        deposit: Amount,
+    },
+    /// An order given before.
+    Given(OrderId),
+}
+
+#[async_trait]
+impl Payer for ChannelPayer {
+    async fn channel_for(&self, offer: &Verified<Offer>, _cap: Amount) -> Result<ChannelRef, PayError> {
+        self.check_settlement(&offer.settlement)?;
+        let (provider, settlement) = (offer.provider, offer.settlement);
+        self.desk.blocking(move |desk| usable_channel(desk, provider, &settlement)).await.map_err(pay_error)
+    }
+
+    async fn fund(&self, offer: &Verified<Offer>, accepted: &Verified<AgreementTerms>) -> Result<(), PayError> {
+        self.fund_channel(offer, accepted.terms.channel, accepted.terms.cap).await.map_err(pay_error)?;
+        // For the dossier: the agreement names the offer by its hash.
+        let offer = offer.clone();
+        self.desk.blocking(move |desk| desk.ledger().record_offer(&offer)).await.map(drop).map_err(pay_error)
+    }
+
+    async fn agreed(&self, agreement: &Agreement) -> Result<(), PayError> {
+        let agreement = agreement.clone();
+        self.desk.blocking(move |desk| desk.ledger().record_agreement(&agreement, desk.now())).await.map_err(pay_error)
+    }
+
+    async fn pay(&self, agreement: &Agreement, receipt: &SignedReceipt) -> Result<SignedVoucher, PayError> {
+        let mut entered = self.entered.subscribe();
+        let paid = async {
+            loop {
+                match self.try_pay(agreement, *receipt).await {
+                    Err(DeskError::Ledger(LedgerError::Receipt(ReceiptFault::Sequence { next, got }))) if got > next => {}
+                    done => return done,
+                }
+                entered.changed().await.map_err(|_| DeskError::Gone)?;
+            }
+        };
+        let Ok(done) = tokio::time::timeout(GAP_LIMIT, paid).await else {
+            return Err(PayError::new(PayErrorKind::Gap, Retry::Never));
+        };
+        let voucher = done.map_err(pay_error)?;
+        self.entered.send_modify(|count| *count = count.wrapping_add(1));
+        metrics::counter!("swarm_vouchers_total", "side" => "requester").increment(1);
+        Ok(voucher)
+    }
+}
+
+/// An open channel to this provider that is paid out as it wants, whatever its salt; else a new one, entered in the ledger and not
+/// yet on chain.
+fn usable_channel(desk: &Desk, provider: NodeId, settlement: &SettlementTerms) -> Result<ChannelRef, DeskError> {
+    let fits = |book: &&ChannelBook| {
+        let ChannelTerms { network, provider: to, payout_to, fee_to, fee_bps, challenge_window_s, .. } = book.record().terms;
+        let same = (network, to, payout_to, fee_to, fee_bps, challenge_window_s)
+            == (settlement.network, provider, settlement.payout, settlement.fee_to, settlement.fee_bps, settlement.challenge_window_s);
+        let open = book.head().sight.is_none_or(|sight| sight.status == ChannelStatus::Open);
+        book.record().role == Role::Requester && same && open && book.head().end.is_none()
+    };
+    let books = desk.ledger().channels()?;
+    // The one with the most left needs the least topping up.
+    if let Some(book) = books.iter().filter(fits).max_by_key(|book| (book.head().sight.is_some(), book.free_deposit())) {
+        return Ok(book.channel());
+    }
+    let mut random = [0; 32];
+    getrandom::fill(&mut random).map_err(|_| DeskError::Randomness)?;
+    let terms = desk.settler().new_terms(provider, settlement, random)?;
+    Ok(desk.ledger().record_channel(Role::Requester, terms, desk.now())?)
+}
+
+fn pay_error(error: DeskError) -> PayError {
+    let (kind, retry) = match &error {
+        DeskError::Chain(chain) => (PayErrorKind::Chain, if chain.is_retryable() { Retry::Later } else { Retry::Never }),
+        DeskError::Slow(_) | DeskError::Settle(_) => (PayErrorKind::Chain, Retry::Later),
+        DeskError::Order(OrderFailure::WalletTooPoor) | DeskError::Poor { .. } => (PayErrorKind::Funds, Retry::Never),
+        DeskError::Ledger(LedgerError::Receipt(_)) | DeskError::AboveCap { .. } | DeskError::Amount(_) => {
+            (PayErrorKind::Receipt, Retry::Never)
+        }
+        DeskError::Order(_) | DeskError::Cell(_) | DeskError::Channel(_) => (PayErrorKind::Channel, Retry::Never),
+        DeskError::Ledger(LedgerError::Voucher(_) | LedgerError::Ended | LedgerError::UnknownChannel(_)) => {
+            (PayErrorKind::Channel, Retry::Never)
+        }
+        DeskError::Ledger(_) | DeskError::Gone | DeskError::Randomness => (PayErrorKind::Ledger, Retry::Later),
+    };
+    PayError::caused(kind, retry, error)
+}

@@ -1,0 +1,279 @@
+//! A node for one command: from what the command line and the configuration say to a running node.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cocoon_market::offer::SettlementTerms;
+use cocoon_market::{Amount, ContractAddress, ModelId};
+use cocoon_p2p::node::{Relay, Upnp};
+use cocoon_p2p::{KadMode, Mdns, NodeConfig};
+use cocoon_runtime::tiny::tiny_llama;
+use cocoon_settlement::chain::embedded::{Embedded, faucet_address};
+use tokio_util::sync::CancellationToken;
+
+use super::buying::Buyer;
+use super::keeper::Pace;
+use super::node::{FEE_BPS, Parts, RunningNode};
+use crate::chain::{self, BLOCK_TIME, OpenChain};
+use crate::commands::blocking;
+use crate::config::{Config, Kad, Network};
+use crate::context::Context;
+use crate::durable::{self, Existing};
+use crate::failure::{Exit, Failure, NextStep};
+use crate::home::Home;
+use crate::keystore::Keys;
+use crate::models::reporter;
+
+/// Name of the generated model: some hundred kilobytes that talk nonsense, for tests and trying things out.
+pub const TINY: &str = "tiny";
+
+/// The seed that [`TINY`] is generated from.
+const TINY_SEED: u64 = 1;
+
+/// Which part a node takes in the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Listens, and keeps records for others.
+    Resident,
+    /// Dials out, asks, and leaves.
+    Visitor,
+}
+
+/// What stands above the configuration's addresses.
+#[derive(Clone, Debug, Default)]
+pub struct Addresses {
+    /// Where to listen.
+    pub listen: Vec<String>,
+    /// Peers to join through.
+    pub bootstrap: Vec<String>,
+    /// Addresses to announce.
+    pub external: Vec<String>,
+    /// Leave the local network alone.
+    pub no_mdns: bool,
+}
+
+/// The configuration lacks something that selling needs.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// Where does the fee go?
+    #[error("the configuration does not say where the network fee goes")]
+    NoFeeAccount,
+    /// The generated model cannot be kept.
+    #[error("cannot write {path}")]
+    Tiny {
+        /// Where it was to be.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl NextStep for SessionError {
+    fn next_step(&self) -> Cow<'static, str> {
+        match self {
+            Self::NoFeeAccount => "set chain.fee_to to the network's fee account".into(),
+            Self::Tiny { .. } => "check the disk, or choose another models.cache".into(),
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::NoFeeAccount => Exit::Usage,
+            Self::Tiny { .. } => Exit::Failed,
+        }
+    }
+}
+
+/// A running node and the configuration it runs on.
+#[derive(Debug)]
+pub struct Session {
+    /// What it was told.
+    pub config: Config,
+    /// It.
+    pub node: RunningNode,
+    /// Its wallet's account.
+    pub wallet: ContractAddress,
+    ticking: CancellationToken,
+}
+
+impl Session {
+    /// Opens the keys, the chain and the ledger of a home, and joins the network.
+    ///
+    /// # Errors
+    /// Whatever of that fails.
+    pub async fn open(context: &Context, part: Part, addresses: Addresses) -> Result<Self, Failure> {
+        let (config, keys, chain) = {
+            let context = context.clone();
+            blocking(move || open_home(&context)).await?
+        };
+        let ticking = CancellationToken::new();
+        if let Some(embedded) = chain.embedded {
+            tokio::spawn(tick(embedded, BLOCK_TIME, ticking.clone()));
+        }
+        let wallet = keys.wallet()?.account();
+        let network = network(&config, part, addresses);
+        let ledger = context.home().ledger_file();
+        let node = RunningNode::start(Parts { keys, ledger, chain: chain.chain, network, pace: pace(&config) }).await?;
+        Ok(Self { config, node, wallet, ticking })
+    }
+
+    /// Buys for this node.
+    pub fn buyer(&self) -> Buyer {
+        let (client, payer) = self.node.client(self.config.requester.deposit);
+        Buyer::new(client, payer, Arc::clone(self.node.desk()), self.config.requester.clone())
+    }
+
+    /// How this node wants to be paid.
+    ///
+    /// # Errors
+    /// [`SessionError::NoFeeAccount`].
+    pub fn settlement(&self) -> Result<SettlementTerms, SessionError> {
+        let fee_to = fee_account(&self.config).ok_or(SessionError::NoFeeAccount)?;
+        Ok(settlement_terms(&self.config, self.wallet, fee_to))
+    }
+
+    /// Ends everything.
+    pub async fn close(self, provider: Option<cocoon_p2p::Provider>, hurry: CancellationToken) {
+        self.node.shutdown(provider, hurry).await;
+        self.ticking.cancel();
+    }
+}
+
+/// Looks at channels several times in the third of the challenge window for which a look counts.
+fn pace(config: &Config) -> Pace {
+    let usual = Pace::default();
+    let window = Duration::from_secs(config.provide.challenge_window_s.into());
+    Pace { watch: usual.watch.min(window / 12).max(usual.busy), ..usual }
+}
+
+fn open_home(context: &Context) -> Result<(Config, Keys, OpenChain), Failure> {
+    let config = context.config()?;
+    let keys = context.keys(config.chain.network)?;
+    let chain = chain::open(&config.chain)?;
+    Ok((config, keys, chain))
+}
+
+/// Makes the blocks of a chain in this process until cancelled.
+pub async fn tick(chain: Arc<Embedded>, block_time: Duration, cancel: CancellationToken) {
+    let mut interval = tokio::time::interval(block_time);
+    loop {
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => return,
+            _ = interval.tick() => {
+                let chain = Arc::clone(&chain);
+                if let Err(error) = blocking(move || chain.tick()).await {
+                    tracing::error!(error = &error as &dyn std::error::Error, "no block was made");
+                }
+            }
+        }
+    }
+}
+
+/// How a provider with this wallet wants to be paid.
+pub fn settlement_terms(config: &Config, payout: ContractAddress, fee_to: ContractAddress) -> SettlementTerms {
+    SettlementTerms {
+        network: config.chain.network.id(),
+        payout,
+        fee_to,
+        fee_bps: FEE_BPS,
+        challenge_window_s: config.provide.challenge_window_s,
+        deposit_min: config.provide.deposit_min,
+    }
+}
+
+fn fee_account(config: &Config) -> Option<ContractAddress> {
+    let configured = config.chain.fee_to;
+    let devnet = || (config.chain.network == Network::Devnet).then(faucet_address).and_then(Result::ok);
+    configured.or_else(devnet).map(|address| ContractAddress(address.hash))
+}
+
+fn network(config: &Config, part: Part, addresses: Addresses) -> NodeConfig {
+    let or = |given: Vec<String>, configured: &Vec<String>| if given.is_empty() { configured.clone() } else { given };
+    let node = &config.node;
+    let mut network = NodeConfig {
+        bootstrap: or(addresses.bootstrap, &node.bootstrap),
+        mdns: if node.mdns && !addresses.no_mdns { Mdns::On } else { Mdns::Off },
+        ..NodeConfig::default()
+    };
+    (network.limits.incoming, network.limits.outgoing) = (node.incoming_max.get(), node.outgoing_max.get());
+    match part {
+        Part::Resident => {
+            network.listen = or(addresses.listen, &node.listen);
+            network.external = or(addresses.external, &node.external);
+            network.upnp = if node.upnp { Upnp::On } else { Upnp::Off };
+            network.relay = if node.relay { Relay::On } else { Relay::Off };
+            network.kad = match node.kad {
+                // On a devnet everybody is on private addresses, which nobody confirms from outside.
+                Kad::Auto if config.chain.network == Network::Devnet => KadMode::Server,
+                Kad::Auto => KadMode::Auto,
+                Kad::Server => KadMode::Server,
+                Kad::Client => KadMode::Client,
+            };
+        }
+        Part::Visitor => network.kad = KadMode::Client,
+    }
+    network
+}
+
+/// The id of a model that is named on the command line or in a request: the catalogue's, this node's own, or [`TINY`].
+///
+/// # Errors
+/// [`crate::models::ModelError`].
+pub fn find_model(context: &Context, config: &Config, name: &str) -> Result<(ModelId, String), Failure> {
+    if name == TINY {
+        return Ok((tiny_id(), TINY.to_owned()));
+    }
+    let model = context.models(config).find(name)?;
+    Ok((model.id, model.name))
+}
+
+/// The file of a model, fetched or generated if it is not here. Blocks.
+///
+/// # Errors
+/// [`crate::models::ModelError`], [`SessionError::Tiny`].
+pub fn ensure_model(context: &Context, config: &Config, name: &str) -> Result<(ModelId, String, PathBuf), Failure> {
+    let store = context.models(config);
+    if name == TINY {
+        let path = store.path(tiny_id());
+        write_tiny(&path).map_err(|source| SessionError::Tiny { path: path.clone(), source })?;
+        return Ok((tiny_id(), TINY.to_owned(), path));
+    }
+    let model = store.find(name)?;
+    let mut listener = reporter(context.out());
+    let path = store.ensure(&model, &mut *listener)?;
+    Ok((model.id, model.name, path))
+}
+
+fn write_tiny(path: &std::path::Path) -> std::io::Result<()> {
+    if path.try_exists()? {
+        return Ok(());
+    }
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir)?;
+    }
+    durable::write(path, &tiny_llama(TINY_SEED), Existing::Replace)
+}
+
+fn tiny_id() -> ModelId {
+    ModelId(*blake3::hash(&tiny_llama(TINY_SEED)).as_bytes())
+}
+
+/// The most one job may cost: what was asked for, else what is configured.
+pub fn job_cap(config: &Config, asked: Option<Amount>) -> Amount {
+    asked.unwrap_or(config.requester.cap)
+}
+
+/// The ledger of a home for reading it. Blocks.
+///
+/// # Errors
+/// [`super::node::StartError`], and whatever opening the keys fails with.
+pub fn read_ledger(context: &Context) -> Result<cocoon_settlement::ledger::Ledger, Failure> {
+    let config = context.config()?;
+    let keys = context.keys(config.chain.network)?;
+    let home: &Home = context.home();
+    Ok(super::node::open_ledger(&home.ledger_file(), keys.operator().clone())?)
+}
