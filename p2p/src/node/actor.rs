@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
-use cocoon_market::agreement::{NegotiateRequest, NegotiateResponse, Refusal};
+use cocoon_market::agreement::NegotiateResponse;
 use cocoon_market::{ModelId, Timestamp};
 use futures::channel::{mpsc, oneshot};
 use futures::{FutureExt as _, StreamExt as _, select_biased};
 use futures_timer::Delay;
 use libp2p::core::ConnectedPoint;
 use libp2p::core::transport::ListenerId;
-use libp2p::request_response::{OutboundFailure, OutboundRequestId, ResponseChannel};
+use libp2p::multiaddr::Protocol;
+use libp2p::request_response::OutboundRequestId;
 use libp2p::swarm::{self, SwarmEvent};
-use libp2p::{Multiaddr, Swarm, request_response};
+use libp2p::{Multiaddr, Swarm};
 
 use super::behaviour::{Behaviour, BehaviourEvent};
 use super::command::{Answers, Command, Inbound, Inquiry};
@@ -24,9 +25,7 @@ use super::streams::{self, JobStream};
 use super::{DialError, NodeError, ReachError, ServeError};
 use crate::broadcast::Broadcast;
 use crate::identity::{Identity, market_peer};
-use crate::penalty::{Offence, Penalties, Verdict};
-use crate::protocol::exchange::Received;
-use crate::protocol::offers::{PullRequest, PullResponse};
+use crate::penalty::{Offence, Penalties};
 use crate::rate::RateLimiter;
 use crate::shell::{Clock, Spawner};
 use crate::transport::Transport;
@@ -47,9 +46,9 @@ type Reply<T> = oneshot::Sender<T>;
 
 /// The provider service, as the node's task sees it.
 #[derive(Debug)]
-struct Service {
-    inquiries: mpsc::Sender<Inquiry>,
-    jobs: mpsc::Sender<(cocoon_market::PeerId, JobStream)>,
+pub(super) struct Service {
+    pub(super) inquiries: mpsc::Sender<Inquiry>,
+    pub(super) jobs: mpsc::Sender<(cocoon_market::PeerId, JobStream)>,
 }
 
 /// The state of the node's task.
@@ -60,14 +59,14 @@ pub(super) struct Actor {
     /// The address of each peer, as its first connection has it.
     pub(super) remote_addresses: BTreeMap<libp2p::PeerId, Multiaddr>,
     pub(super) provided: BTreeSet<ModelId>,
-    clock: Clock,
+    pub(super) clock: Clock,
     events: Broadcast<NodeEvent>,
-    penalties: Penalties,
-    negotiators: RateLimiter<cocoon_market::PeerId>,
-    service: Option<Service>,
+    pub(super) penalties: Penalties,
+    pub(super) negotiators: RateLimiter<cocoon_market::PeerId>,
+    pub(super) service: Option<Service>,
     listening: HashSet<ListenerId>,
     waiting_for_addresses: Vec<Reply<Vec<String>>>,
-    asked: BTreeMap<OutboundRequestId, Reply<Result<NegotiateResponse, ReachError>>>,
+    pub(super) asked: BTreeMap<OutboundRequestId, Reply<Result<NegotiateResponse, ReachError>>>,
     pub(super) pulls: BTreeMap<OutboundRequestId, Option<Reply<Result<usize, ReachError>>>>,
 }
 
@@ -95,8 +94,13 @@ impl Actor {
         }
         let mut listening = HashSet::new();
         for text in &config.listen {
-            let listener = swarm.listen_on(parse(text)?);
-            listening.insert(listener.map_err(|source| NodeError::Listen { address: text.clone(), source })?);
+            let address = parse(text)?;
+            // A place at a relay may take minutes to get; nobody is to wait for it.
+            let is_relayed = address.iter().any(|part| part == Protocol::P2pCircuit);
+            let listener = swarm.listen_on(address).map_err(|source| NodeError::Listen { address: text.clone(), source })?;
+            if !is_relayed {
+                listening.insert(listener);
+            }
         }
         let mut bootstrap = Vec::new();
         for text in &config.bootstrap {
@@ -289,130 +293,6 @@ impl Actor {
         address.with_p2p(own).map_or_else(|address| address.to_string(), |address| address.to_string())
     }
 
-    /// Sends a message of a negotiation.
-    fn ask(
-        &mut self,
-        peer: libp2p::PeerId,
-        addresses: Vec<Multiaddr>,
-        request: NegotiateRequest,
-        reply: Reply<Result<NegotiateResponse, ReachError>>,
-    ) {
-        if self.is_banned(&peer) {
-            let _ = reply.send(Err(ReachError::Banned));
-            return;
-        }
-        self.intend_offer(peer);
-        let id = self.swarm.behaviour_mut().negotiate.send_request_with_addresses(&peer, Received::Message(request), addresses);
-        self.asked.insert(id, reply);
-    }
-
-    fn open_job(&mut self, peer: libp2p::PeerId, addresses: Vec<Multiaddr>, reply: Reply<Result<JobStream, ReachError>>) {
-        if self.is_banned(&peer) {
-            let _ = reply.send(Err(ReachError::Banned));
-            return;
-        }
-        let addresses = self.or_offered(&peer, addresses);
-        self.intend_offer(peer);
-        self.swarm.behaviour_mut().jobs.open(peer, addresses, reply);
-    }
-
-    /// The addresses that are given, or those that the peer's offers list.
-    fn or_offered(&self, peer: &libp2p::PeerId, addresses: Vec<Multiaddr>) -> Vec<Multiaddr> {
-        if !addresses.is_empty() || self.swarm.is_connected(peer) {
-            return addresses;
-        }
-        super::parse_addresses(&self.offers.addresses_of(&market_peer(peer)))
-    }
-
-    /// A peer that is dialled for its offer was found by gossip.
-    fn intend_offer(&mut self, peer: libp2p::PeerId) {
-        if !self.swarm.is_connected(&peer) {
-            self.discovery.intend(peer, Found::Gossip);
-        }
-    }
-
-    fn on_negotiate(&mut self, event: request_response::Event<Received<NegotiateRequest>, Received<NegotiateResponse>>) {
-        use request_response::{Event, Message};
-        match event {
-            Event::Message { peer, message: Message::Request { request: Received::Message(request), channel, .. }, .. } => {
-                self.on_inquiry(peer, request, channel);
-            }
-            Event::Message { peer, message: Message::Request { request: Received::Garbage, .. }, .. } => self.on_garbage(peer),
-            Event::Message { peer, message: Message::Response { request_id, response }, .. } => {
-                let answer = self.answer_of(peer, response);
-                self.give_answer(request_id, answer);
-            }
-            Event::OutboundFailure { request_id, error, .. } => self.give_answer(request_id, Err(reach_error(&error))),
-            Event::InboundFailure { .. } | Event::ResponseSent { .. } => {}
-        }
-    }
-
-    fn give_answer(&mut self, request: OutboundRequestId, answer: Result<NegotiateResponse, ReachError>) {
-        if let Some(reply) = self.asked.remove(&request) {
-            let _ = reply.send(answer);
-        }
-    }
-
-    fn answer_of<T>(&mut self, peer: libp2p::PeerId, received: Received<T>) -> Result<T, ReachError> {
-        match received {
-            Received::Message(message) => Ok(message),
-            Received::Garbage => {
-                self.on_garbage(peer);
-                Err(ReachError::Malformed)
-            }
-        }
-    }
-
-    fn on_garbage(&mut self, peer: libp2p::PeerId) {
-        self.penalise(&market_peer(&peer), Offence::Garbage);
-    }
-
-    fn on_inquiry(&mut self, peer: libp2p::PeerId, request: NegotiateRequest, channel: ResponseChannel<Received<NegotiateResponse>>) {
-        let sender = market_peer(&peer);
-        if !self.negotiators.allow(self.now().0, &sender) {
-            self.penalise(&sender, Offence::Low);
-            return self.respond(channel, NegotiateResponse::Refused(Refusal::Unavailable));
-        }
-        let Some(service) = &mut self.service else {
-            return self.respond(channel, NegotiateResponse::Refused(Refusal::UnknownOffer));
-        };
-        if let Err(full) = service.inquiries.try_send(Inquiry { peer: sender, request, channel }) {
-            let gone = full.is_disconnected();
-            self.respond(full.into_inner().channel, NegotiateResponse::Refused(Refusal::Unavailable));
-            if gone {
-                self.service = None;
-            }
-        }
-    }
-
-    fn respond(&mut self, channel: ResponseChannel<Received<NegotiateResponse>>, response: NegotiateResponse) {
-        // The asker may have left in the meantime; it will ask again.
-        let _ = self.swarm.behaviour_mut().negotiate.send_response(channel, Received::Message(response));
-    }
-
-    fn on_pull(&mut self, event: request_response::Event<Received<PullRequest>, Received<PullResponse>>) {
-        use request_response::{Event, Message};
-        match event {
-            Event::Message { message: Message::Request { request: Received::Message(request), channel, .. }, .. } => {
-                let response = self.offers.answer_pull(self.clock.now(), request);
-                let _ = self.swarm.behaviour_mut().pull.send_response(channel, Received::Message(response));
-            }
-            Event::Message { peer, message: Message::Request { request: Received::Garbage, .. }, .. } => self.on_garbage(peer),
-            Event::Message { peer, message: Message::Response { request_id, response }, .. } => {
-                let taken = self.answer_of(peer, response).map(|response| self.take_pulled(peer, response));
-                self.end_pull(request_id, taken);
-            }
-            Event::OutboundFailure { request_id, error, .. } => self.end_pull(request_id, Err(reach_error(&error))),
-            Event::InboundFailure { .. } | Event::ResponseSent { .. } => {}
-        }
-    }
-
-    fn end_pull(&mut self, request: OutboundRequestId, taken: Result<usize, ReachError>) {
-        if let Some(Some(reply)) = self.pulls.remove(&request) {
-            let _ = reply.send(taken);
-        }
-    }
-
     fn on_serve(&mut self, answers: Answers) -> Result<Inbound, ServeError> {
         if self.service.as_ref().is_some_and(|service| !service.inquiries.is_closed()) {
             return Err(ServeError::AlreadyServed);
@@ -434,29 +314,6 @@ impl Actor {
                 }
             }
             streams::Event::Refused { peer } => self.penalise(&market_peer(&peer), Offence::Low),
-        }
-    }
-
-    pub(super) fn is_banned(&self, peer: &libp2p::PeerId) -> bool {
-        self.penalties.is_banned(self.now().0, &market_peer(peer))
-    }
-
-    /// Adds an offence, and cuts the peer off when that was one too many.
-    pub(super) fn penalise(&mut self, peer: &cocoon_market::PeerId, offence: Offence) {
-        let Some(target) = crate::identity::libp2p_peer(peer) else { return };
-        let now = self.now().0;
-        let behaviour = self.swarm.behaviour_mut();
-        match self.penalties.add(now, peer, offence) {
-            Verdict::Tolerated { score } => {
-                behaviour.gossip.set_application_score(&target, gossip_score(score));
-            }
-            Verdict::Banned { until_ms } => {
-                behaviour.gossip.set_application_score(&target, gossip_score(crate::penalty::BAN_SCORE));
-                if behaviour.banned.block_peer(target) {
-                    tracing::info!(peer = %target, "peer banned");
-                    self.emit(NodeEvent::PeerBanned { peer: peer.clone(), until_ms });
-                }
-            }
         }
     }
 
@@ -498,20 +355,6 @@ impl Actor {
 
 /// How long a stopping node lets messages leave: a withdrawal is one packet to each neighbour.
 const GOODBYE: Duration = Duration::from_millis(50);
-
-/// A penalty on the scale of gossip, which stops listening to a neighbour at -80: at a third of the way to a ban.
-fn gossip_score(penalty: u32) -> f64 {
-    -f64::from(penalty) / 4.0
-}
-
-fn reach_error(failure: &OutboundFailure) -> ReachError {
-    match failure {
-        OutboundFailure::DialFailure => ReachError::Unreachable,
-        OutboundFailure::Timeout => ReachError::Timeout,
-        OutboundFailure::ConnectionClosed | OutboundFailure::Io(_) => ReachError::Lost,
-        OutboundFailure::UnsupportedProtocols => ReachError::Unsupported,
-    }
-}
 
 fn parse(text: &str) -> Result<Multiaddr, NodeError> {
     text.parse().map_err(|source| NodeError::Address { text: text.to_owned(), source })

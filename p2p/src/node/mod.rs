@@ -6,6 +6,7 @@ mod command;
 mod config;
 mod discovery;
 mod event;
+mod exchanges;
 mod gossip;
 mod matches;
 mod offers;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cocoon_market::agreement::{Agreement, Refusal};
 use cocoon_market::job::{FinishReason, JobRequest, ProviderFrame, RequesterFrame, StopReason};
@@ -21,6 +22,9 @@ use crate::penalty::Offence;
 use crate::protocol::frame::FrameError;
 use crate::protocol::job::{JobFrames, JobWriter, START_TIMEOUT, provider_end};
 use crate::shell::{Deadline, within};
+
+/// How long a job that this side broke off waits for the vouchers of its receipts: they are on their way.
+const OWED_WAIT: Duration = Duration::from_secs(5);
 
 /// What a job needs of the service.
 pub(super) struct Desk {
@@ -121,6 +125,9 @@ struct Running {
     writer: JobWriter,
     deadline: Deadline,
     end: JobEnd,
+    /// The places in the channel of the last receipt that was sent and the last voucher that came.
+    receipted_to: u64,
+    paid_to: u64,
     _place: Place,
 }
 
@@ -157,6 +164,8 @@ impl Running {
             writer,
             deadline: Deadline::default(),
             end: JobEnd::RequesterLost,
+            receipted_to: 0,
+            paid_to: 0,
             _place: place,
         }
     }
@@ -172,8 +181,29 @@ impl Running {
             }
         }
         self.execution.cancel.cancel();
+        if self.is_owed_after_stop() {
+            // Whether it came or not, the job is over.
+            let _ = within(OWED_WAIT, self.take_what_is_owed()).await;
+        }
         self.writer.close().await;
         self.end.clone()
+    }
+
+    /// A job that this side broke off still has its receipts paid, if the requester is not itself the reason.
+    fn is_owed_after_stop(&self) -> bool {
+        let JobEnd::Stopped(reason) = &self.end else { return false };
+        self.paid_to < self.receipted_to && !matches!(reason, StopReason::BadVoucher | StopReason::Malformed | StopReason::Unpaid { .. })
+    }
+
+    async fn take_what_is_owed(&mut self) {
+        while self.paid_to < self.receipted_to {
+            match self.frames.next().await {
+                Some(Ok(RequesterFrame::Voucher(voucher))) if self.accept(&voucher).await.is_ok() => {}
+                // One that wants no more has nothing against it that there is no more.
+                Some(Ok(RequesterFrame::Cancel)) => {}
+                _ => break,
+            }
+        }
     }
 
     async fn next_input(&mut self, stop: &mut StopSign) -> Input {
@@ -223,22 +253,30 @@ impl Running {
     }
 
     async fn on_voucher(&mut self, voucher: &SignedVoucher) -> Result<(), Gone> {
+        let event = match self.accept(voucher).await {
+            Ok(sequence) => MeterEvent::VoucherAccepted { sequence },
+            Err(reason) => MeterEvent::Failed(reason),
+        };
+        self.apply(event).await
+    }
+
+    /// Has a voucher checked and written down; gives the place up to which it pays.
+    async fn accept(&mut self, voucher: &SignedVoucher) -> Result<u64, StopReason> {
+        let (agreement, sequence) = (&self.agreement, voucher.voucher.sequence);
         // Caught here, so that no payee has to think of it.
-        if voucher.voucher.channel != self.agreement.terms().channel || voucher.verify(&self.agreement.body().requester).is_err() {
-            self.desk.node.penalise(&self.peer, Offence::Forgery).await;
-            return self.apply(MeterEvent::Failed(StopReason::BadVoucher)).await;
-        }
-        match self.desk.payee.accept(&self.agreement, voucher).await {
+        let is_ours = voucher.voucher.channel == agreement.terms().channel && voucher.verify(&agreement.body().requester).is_ok();
+        let accepted = if is_ours { self.desk.payee.accept(agreement, voucher).await } else { Err(StopReason::BadVoucher) };
+        match accepted {
             Ok(unpaid) => {
-                let (sequence, cumulative) = (voucher.voucher.sequence, voucher.voucher.cumulative);
-                self.emit(&ProviderEvent::Paid { job: self.job, sequence, cumulative, unpaid });
-                self.apply(MeterEvent::VoucherAccepted { sequence }).await
+                self.paid_to = self.paid_to.max(sequence);
+                self.emit(&ProviderEvent::Paid { job: self.job, sequence, cumulative: voucher.voucher.cumulative, unpaid });
+                Ok(sequence)
             }
             Err(reason) => {
                 if reason == StopReason::BadVoucher {
                     self.desk.node.penalise(&self.peer, Offence::Forgery).await;
                 }
-                self.apply(MeterEvent::Failed(reason)).await
+                Err(reason)
             }
         }
     }
@@ -297,6 +335,7 @@ impl Running {
             return Ok(Err(StopReason::Internal));
         }
         self.send(&ProviderFrame::Receipt(Box::new(signed))).await?;
+        self.receipted_to = sequence;
         self.emit(&ProviderEvent::Receipted { job: self.job, sequence, amount, cumulative });
         Ok(Ok(()))
     }

@@ -7,6 +7,9 @@ use super::config::{Listing, OFFER_LIFETIME_MS};
 use super::service::Service;
 use super::{ProviderError, ProviderEvent};
 
+/// How long new addresses are collected before the offers are published with them.
+const ADDRESS_NEWS_MS: u64 = 5_000;
+
 /// A listing and its offer in the swarm.
 #[derive(Debug)]
 pub(super) struct Standing {
@@ -35,6 +38,14 @@ impl Service {
     /// When the next offer must be announced again.
     pub(super) fn next_renewal(&self) -> Option<Timestamp> {
         self.standing.values().map(|standing| standing.renew_at).min()
+    }
+
+    /// Announces everything again in a moment: addresses tend to come several at once.
+    pub(super) fn renew_soon(&mut self) {
+        let soon = self.node.clock().now().plus_ms(ADDRESS_NEWS_MS);
+        for standing in self.standing.values_mut() {
+            standing.renew_at = standing.renew_at.min(soon);
+        }
     }
 
     /// Announces again what is due.

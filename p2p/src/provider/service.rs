@@ -19,7 +19,7 @@ use super::places::Places;
 use super::{Order, Shutdown};
 use crate::broadcast::Broadcast;
 use crate::execution::Executor;
-use crate::node::{Answers, Inbound, Inquiry, JobStream, Node};
+use crate::node::{Answers, Inbound, Inquiry, JobStream, Node, NodeEvent};
 use crate::payment::Payee;
 use crate::penalty::Offence;
 use crate::protocol::exchange::Received;
@@ -80,6 +80,7 @@ impl Service {
         let stop_sign: StopSign = stopped.map(drop).boxed().shared();
         let (alive, mut all_ended) = mpsc::channel::<()>(0);
         let mut renewal = Deadline::default();
+        let mut news = self.node.events().filter(|event| std::future::ready(is_new_address(event))).fuse();
         let (mode, waiting) = loop {
             renewal.set(self.node.clock().now(), self.next_renewal());
             select_biased! {
@@ -93,6 +94,7 @@ impl Service {
                     Some((peer, stream)) => self.on_stream(peer, stream, &stop_sign, &alive),
                     None => break (Shutdown::Stop, None),
                 },
+                _ = news.next() => self.renew_soon(),
                 () = renewal.reached().fuse() => self.renew().await,
             }
         };
@@ -200,6 +202,11 @@ impl Service {
             }
         }
     }
+}
+
+/// Offers list addresses; a new one is news for requesters.
+fn is_new_address(event: &NodeEvent) -> bool {
+    matches!(event, NodeEvent::Listening { .. } | NodeEvent::Reachable { .. })
 }
 
 fn answer_of(response: &NegotiateResponse) -> ProposalAnswer {

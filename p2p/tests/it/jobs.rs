@@ -5,10 +5,10 @@ use std::time::Duration;
 use cocoon_market::job::{FinishReason, StopReason};
 use cocoon_market::{Amount, Usage};
 use cocoon_p2p::testing::{Answer, PayerFault, Stumble};
-use cocoon_p2p::{JobEnd, JobError, JobEvent, ProviderEvent, Shutdown};
+use cocoon_p2p::{JobEnd, JobError, JobEvent, Shutdown};
 use futures::StreamExt as _;
 
-use super::world::{PRICE, World, drain, order, text_of, wait_for};
+use super::world::{PRICE, World, drain, order, text_of};
 
 /// What a prompt of four words and so many tokens cost.
 fn cost(tokens: u64) -> Amount {
@@ -26,6 +26,7 @@ async fn a_job_is_answered_receipted_and_paid_to_the_last_token() {
     let usage = Usage { input_tokens: 4, output_tokens: 100 };
     assert_eq!(events.last(), Some(&JobEvent::Done { reason: FinishReason::Stop, usage, paid: cost(100) }));
     let channel = agreement.terms().channel;
+    assert_eq!(world.ended().await, JobEnd::Finished(FinishReason::Stop));
     assert_eq!(world.payee.balance(&channel), (cost(100), cost(100)));
     // Slices of 16 tokens, and the rest with the final receipt.
     assert_eq!(world.payee.receipts(&channel).len(), 7);
@@ -40,6 +41,7 @@ async fn a_second_job_uses_the_same_agreement_and_channel() {
     for _ in 0..2 {
         let (_, error) = drain(&mut world.run(&agreement, 20).await).await;
         assert!(error.is_none(), "{error:?}");
+        world.ended().await;
     }
     let twice = Amount::from_nano(cost(20).nano() * 2);
     assert_eq!(world.payee.balance(&agreement.terms().channel), (twice, twice));
@@ -57,6 +59,9 @@ async fn jobs_side_by_side_share_one_channel_without_a_gap() {
     let drained = futures::future::join_all(handles.iter_mut().map(drain)).await;
     for (_, error) in drained {
         assert!(error.is_none(), "{error:?}");
+    }
+    for _ in 0..8 {
+        world.ended().await;
     }
     let all = Amount::from_nano(cost(64).nano() * 8);
     assert_eq!(world.payee.balance(&agreement.terms().channel), (all, all));
@@ -84,6 +89,7 @@ async fn a_cancelled_job_is_paid_up_to_where_it_came() {
     assert!(error.is_none(), "{error:?}");
     let Some(JobEvent::Done { reason: FinishReason::Cancelled, usage, paid }) = events.last() else { panic!("{events:?}") };
     assert_eq!(*paid, cost(usage.output_tokens));
+    world.ended().await;
     assert_eq!(world.payee.balance(&agreement.terms().channel), (*paid, *paid));
 }
 
@@ -91,12 +97,10 @@ async fn a_cancelled_job_is_paid_up_to_where_it_came() {
 async fn a_handle_that_is_dropped_cancels_its_job() {
     let world = World::new(Answer { pace: Duration::from_millis(1), ..Answer::of(100_000) }).await;
     let agreement = world.agree().await;
-    let mut events = world.provider.events();
     let mut handle = world.run(&agreement, 100_000).await;
     assert!(matches!(handle.next().await, Some(Ok(JobEvent::Chunk(_)))));
     drop(handle);
-    let end = wait_for(&mut events, |event| if let ProviderEvent::JobEnded { end, .. } = event { Some(end.clone()) } else { None }).await;
-    assert_eq!(end, JobEnd::Finished(FinishReason::Cancelled));
+    assert_eq!(world.ended().await, JobEnd::Finished(FinishReason::Cancelled));
 }
 
 #[tokio::test]
@@ -137,8 +141,10 @@ async fn an_executor_that_fails_stops_the_job_with_a_reason() {
         let (events, error) = drain(&mut world.run(&agreement, 100).await).await;
         let Some(JobError::Stopped { reason: StopReason::Internal, progress }) = error else { panic!("{error:?}") };
         assert_eq!(progress.received_tokens, 20);
-        // One slice was receipted, and paid; the rest is the provider's loss.
+        // One slice was receipted, and paid even if its voucher came after the end; the rest is the provider's loss.
         assert_eq!(progress.paid, cost(16));
+        assert_eq!(world.ended().await, JobEnd::Stopped(StopReason::Internal));
+        assert_eq!(world.payee.balance(&agreement.terms().channel), (cost(16), cost(16)));
         assert_eq!(text_of(&events).split_whitespace().count(), 20);
     }
 }
@@ -155,6 +161,7 @@ async fn a_voucher_that_does_not_fit_stops_the_job() {
             matches!(error, Some(JobError::Stopped { reason: StopReason::BadVoucher, .. } | JobError::ProviderLost { .. })),
             "{error:?}"
         );
+        world.ended().await;
         assert!(world.payee.vouchers(&agreement.terms().channel).is_empty());
     }
 }
@@ -187,6 +194,17 @@ async fn an_order_that_breaks_a_bound_never_leaves() {
 }
 
 #[tokio::test]
+async fn a_provider_that_cannot_be_reached_costs_nothing() {
+    use cocoon_p2p::ReachError;
+    let world = World::new(Answer::of(1)).await;
+    let agreement = world.agree().await;
+    world.provider_node.shutdown().await;
+    let error = world.client.run(&agreement, order(1)).await.unwrap_err();
+    assert!(matches!(error, JobError::Reach(ReachError::Unreachable | ReachError::Lost)), "{error:?}");
+    assert!(error.progress().paid.is_zero() && error.elsewhere());
+}
+
+#[tokio::test]
 async fn an_agreement_is_found_again_after_the_provider_service_restarted() {
     use cocoon_p2p::testing::{MockExecutor, listing};
     use cocoon_p2p::{Provider, ProviderConfig};
@@ -199,6 +217,60 @@ async fn an_agreement_is_found_again_after_the_provider_service_restarted() {
     let _provider = Provider::spawn(node, key, sells, world.payee.clone(), executor).await.unwrap();
     let (_, error) = drain(&mut world.run(&agreement, 10).await).await;
     assert!(error.is_none(), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_agreement_serves_no_other_peer() {
+    use cocoon_market::agreement::Refusal;
+    use cocoon_p2p::Client;
+    let world = World::new(Answer::of(10)).await;
+    let agreement = world.agree().await;
+    let stranger = super::world::node(41);
+    super::world::connect(&stranger, &world.provider_node).await;
+    let client = Client::new(stranger, world.client_key.clone(), world.payer.clone());
+    let (_, error) = drain(&mut client.run(&agreement, order(10)).await.unwrap()).await;
+    let refused = StopReason::Refused(Refusal::Unknown);
+    assert!(matches!(error, Some(JobError::Stopped { ref reason, .. }) if *reason == refused), "{error:?}");
+}
+
+#[tokio::test]
+async fn more_jobs_than_agreed_and_a_job_named_twice_are_refused() {
+    use cocoon_market::JobId;
+    use cocoon_market::agreement::Refusal;
+    use cocoon_p2p::{DealWishes, JobOrder};
+    let world = World::new(Answer { pace: Duration::from_millis(2), ..Answer::of(100_000) }).await;
+    let wishes = DealWishes { jobs_max: 2, ..DealWishes::new(cost(100_000)) };
+    let agreement = world.client.negotiate(&world.offer().await, wishes).await.unwrap();
+    let named = || JobOrder { job: Some(JobId([5; 16])), ..order(100_000) };
+    let mut first = world.client.run(&agreement, named()).await.unwrap();
+    assert!(matches!(first.next().await, Some(Ok(JobEvent::Chunk(_)))));
+    let (_, error) = drain(&mut world.client.run(&agreement, named()).await.unwrap()).await;
+    let busy = |running| StopReason::Refused(Refusal::Busy { running });
+    assert!(matches!(error, Some(JobError::Stopped { ref reason, .. }) if *reason == busy(1)), "{error:?}");
+    let mut second = world.run(&agreement, 100_000).await;
+    assert!(matches!(second.next().await, Some(Ok(JobEvent::Chunk(_)))));
+    let (_, error) = drain(&mut world.run(&agreement, 5).await).await;
+    assert!(matches!(error, Some(JobError::Stopped { ref reason, .. }) if *reason == busy(2)), "{error:?}");
+}
+
+#[tokio::test]
+async fn more_streams_than_a_peer_may_open_are_reset() {
+    use super::world::{config, node, node_with};
+    use cocoon_p2p::NodeConfig;
+    use cocoon_p2p::node::Limits;
+    let limits = Limits { job_streams_per_peer: 1, ..Limits::default() };
+    let slow = Answer { pace: Duration::from_millis(2), ..Answer::of(100_000) };
+    let world = World::on(node_with(1, NodeConfig { limits, ..config() }), node(2), slow).await;
+    let agreement = world.agree().await;
+    let mut first = world.run(&agreement, 100_000).await;
+    assert!(matches!(first.next().await, Some(Ok(JobEvent::Chunk(_)))));
+    let second = world.client.run(&agreement, order(5)).await;
+    let error = match second {
+        Ok(mut handle) => drain(&mut handle).await.1,
+        Err(error) => Some(error),
+    };
+    assert!(matches!(error, Some(JobError::ProviderLost { .. } | JobError::Reach(_))), "{error:?}");
+    assert!(matches!(first.next().await, Some(Ok(_))));
 }
 
 #[tokio::test]

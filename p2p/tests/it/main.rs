@@ -4,4 +4,5 @@ mod gossip;
 mod hostile;
 mod jobs;
 mod negotiation;
+mod sockets;
 mod world;

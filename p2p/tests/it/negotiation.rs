@@ -93,6 +93,19 @@ async fn a_node_without_a_provider_knows_no_offer() {
     assert!(matches!(error, NegotiateError::Ended(End::Refused(_))), "{error:?}");
 }
 
+#[tokio::test]
+async fn a_peer_that_negotiates_too_often_is_refused_and_told_so() {
+    use super::world::{config, node, node_with};
+    use cocoon_p2p::NodeConfig;
+    use cocoon_p2p::node::Limits;
+    use cocoon_p2p::rate::Rate;
+    let limits = Limits { negotiate_rate: Rate { burst: 2, every_ms: 600_000 }, ..Limits::default() };
+    let world = World::on(node_with(1, NodeConfig { limits, ..config() }), node(2), Answer::of(1)).await;
+    world.agree().await;
+    let error = world.client.negotiate(&world.offer().await, DealWishes::new(CAP)).await.unwrap_err();
+    assert!(matches!(error, NegotiateError::Ended(End::Refused(Refusal::Unavailable))), "{error:?}");
+}
+
 fn name(step: &NegotiationStep) -> &'static str {
     match step {
         NegotiationStep::Proposed { .. } => "proposed",

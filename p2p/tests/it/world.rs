@@ -8,8 +8,8 @@ use cocoon_market::offer::{Confidentiality, Tier};
 use cocoon_market::{Agreement, Amount, Demand, ModelId, NetworkId, Offer, OperatorKey, Usage, Verified};
 use cocoon_p2p::testing::{Answer, MockExecutor, MockPayee, MockPayer, listing, memory_transport};
 use cocoon_p2p::{
-    Client, Clock, DealWishes, Identity, JobError, JobEvent, JobHandle, JobOrder, KadMode, Node, NodeConfig, Provider, ProviderConfig,
-    Receiver, Spawner,
+    Client, Clock, DealWishes, Identity, JobEnd, JobError, JobEvent, JobHandle, JobOrder, KadMode, Node, NodeConfig, Provider,
+    ProviderConfig, ProviderEvent, Receiver, Spawner,
 };
 use futures::{Stream, StreamExt as _};
 
@@ -99,6 +99,7 @@ pub(crate) struct World {
     pub(crate) payee: Arc<MockPayee>,
     pub(crate) payer: Arc<MockPayer>,
     pub(crate) client: Client,
+    provider_events: tokio::sync::Mutex<Receiver<ProviderEvent>>,
 }
 
 impl World {
@@ -114,8 +115,9 @@ impl World {
         let sells = ProviderConfig::new(vec![listing(MODEL, PRICE)]);
         let provider = Provider::spawn(provider_node.clone(), provider_key.clone(), sells, payee.clone(), executor).await.unwrap();
         let client = Client::new(client_node.clone(), client_key.clone(), payer.clone());
+        let provider_events = tokio::sync::Mutex::new(provider.events());
         connect(&client_node, &provider_node).await;
-        Self { provider_node, client_node, provider, provider_key, client_key, payee, payer, client }
+        Self { provider_node, client_node, provider, provider_key, client_key, payee, payer, client, provider_events }
     }
 
     pub(crate) async fn offer(&self) -> Verified<Offer> {
@@ -126,6 +128,12 @@ impl World {
     pub(crate) async fn agree(&self) -> Agreement {
         let wishes = DealWishes::new(Amount::from_nano(1_000_000_000));
         self.client.negotiate(&self.offer().await, wishes).await.unwrap()
+    }
+
+    /// How the provider's next job ended. A requester is done a voucher before its provider is.
+    pub(crate) async fn ended(&self) -> JobEnd {
+        let mut events = self.provider_events.lock().await;
+        wait_for(&mut events, |event| if let ProviderEvent::JobEnded { end, .. } = event { Some(end.clone()) } else { None }).await
     }
 
     pub(crate) async fn run(&self, agreement: &Agreement, tokens: u32) -> JobHandle {
