@@ -1,15 +1,253 @@
-//! `swarm demo`.
+//! `swarm demo`: the whole story on this machine, in one process but over real sockets, keys and ledgers.
+//!
+//! [`stage`] sets up who takes part, [`story`] is what is told of it, [`accounts`] counts the money before and after.
 
-use super::NotAvailable;
+mod accounts;
+mod stage;
+mod story;
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cocoon_market::ids::JobId;
+use cocoon_market::job::{ChatMessage, Prompt};
+use cocoon_market::{Amount, AmountError, ChannelRef, ModelId};
+use cocoon_p2p::{JobEvent, JobOrder, NodeEvent, NodeStopped};
+use cocoon_settlement::chain::{ChainError, Faucet};
+use cocoon_settlement::dossier::{Dossier, DossierError};
+use cocoon_settlement::ledger::OrderState;
+use futures::StreamExt as _;
+
 use crate::cli::DemoArgs;
+use crate::commands::blocking;
+use crate::config::Config;
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::durable::{self, Existing};
+use crate::failure::{Failure, NextStep};
+use crate::signals::stop_requested;
+use crate::wiring::buying::{BuyError, Deal, Want};
+use crate::wiring::desk::DeskError;
+use crate::wiring::keeper::claim_all;
+use crate::wiring::node::StartError;
+use crate::wiring::serving::Served;
+use crate::wiring::session::ensure_model;
+use accounts::{Accounts, Row};
+use stage::{Player, Stage};
+use story::{Answer, Story};
+
+/// How long anything between two peers on loopback may take before the demo counts as failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The most the demo's job may cost: a fifth of a TON at its prices is some 500 tokens.
+const CAP: Amount = Amount::from_nano(200_000_000);
+
+/// Why the story did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    /// Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
+    /// A directory or file of the demo.
+    #[error("cannot write {path}")]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Something did not happen in time.
+    #[error("{0} did not happen within {limit} s", limit = PATIENCE.as_secs())]
+    Late(&'static str),
+    /// The chain.
+    #[error("the chain failed")]
+    Chain(#[from] ChainError),
+    /// A node's books.
+    #[error("a node's books failed")]
+    Desk(#[from] DeskError),
+    /// A node.
+    #[error("a node did not start")]
+    Start(#[from] StartError),
+    /// A node stopped.
+    #[error(transparent)]
+    Stopped(#[from] NodeStopped),
+    /// A sum.
+    #[error(transparent)]
+    Amount(#[from] AmountError),
+    /// The dossier.
+    #[error("the dossier failed")]
+    Dossier(#[from] DossierError),
+    /// The dossier is not sound.
+    #[error("the dossier does not prove the job")]
+    Unsound,
+    /// Money was made or lost.
+    #[error("the balances do not add up: {before} TON before, {after} TON after")]
+    Unbalanced {
+        /// All money of the players at the beginning.
+        before: Amount,
+        /// At the end.
+        after: Amount,
+    },
+    /// The job ended without a last event.
+    #[error("the job ended without saying how")]
+    Unfinished,
+}
+
+impl NextStep for DemoError {
+    fn next_step(&self) -> Cow<'static, str> {
+        match self {
+            Self::Interrupted => "swarm demo, once more".into(),
+            Self::Write { .. } => "check the disk, or --keep another directory".into(),
+            Self::Start(error) => error.next_step(),
+            _ => "swarm demo -v shows more; swarm doctor checks this machine".into(),
+        }
+    }
+}
 
 /// Runs `swarm demo`.
 ///
 /// # Errors
-/// [`NotAvailable`].
-#[expect(clippy::unused_async, reason = "the others are awaited")]
-pub async fn run(_: &Context, _: &DemoArgs) -> Result<(), Failure> {
-    Err(NotAvailable { command: "demo" }.into())
+/// Whatever of the story fails.
+pub async fn run(context: &Context, args: &DemoArgs) -> Result<(), Failure> {
+    tokio::select! {
+        biased;
+        () = stop_requested() => Err(DemoError::Interrupted.into()),
+        told = tell(context, args) => told,
+    }
+}
+
+/// The story, from the model's file to the verified dossier.
+async fn tell(context: &Context, args: &DemoArgs) -> Result<(), Failure> {
+    let story = Story::new(context.out().clone());
+    let served = load(context, args, &story).await?;
+    let kept = tempfile::Builder::new().prefix("swarm-demo-").tempdir();
+    let kept = kept.map_err(|source| DemoError::Write { path: std::env::temp_dir(), source })?;
+    let root = args.keep.clone().unwrap_or_else(|| kept.path().to_owned());
+    let stage = Stage::set(&root, &story).await?;
+    let cast = stage.start(&served, &story).await?;
+
+    wait_for_offers(&cast.requester, served.id).await?;
+    let before = Accounts::count(&stage, &cast, None).await?;
+    let buyer = cast.requester.buyer();
+    let want = Want { model: served.id, provider: None, cap: CAP, wait: PATIENCE };
+    story.chapter("The requester looks for an offer and agrees with its provider");
+    let deal = buyer.deal(&want, |step| story.bought(&step)).await?;
+    let channel = deal.agreement.terms().channel;
+    let job = ask(&buyer, &deal, args, &story).await?;
+    let winner = cast.provider(&deal.agreement.body().provider).ok_or(DemoError::Late("the winner's appearance"))?;
+    claim(winner, channel, &story).await?;
+    let after = Accounts::count(&stage, &cast, Some(channel)).await?;
+    balance(&before, &after, &story)?;
+    prove(winner, job, &root, &story).await?;
+    cast.leave().await;
+    stage.strike();
+    story.end(args.keep.as_deref());
+    Ok(())
+}
+
+/// Fetches and loads the model.
+async fn load(context: &Context, args: &DemoArgs, story: &Story) -> Result<Served, Failure> {
+    story.chapter("The model");
+    let (context, name, device) = (context.clone(), args.model.clone(), args.device);
+    let served = blocking(move || {
+        let config: Config = context.config()?;
+        let (id, name, path) = ensure_model(&context, &config, &name)?;
+        Ok::<_, Failure>(Served::load(id, &name, &path, device)?)
+    });
+    let served = served.await?;
+    story.model(&served);
+    Ok(served)
+}
+
+/// Waits until the requester has heard of both offers, so that there is something to choose.
+async fn wait_for_offers(requester: &Player, model: ModelId) -> Result<(), DemoError> {
+    let mut events = requester.node().node().events();
+    let both = async {
+        while requester.node().node().offers(Some(model), 2).await?.len() < 2 {
+            while !matches!(events.next().await, Some(NodeEvent::OfferSeen { .. }) | None) {}
+        }
+        Ok(())
+    };
+    tokio::time::timeout(PATIENCE, both).await.unwrap_or(Err(DemoError::Late("the arrival of both offers")))
+}
+
+/// Runs the job and shows the answer as it comes.
+async fn ask(buyer: &crate::wiring::buying::Buyer, deal: &Deal, args: &DemoArgs, story: &Story) -> Result<JobId, Failure> {
+    story.question(&args.prompt);
+    let prompt = Prompt::Chat(vec![ChatMessage { role: "user".into(), content: args.prompt.clone() }]);
+    let started = Instant::now();
+    let mut answer = Answer::new(started);
+    let mut handle = buyer.run(deal, JobOrder::new(prompt, args.max_tokens), CAP).await?;
+    let job = handle.job();
+    let mut done = false;
+    while let Some(event) = handle.next().await {
+        match event.map_err(BuyError::from)? {
+            JobEvent::Chunk(chunk) => story.chunk(&mut answer, &chunk),
+            JobEvent::Receipted { receipt, voucher } => story.receipted(&mut answer, &receipt, &voucher),
+            JobEvent::Done { reason, usage, paid } => {
+                story.done(&answer, reason, usage, paid);
+                done = true;
+            }
+        }
+    }
+    if done { Ok(job) } else { Err(DemoError::Unfinished.into()) }
+}
+
+/// The provider claims its last voucher, and the chain shows it.
+async fn claim(winner: &Player, channel: ChannelRef, story: &Story) -> Result<(), DemoError> {
+    story.chapter("The provider claims on chain");
+    winner.finish().await;
+    let desk = winner.node().desk();
+    claim_all(desk, Amount::from_nano(1), PATIENCE).await?;
+    let orders = desk.blocking(|desk| desk.ledger().orders(cocoon_settlement::ledger::OrderId(0), 64)).await?;
+    let landed = orders.iter().rev().find_map(|(_, record)| match record.state {
+        OrderState::Confirmed(landed) => Some(landed),
+        OrderState::Queued | OrderState::Pending(_) | OrderState::Failed(_) => None,
+    });
+    let book = desk.blocking(move |desk| desk.ledger().channel(channel)).await?;
+    story.claimed(winner.name(), channel, &book, landed.ok_or(DemoError::Late("the claim"))?);
+    Ok(())
+}
+
+fn balance(before: &Accounts, after: &Accounts, story: &Story) -> Result<(), DemoError> {
+    let rows = Row::pair(before, after);
+    let (sum_before, sum_after) = (before.sum()?, after.sum()?);
+    story.balances(&rows, sum_before, sum_after);
+    if sum_before == sum_after { Ok(()) } else { Err(DemoError::Unbalanced { before: sum_before, after: sum_after }) }
+}
+
+/// Writes the dossier, reads it back, and verifies it from the file alone.
+async fn prove(winner: &Player, job: JobId, root: &Path, story: &Story) -> Result<(), DemoError> {
+    let path = root.join(format!("{}.dossier", job.short()));
+    let file = path.clone();
+    let desk = Arc::clone(winner.node().desk());
+    let report = blocking(move || {
+        let json = Dossier::collect(desk.ledger(), job)?.to_json()?;
+        let failed = |source| DemoError::Write { path: file.clone(), source };
+        durable::write(&file, &json, Existing::Replace).map_err(failed)?;
+        let read = std::fs::read(&file).map_err(failed)?;
+        Ok::<_, DemoError>(Dossier::from_json(&read)?.verify())
+    });
+    let report = report.await?;
+    story.dossier(&path, &report);
+    if report.is_sound() { Ok(()) } else { Err(DemoError::Unsound) }
+}
+
+/// Gives an account money from the faucet and waits until the chain shows it.
+async fn fund(stage: &Stage, player: &Player, amount: Amount) -> Result<(), DemoError> {
+    let (chain, address) = (Arc::clone(stage.chain()), player.address());
+    let funded = blocking(move || chain.fund(&address, amount));
+    funded.await?;
+    let mut blocks = tokio::time::interval(stage::BLOCK_TIME);
+    let shown = async {
+        loop {
+            blocks.tick().await;
+            if stage.balance(player.address()).await? >= amount {
+                return Ok(());
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, shown).await.unwrap_or(Err(DemoError::Late("the faucet's transfer")))
 }

@@ -1,0 +1,228 @@
+//! Who takes part: a chain, a bootstrap peer, two providers with different prices, a requester. Each has its own keys and
+//! ledger, and they meet over sockets on loopback.
+
+use std::num::{NonZeroU16, NonZeroU32};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cocoon_market::{Amount, ContractAddress, NetworkId, NodeId, SettlementTerms};
+use cocoon_p2p::{KadMode, NodeConfig, Provider, Shutdown};
+use cocoon_settlement::chain::embedded::Embedded;
+use cocoon_settlement::chain::{Address, Chain};
+use tokio_util::sync::CancellationToken;
+
+use super::story::Story;
+use super::{DemoError, fund};
+use crate::chain::open_embedded;
+use crate::commands::blocking;
+use crate::config::{Network, Price, ProvideConfig, RequesterConfig};
+use crate::failure::Failure;
+use crate::home::Home;
+use crate::keystore::{self, Keys, Protection};
+use crate::wiring::buying::Buyer;
+use crate::wiring::keeper::Pace;
+use crate::wiring::node::{FEE_BPS, Parts, RunningNode};
+use crate::wiring::serving::Served;
+use crate::wiring::session::tick;
+
+/// Time between two blocks: a quarter of what a devnet takes, so that nobody waits for long.
+pub(super) const BLOCK_TIME: Duration = Duration::from_millis(500);
+
+/// What the requester begins with.
+const REQUESTER_FUNDS: Amount = Amount::from_nano(10_000_000_000);
+
+/// What a provider begins with: the gas of its claims.
+const PROVIDER_FUNDS: Amount = Amount::from_nano(500_000_000);
+
+/// What the requester puts into the channel.
+const DEPOSIT: Amount = Amount::from_nano(1_000_000_000);
+
+/// Tokens between two receipts: few, so that even a short answer has several vouchers.
+const SLICE_TOKENS: NonZeroU32 = NonZeroU32::new(16).unwrap();
+
+/// Prices for a million tokens written, in nano-units; tokens read cost a quarter. A thousand times a market price, so that
+/// one short answer is worth the gas of its claim.
+const PRICES: [(&str, u128); 2] = [("provider-dear", 400_000_000_000), ("provider-fair", 320_000_000_000)];
+
+/// The chain and where everything is kept.
+pub(super) struct Stage {
+    root: PathBuf,
+    chain: Arc<Embedded>,
+    fee_account: Address,
+    ticking: CancellationToken,
+}
+
+/// Somebody with keys, a ledger and a peer.
+pub(super) struct Player {
+    name: &'static str,
+    wallet: ContractAddress,
+    node: RunningNode,
+    service: Option<Provider>,
+}
+
+/// Everybody.
+pub(super) struct Cast {
+    bootstrap: Player,
+    providers: Vec<Player>,
+    pub(super) requester: Player,
+}
+
+impl Stage {
+    /// Starts the chain.
+    pub(super) async fn set(root: &Path, story: &Story) -> Result<Self, Failure> {
+        story.chapter("A chain, four peers");
+        let dir = root.join("chain");
+        let (chain, fees) = blocking(move || {
+            let chain = open_embedded(&dir, BLOCK_TIME)?;
+            Ok::<_, Failure>((chain, Keys::generate(Network::Devnet)?.wallet()?.account()))
+        })
+        .await?;
+        let chain = Arc::new(chain);
+        let ticking = CancellationToken::new();
+        tokio::spawn(tick(Arc::clone(&chain), BLOCK_TIME, ticking.clone()));
+        story.chain(chain.network(), BLOCK_TIME);
+        Ok(Self { root: root.to_owned(), chain, fee_account: Address::from(fees), ticking })
+    }
+
+    /// The chain.
+    pub(super) const fn chain(&self) -> &Arc<Embedded> {
+        &self.chain
+    }
+
+    /// Where the network fee goes.
+    pub(super) const fn fee_account(&self) -> Address {
+        self.fee_account
+    }
+
+    /// What an account holds.
+    pub(super) async fn balance(&self, address: Address) -> Result<Amount, DemoError> {
+        let chain = Arc::clone(&self.chain);
+        Ok(blocking(move || chain.account(&address)).await?.balance)
+    }
+
+    /// Everybody comes on: the bootstrap peer first, the requester last.
+    pub(super) async fn start(&self, served: &Served, story: &Story) -> Result<Cast, Failure> {
+        let bootstrap = self.player("bootstrap", &[], story).await?;
+        let home = bootstrap.node.node().listen_addresses().await.map_err(DemoError::from)?;
+        let mut providers = Vec::new();
+        for (name, price) in PRICES {
+            let mut provider = self.player(name, &home, story).await?;
+            fund(self, &provider, PROVIDER_FUNDS).await?;
+            provider.service =
+                Some(provider.node.provide(&provide(price), self.terms(provider.wallet), std::slice::from_ref(served)).await?);
+            providers.push(provider);
+        }
+        let requester = self.player("requester", &home, story).await?;
+        fund(self, &requester, REQUESTER_FUNDS).await?;
+        Ok(Cast { bootstrap, providers, requester })
+    }
+
+    async fn player(&self, name: &'static str, bootstrap: &[String], story: &Story) -> Result<Player, Failure> {
+        let home = Home::at(self.root.join(name));
+        let (keys, ledger) = blocking(move || {
+            home.create()?;
+            let keys = Keys::generate(Network::Devnet)?;
+            keystore::create(&home.keystore_file(), &keys, &Protection::None)?;
+            Ok::<_, Failure>((keys, home.ledger_file()))
+        })
+        .await?;
+        let wallet = keys.wallet()?.account();
+        let network = NodeConfig {
+            listen: vec!["/ip4/127.0.0.1/tcp/0".into(), "/ip4/127.0.0.1/udp/0/quic-v1".into()],
+            bootstrap: bootstrap.to_vec(),
+            kad: KadMode::Server,
+            ..NodeConfig::default()
+        };
+        let pace = Pace { busy: BLOCK_TIME / 2, ..Pace::default() };
+        let chain: Arc<dyn Chain> = self.chain.clone();
+        let node = RunningNode::start(Parts { keys, ledger, chain, network, pace }).await?;
+        story.watch(name, &node);
+        let addresses = node.node().listen_addresses().await.map_err(DemoError::from)?;
+        story.player(name, node.key().node_id(), Address::from(wallet), &addresses);
+        Ok(Player { name, wallet, node, service: None })
+    }
+
+    fn terms(&self, payout: ContractAddress) -> SettlementTerms {
+        SettlementTerms {
+            network: NetworkId::DEVNET,
+            payout,
+            fee_to: ContractAddress(self.fee_account.hash),
+            fee_bps: FEE_BPS,
+            challenge_window_s: cocoon_market::offer::CHALLENGE_WINDOW_S_MIN,
+            deposit_min: Amount::from_nano(200_000_000),
+        }
+    }
+
+    /// Stops the chain.
+    pub(super) fn strike(&self) {
+        self.ticking.cancel();
+    }
+}
+
+/// What a provider sells at this price for a million tokens written.
+fn provide(output_per_mtok: u128) -> ProvideConfig {
+    let price = Price {
+        job: Amount::ZERO,
+        input_per_mtok: Amount::from_nano(output_per_mtok / 4),
+        output_per_mtok: Amount::from_nano(output_per_mtok),
+    };
+    ProvideConfig {
+        price,
+        capacity: NonZeroU16::MIN,
+        slice_tokens: SLICE_TOKENS,
+        float: Amount::from_nano(50_000_000),
+        ..ProvideConfig::default()
+    }
+}
+
+impl Player {
+    /// Its name in the story.
+    pub(super) const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Its node.
+    pub(super) const fn node(&self) -> &RunningNode {
+        &self.node
+    }
+
+    /// Its wallet.
+    pub(super) fn address(&self) -> Address {
+        Address::from(self.wallet)
+    }
+
+    /// Buys with its money.
+    pub(super) fn buyer(&self) -> Buyer {
+        let (client, payer) = self.node.client(DEPOSIT);
+        let config = RequesterConfig { deposit: DEPOSIT, ..RequesterConfig::default() };
+        Buyer::new(client, payer, Arc::clone(self.node.desk()), config)
+    }
+
+    /// Stops selling, once running jobs have come to their end and their last vouchers are in.
+    pub(super) async fn finish(&self) {
+        if let Some(service) = &self.service {
+            service.shutdown(Shutdown::Finish).await;
+        }
+    }
+}
+
+impl Cast {
+    /// The provider with this key.
+    pub(super) fn provider(&self, node: &NodeId) -> Option<&Player> {
+        self.providers.iter().find(|provider| provider.node.key().node_id() == *node)
+    }
+
+    /// Everybody with money.
+    pub(super) fn players(&self) -> impl Iterator<Item = &Player> {
+        std::iter::once(&self.requester).chain(&self.providers)
+    }
+
+    /// Everybody goes.
+    pub(super) async fn leave(self) {
+        for player in self.providers.into_iter().chain([self.requester, self.bootstrap]) {
+            player.finish().await;
+            player.node.shutdown(None, CancellationToken::new()).await;
+        }
+    }
+}
