@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use cocoon_market::NodeId;
 use cocoon_market::job::{ChatMessage, JOB_FRAME_BYTES_MAX, Prompt, Sampling};
-use cocoon_p2p::{JobEvent, JobHandle, JobOrder};
+use cocoon_p2p::{JobEvent, JobOrder};
 use futures::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +18,7 @@ use crate::output::{Format, Output};
 use crate::signals::stop_requested;
 use crate::story::Event;
 use crate::wiring::answering::seed_bytes;
-use crate::wiring::buying::{BuyError, Buyer, Deal, Origin, Want};
+use crate::wiring::buying::{BuyError, Buyer, Deal, Origin, RunningJob, Want};
 use crate::wiring::session::{Addresses, Part, Session, find_model, job_cap};
 
 /// Why nothing was asked.
@@ -32,7 +32,7 @@ enum AskError {
     Temperature(f32),
     #[error("a top-p of {0} means nothing")]
     TopP(f32),
-    #[error("interrupted before there was an agreement")]
+    #[error("interrupted before the answer began")]
     Interrupted,
 }
 
@@ -78,8 +78,13 @@ async fn ask(context: &Context, args: &AskArgs, session: &Session, order: JobOrd
         () = stop_requested() => return Err(AskError::Interrupted.into()),
         deal = agree(&buyer, &want, context.out()) => deal?,
     };
-    let job = buyer.run(&deal, order, want.cap).await?;
-    Ok(Telling::new(context.out(), &deal, job).follow().await?)
+    let started = Instant::now();
+    let job = tokio::select! {
+        biased;
+        () = stop_requested() => return Err(AskError::Interrupted.into()),
+        job = buyer.run(&deal, order, want.cap) => job?,
+    };
+    Ok(Telling::new(context.out(), &deal, job, started).follow().await?)
 }
 
 async fn want(context: &Context, args: &AskArgs, session: &Session) -> Result<Want, Failure> {
@@ -115,15 +120,15 @@ fn remark(out: &Output, event: &Event) {
 struct Telling<'a> {
     out: &'a Output,
     provider: NodeId,
-    job: JobHandle,
+    job: RunningJob,
     started: Instant,
     first: Option<(Instant, u64)>,
 }
 
 impl<'a> Telling<'a> {
-    fn new(out: &'a Output, deal: &Deal, job: JobHandle) -> Self {
+    fn new(out: &'a Output, deal: &Deal, job: RunningJob, started: Instant) -> Self {
         let provider = deal.agreement.body().provider;
-        Self { out, provider, job, started: Instant::now(), first: None }
+        Self { out, provider, job, started, first: None }
     }
 
     async fn follow(mut self) -> Result<(), BuyError> {

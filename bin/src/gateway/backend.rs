@@ -86,8 +86,8 @@ impl ChatFailure {
             StopReason::ContextExceeded { tokens, context } => Self::ContextExceeded { tokens: *tokens, context: *context },
             StopReason::Malformed => Self::BadOrder(reason.to_string()),
             StopReason::CapTooSmall { .. } => Self::Money(format!("{reason}; raise requester.cap_ton")),
-            StopReason::Refused(_)
-            | StopReason::Unpaid { .. }
+            StopReason::Refused(_) => Self::NoProvider(reason.to_string()),
+            StopReason::Unpaid { .. }
             | StopReason::BadVoucher
             | StopReason::ChainOutOfSight
             | StopReason::Internal

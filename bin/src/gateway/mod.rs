@@ -139,10 +139,7 @@ async fn model(State(shared): State<Shared>, axum::extract::Path(id): axum::extr
 
 #[expect(clippy::unused_async, reason = "handlers are async")]
 async fn unknown_url(method: Method, uri: Uri) -> ApiError {
-    let message = format!(
-        "{method} {} is not served by this gateway; it has GET /v1/models and POST /v1/chat/completions",
-        uri.path()
-    );
+    let message = format!("{method} {} is not served by this gateway; it has GET /v1/models and POST /v1/chat/completions", uri.path());
     ApiError::new(StatusCode::NOT_FOUND, ErrorKind::InvalidRequest, "unknown_url", message)
 }
 

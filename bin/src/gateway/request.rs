@@ -3,9 +3,7 @@
 //! A parameter that would change the answer and that the swarm has nothing for is an error, never ignored: whoever sends
 //! `tools` must not get an answer that looks as if no tool had been wanted.
 
-use cocoon_market::job::{
-    CHAT_MESSAGES_MAX, ChatMessage, STOP_SEQUENCE_BYTES_MAX, STOP_SEQUENCES_MAX, Sampling,
-};
+use cocoon_market::job::{CHAT_MESSAGES_MAX, ChatMessage, STOP_SEQUENCE_BYTES_MAX, STOP_SEQUENCES_MAX, Sampling};
 use serde_json::{Map, Value};
 
 use super::error::ApiError;
@@ -196,7 +194,10 @@ fn message(at: &str, value: Value) -> Result<ChatMessage, ApiError> {
     let mut fields = Fields(fields);
     let role = fields.text("role")?.ok_or_else(|| missing(&format!("{at}.role")))?;
     if !ROLES.contains(&role.as_str()) {
-        return Err(ApiError::unsupported(&format!("{at}.role"), &format!("role `{role}`; it knows system, developer, user and assistant")));
+        return Err(ApiError::unsupported(
+            &format!("{at}.role"),
+            &format!("role `{role}`; it knows system, developer, user and assistant"),
+        ));
     }
     let content = fields.take("content").ok_or_else(|| missing(&format!("{at}.content")))?;
     let content = content_text(&format!("{at}.content"), content)?;
@@ -261,7 +262,9 @@ fn refused(name: &str) -> ApiError {
         "tools" | "functions" | "tool_choice" | "function_call" => ApiError::unsupported(name, "the models served do not call tools"),
         "response_format" => ApiError::unsupported(name, "answers are text"),
         "logprobs" | "top_logprobs" => ApiError::unsupported(name, "probabilities are not part of a job's answer"),
-        "presence_penalty" | "frequency_penalty" | "logit_bias" => ApiError::unsupported(name, "a job's sampling has no penalties or biases"),
+        "presence_penalty" | "frequency_penalty" | "logit_bias" => {
+            ApiError::unsupported(name, "a job's sampling has no penalties or biases")
+        }
         "store" => ApiError::unsupported(name, "nothing is stored"),
         "modalities" | "audio" | "prediction" | "reasoning_effort" | "web_search_options" => {
             ApiError::unsupported(name, "the models served read and write text")

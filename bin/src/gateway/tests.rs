@@ -39,7 +39,11 @@ impl Backend for Parrot {
         });
         let says = stream::iter(self.says.clone());
         let events = if self.endless { says.chain(endless).boxed() } else { says.boxed() };
-        let events = events.inspect(move |_| { let _ = &leaving; }).boxed();
+        let events = events
+            .inspect(move |_| {
+                let _ = &leaving;
+            })
+            .boxed();
         async move {
             if order.model == "tiny" { Ok(Answer { job: "7".into(), events }) } else { Err(ChatFailure::UnknownModel(order.model)) }
         }

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cocoon_market::job::Prompt;
 use cocoon_market::Timestamp;
+use cocoon_market::job::Prompt;
 use cocoon_p2p::payment::PayErrorKind;
-use cocoon_p2p::{JobError, JobEvent, JobHandle, JobOrder, NegotiateError};
+use cocoon_p2p::{JobError, JobEvent, JobOrder, NegotiateError};
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
 
-use super::buying::{BuyError, Buyer, Want};
+use super::buying::{BuyError, Buyer, RunningJob, Want};
 use super::session::{find_model, job_cap};
 use crate::commands::blocking;
 use crate::config::Config;
@@ -105,7 +105,7 @@ pub fn seed_bytes(short: &[u8]) -> [u8; 32] {
 }
 
 /// A job's events as the gateway wants them. Dropping the stream drops the job, which cancels it.
-fn events(job: JobHandle) -> impl futures::Stream<Item = Result<ChatEvent, ChatFailure>> + Send {
+fn events(job: RunningJob) -> impl futures::Stream<Item = Result<ChatEvent, ChatFailure>> + Send {
     job.filter_map(|event| {
         let event = match event {
             Ok(JobEvent::Chunk(chunk)) if chunk.text.is_empty() => None,

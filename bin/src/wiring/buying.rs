@@ -1,16 +1,19 @@
 //! Buying work: an agreement that stands is used again, else the best offer is negotiated; then jobs are run under it.
 
 use std::borrow::Cow;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use cocoon_market::agreement::{Agreement, Refusal};
-use cocoon_market::job::{FinishReason, Prompt, StopReason};
-use cocoon_market::{AgreementId, Amount, Demand, ModelId, NodeId, Offer, PriceTable, Timestamp, Usage, Verified};
+use cocoon_market::job::{Prompt, StopReason};
+use cocoon_market::{AgreementId, Amount, Demand, JobId, ModelId, NodeId, Offer, PriceTable, Timestamp, Usage, Verified};
 use cocoon_p2p::payment::PayErrorKind;
 use cocoon_p2p::{
-    Client, DealWishes, FindError, JobError, JobHandle, JobOrder, Match, Matches, NegotiateError, NegotiationStep, NodeStopped,
+    Client, DealWishes, FindError, JobError, JobEvent, JobHandle, JobOrder, Match, Matches, NegotiateError, NegotiationStep, NodeStopped,
 };
+use futures::{Stream, StreamExt as _};
 use tokio::time::Instant;
 
 use super::desk::{Desk, DeskError};
@@ -23,6 +26,16 @@ const OFFERS_TRIED: usize = 4;
 
 /// The pause between two searches while nothing fits yet. A search that finds nothing asks the network by itself.
 const SEARCH_PAUSE: Duration = Duration::from_millis(500);
+
+/// How long a job waits for a place at its provider. A place is taken a moment longer than its job seems to run: until the last
+/// voucher is there.
+const PLACE_WAIT: Duration = Duration::from_secs(20);
+
+/// The first pause between two tries to get a place; each is twice as long as the one before.
+const PLACE_PAUSE: Duration = Duration::from_millis(5);
+
+/// The longest such pause.
+const PLACE_PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// Jobs that an agreement should carry: its cap is so many times that of a job, within the deposit.
 const JOBS_PER_AGREEMENT: u64 = 8;
@@ -273,12 +286,7 @@ impl Buyer {
         }
     }
 
-    async fn negotiate(
-        &self,
-        want: &Want,
-        matches: &[Match],
-        observe: &mut (impl FnMut(BuyStep) + Send),
-    ) -> Result<Deal, BuyError> {
+    async fn negotiate(&self, want: &Want, matches: &[Match], observe: &mut (impl FnMut(BuyStep) + Send)) -> Result<Deal, BuyError> {
         let cap = want.cap.checked_mul(JOBS_PER_AGREEMENT).unwrap_or(want.cap).min(self.config.deposit).max(want.cap);
         let mut last = BuyError::NoOffers;
         for offer in matches.iter().map(|one| &one.offer) {
@@ -312,11 +320,12 @@ impl Buyer {
         Ok(carrying)
     }
 
-    /// Starts a job under an agreement. It writes no more tokens than the cap of the job pays for, whatever the prompt costs.
+    /// Starts a job under an agreement, and returns when something came of it. It writes no more tokens than the cap of the job
+    /// pays for, whatever the prompt costs. While all places of the provider are taken, it waits for one, within a limit.
     ///
     /// # Errors
     /// [`BuyError`].
-    pub async fn run(&self, deal: &Deal, mut order: JobOrder, cap: Amount) -> Result<JobHandle, BuyError> {
+    pub async fn run(&self, deal: &Deal, mut order: JobOrder, cap: Amount) -> Result<RunningJob, BuyError> {
         let price = deal.agreement.terms().price;
         let input_tokens = input_tokens_max(&order.prompt);
         let affordable = price.output_tokens_within(cap, input_tokens);
@@ -325,7 +334,54 @@ impl Buyer {
             return Err(BuyError::CapTooSmall { cost, cap });
         }
         order.output_tokens_max = order.output_tokens_max.min(u32::try_from(affordable).unwrap_or(u32::MAX));
-        Ok(self.client.run(&deal.agreement, order).await?)
+        let by = Instant::now() + PLACE_WAIT;
+        let mut pause = PLACE_PAUSE;
+        loop {
+            let mut handle = self.client.run(&deal.agreement, order.clone()).await?;
+            match handle.next().await {
+                Some(Err(error)) if is_busy(&error) && Instant::now() < by => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PLACE_PAUSE_MAX);
+                }
+                Some(Err(error)) => return Err(error.into()),
+                first => return Ok(RunningJob { handle, first: first.and_then(Result::ok) }),
+            }
+        }
+    }
+}
+
+fn is_busy(error: &JobError) -> bool {
+    matches!(error, JobError::Stopped { reason: StopReason::Refused(Refusal::Busy { .. }), .. })
+}
+
+/// A job that a provider took: a stream of its events. Dropping it cancels the job.
+#[derive(Debug)]
+pub struct RunningJob {
+    handle: JobHandle,
+    /// What showed that it was taken.
+    first: Option<JobEvent>,
+}
+
+impl RunningJob {
+    /// The job's name.
+    pub const fn job(&self) -> JobId {
+        self.handle.job()
+    }
+
+    /// Asks the provider to stop; what was done is still receipted, paid and reported.
+    pub fn cancel(&mut self) {
+        self.handle.cancel();
+    }
+}
+
+impl Stream for RunningJob {
+    type Item = Result<JobEvent, JobError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match self.first.take() {
+            Some(first) => Poll::Ready(Some(Ok(first))),
+            None => self.handle.poll_next_unpin(cx),
+        }
     }
 }
 
@@ -370,25 +426,14 @@ fn after(AgreementId(mut bytes): AgreementId) -> Option<AgreementId> {
     None
 }
 
-/// What a finished job is summed up by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Summary {
-    /// Why it ended.
-    pub reason: FinishReason,
-    /// All work.
-    pub usage: Usage,
-    /// What was paid.
-    pub paid: Amount,
-}
-
 /// Why an offer stands where it stands, in one line.
 pub fn score_text(offer: &Verified<Offer>, score: &cocoon_market::matching::Score) -> String {
     format!(
-        "{} TON for a usual job, about {:.1} s, reliability {}%, {}",
+        "{} TON for a usual job, about {:.1} s, risk x{:.2}, on {}",
         score.cost,
-        // Shown to a tenth of a second.
+        // Shown to a tenth and a hundredth.
         score.time_ms as f64 / 1000.0,
-        score.reliability_1024.saturating_mul(100) / 1024,
+        score.reliability_1024 as f64 / 1024.0,
         offer.device.name,
     )
 }

@@ -47,12 +47,7 @@ impl ChannelPayee {
         if terms.terms.channel.network != self.settlement.network {
             return Err(Refusal::Term(TermName::Network));
         }
-        Ok(Expected {
-            channel: terms.terms.channel,
-            requester: terms.requester,
-            provider: terms.provider,
-            settlement: self.settlement,
-        })
+        Ok(Expected { channel: terms.terms.channel, requester: terms.requester, provider: terms.provider, settlement: self.settlement })
     }
 
     /// Looks until the channel is there, within bounds, and opens a book for it.

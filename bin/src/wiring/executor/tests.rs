@@ -34,7 +34,9 @@ async fn a_job_reads_then_writes_then_ends_and_usage_only_grows() {
     let usages: Vec<Usage> = events
         .iter()
         .map(|event| match event {
-            ExecutionEvent::Prefilled { usage, .. } | ExecutionEvent::Tokens { usage, .. } | ExecutionEvent::Finished { usage, .. } => *usage,
+            ExecutionEvent::Prefilled { usage, .. } | ExecutionEvent::Tokens { usage, .. } | ExecutionEvent::Finished { usage, .. } => {
+                *usage
+            }
             ExecutionEvent::Failed(reason) => panic!("{reason}"),
         })
         .collect();
@@ -48,7 +50,15 @@ async fn a_job_reads_then_writes_then_ends_and_usage_only_grows() {
 #[tokio::test]
 async fn a_reader_who_waits_gets_gathered_tokens_and_misses_none() {
     let execution = executor().start(MODEL, request("hello", 1000)).await;
-    let events: Vec<_> = execution.unwrap().events.then(|event| async { tokio::task::yield_now().await; event }).collect().await;
+    let events: Vec<_> = execution
+        .unwrap()
+        .events
+        .then(|event| async {
+            tokio::task::yield_now().await;
+            event
+        })
+        .collect()
+        .await;
     let tokens: usize = events.iter().map(|event| if let ExecutionEvent::Tokens { tokens, .. } = event { tokens.len() } else { 0 }).sum();
     assert_eq!(tokens, 1000);
 }
