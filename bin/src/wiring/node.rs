@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cocoon_market::offer::Confidentiality;
-use cocoon_market::{Amount, OperatorKey, SettlementTerms};
+use cocoon_market::{Amount, ModelId, OperatorKey, SettlementTerms};
 use cocoon_p2p::{
-    Client, Clock, Identity, Listing, Node, NodeConfig, NodeError, Provider, ProviderConfig, ProviderError, Shutdown, Spawner,
+    Client, Clock, Identity, Listing, Node, NodeConfig, NodeError, Provider, ProviderConfig, ProviderError, ProviderEvent, Receiver,
+    Shutdown, Spawner,
 };
 use cocoon_settlement::chain::Chain;
 use cocoon_settlement::ledger::{Ledger, LedgerError, RedbStore, StoreError};
 use cocoon_settlement::settler::{Progress, Settler};
+use futures::StreamExt as _;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -183,6 +185,8 @@ impl RunningNode {
         let service = ProviderConfig { jobs_max, ..ProviderConfig::new(listings) };
         let provider = Provider::spawn(self.node.clone(), self.key.clone(), service, payee, executor).await?;
         tokio::spawn(super::telemetry::watch_provider(provider.events(), self.cancel.clone()));
+        let models = served.iter().map(|model| model.id).collect();
+        tokio::spawn(file_offers(self.node.clone(), Arc::clone(&self.desk), provider.events(), models));
         Ok(provider)
     }
 
@@ -206,6 +210,31 @@ impl RunningNode {
         self.cancel.cancel();
         // A keeper that panicked has said so; its orders are in the ledger.
         let _ = self.keeper.await;
+    }
+}
+
+/// Offers of one model looked through for our own; the book holds the newest of each provider.
+const OFFERS_LOOKED_AT: usize = 4096;
+
+/// Files our offers in the ledger, those that stand and those to come, so that a dossier can begin with its offer.
+async fn file_offers(node: Node, desk: Arc<Desk>, mut events: Receiver<ProviderEvent>, standing: Vec<ModelId>) {
+    for model in standing {
+        file_offer(&node, &desk, model).await;
+    }
+    while let Some(event) = events.next().await {
+        if let ProviderEvent::Published { model, .. } = event {
+            file_offer(&node, &desk, model).await;
+        }
+    }
+}
+
+async fn file_offer(node: &Node, desk: &Arc<Desk>, model: ModelId) {
+    // A node that has stopped has nothing to file any more.
+    let offers = node.offers(Some(model), OFFERS_LOOKED_AT).await.unwrap_or_default();
+    for offer in offers.into_iter().filter(|offer| offer.provider == desk.ledger().node_id()) {
+        if let Err(error) = desk.blocking(move |desk| desk.ledger().record_offer(&offer)).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "an offer was not filed; dossiers will lack it");
+        }
     }
 }
 

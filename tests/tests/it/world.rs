@@ -1,0 +1,101 @@
+//! A devnet, providers and a requester, each a process with a home of its own, selling and buying the generated model.
+
+use anyhow::{Context, Result};
+use cocoon_tests::{Home, Process, free_port};
+use serde_json::Value;
+
+/// A million tokens written cost so many TON: high, so that a slice is worth the gas of its claim.
+pub(crate) const PRICE: &str = "400";
+
+/// A chain in a process of its own.
+pub(crate) struct Devnet {
+    pub(crate) url: String,
+    port: u16,
+    home: Home,
+    process: Process,
+}
+
+impl Devnet {
+    pub(crate) fn start() -> Result<Self> {
+        let port = free_port()?;
+        let url = format!("http://127.0.0.1:{port}");
+        let home = Home::init(&url)?;
+        let process = Self::run(&home, port)?;
+        Ok(Self { url, port, home, process })
+    }
+
+    fn run(home: &Home, port: u16) -> Result<Process> {
+        let mut process = home.start(&["devnet", "--listen", &format!("127.0.0.1:{port}"), "--block-time", "200ms"])?;
+        process.event("ready")?;
+        Ok(process)
+    }
+
+    /// A power cut.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.process.kill()
+    }
+
+    /// Starts the chain again, from its disk.
+    pub(crate) fn restart(&mut self) -> Result<()> {
+        self.process = Self::run(&self.home, self.port)?;
+        Ok(())
+    }
+
+    /// A new home with money.
+    pub(crate) fn home(&self) -> Result<Home> {
+        let home = Home::init(&self.url)?;
+        home.run(&["wallet", "deposit", "--faucet", "10"])?;
+        Ok(home)
+    }
+}
+
+/// A provider of the generated model.
+pub(crate) struct Provider {
+    pub(crate) home: Home,
+    pub(crate) process: Process,
+    pub(crate) address: String,
+    price: &'static str,
+}
+
+impl Provider {
+    /// Starts one, joined to the peers in `bootstrap`.
+    pub(crate) fn start(devnet: &Devnet, price: &'static str, bootstrap: &[&str]) -> Result<Self> {
+        let home = devnet.home()?;
+        home.set("float_ton", "\"0.5\"")?;
+        let (process, address) = Self::run(&home, price, bootstrap)?;
+        Ok(Self { home, process, address, price })
+    }
+
+    fn run(home: &Home, price: &str, bootstrap: &[&str]) -> Result<(Process, String)> {
+        let listen = ["--listen", "/ip4/127.0.0.1/tcp/0"];
+        let sell = ["up", "--no-mdns", "--provide", "tiny", "--device", "cpu", "--price-input", "1", "--price-output", price];
+        let joined: Vec<&str> = bootstrap.iter().flat_map(|peer| ["--bootstrap", *peer]).collect();
+        let mut process = home.start(&[&sell[..], &listen[..], &joined].concat())?;
+        let ready = process.event("ready")?;
+        let address = ready["addresses"][0].as_str().context("an address")?.to_owned();
+        Ok((process, address))
+    }
+
+    /// Starts it again, from its disk.
+    pub(crate) fn restart(&mut self) -> Result<()> {
+        (self.process, self.address) = Self::run(&self.home, self.price, &[])?;
+        Ok(())
+    }
+}
+
+/// The arguments of a question that takes the generated model about a second to answer.
+pub(crate) fn ask<'a>(bootstrap: &'a str, tokens: &'a str) -> Vec<&'a str> {
+    vec!["ask", "--model", "tiny", "--no-mdns", "--bootstrap", bootstrap, "--max-tokens", tokens, "--cap", "0.9", "hello there"]
+}
+
+/// An amount that stands as text in an event.
+pub(crate) fn nano(value: &Value) -> Result<u128> {
+    value.as_str().with_context(|| format!("not an amount: {value}")).and_then(|text| Ok(text.parse()?))
+}
+
+/// What the wallet of a home holds.
+pub(crate) fn balance(home: &Home) -> Result<u128> {
+    let lines = home.json(&["wallet", "balance"])?;
+    let line = lines.first().context("a balance")?;
+    nano(&line["nanoton"])
+}
