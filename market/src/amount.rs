@@ -204,6 +204,7 @@ mod tests {
         assert_eq!(Amount::from_nano(u128::MAX).checked_add(Amount::from_nano(1)), Err(AmountError::Overflow));
         assert_eq!(Amount::from_nano(u128::MAX).checked_mul(2), Err(AmountError::Overflow));
         assert_eq!(Amount::from_nano(1).split_bps(BPS_WHOLE + 1), Err(AmountError::Share(10_001)));
+        assert_eq!(Amount::from_nano(7).split_bps(BPS_WHOLE), Ok((Amount::from_nano(7), Amount::ZERO)));
     }
 
     proptest! {

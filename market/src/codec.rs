@@ -144,6 +144,10 @@ mod tests {
             assert!(decode::<crate::ids::NodeId>(&bytes, 100).is_err());
         }
         let array = serde_cbor::to_vec(&vec![1u8; 32]).unwrap();
-        assert!(decode::<crate::ids::NodeId>(&array, 100).is_err(), "an array of numbers is no byte string");
+        let why = |error: DecodeError| if let DecodeError::Malformed(error) = error { error.to_string() } else { String::new() };
+        let error = decode::<crate::ids::NodeId>(&array, 100).map_err(why).unwrap_err();
+        assert!(error.contains("expected a byte string of 32 bytes"), "an array of numbers is no byte string: {error}");
+        let error = decode::<crate::ids::PeerId>(&array, 100).map_err(why).unwrap_err();
+        assert!(error.contains("expected a byte string"), "{error}");
     }
 }

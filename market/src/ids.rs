@@ -190,6 +190,7 @@ mod tests {
 
     #[test]
     fn networks_and_channels_have_names() {
+        assert_eq!([NetworkId::MAINNET, NetworkId::TESTNET, NetworkId::DEVNET].map(|network| network.0), [-239, -3, -777]);
         let channel = |network| ChannelRef { network, address: ContractAddress([1; 32]) }.to_string();
         assert_eq!(channel(NetworkId::MAINNET), format!("mainnet:0:{}", "01".repeat(32)));
         assert!(channel(NetworkId::TESTNET).starts_with("testnet:"));

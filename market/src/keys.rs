@@ -1,14 +1,12 @@
 //! The operator key: the hot ed25519 key that signs everything two peers exchange.
 
 use std::fmt;
-
-use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
-
-use crate::ids::{NodeId, byte_id};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::str::FromStr;
 
-use crate::ids::IdError;
+use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::ids::{IdError, NodeId, byte_id};
 
 byte_id!(
     /// An ed25519 signature.
@@ -61,4 +59,22 @@ impl fmt::Debug for OperatorKey {
 pub(crate) fn verify_raw(key: &NodeId, bytes: &[u8], signature: &Signature) -> Result<(), BadSignature> {
     let key = VerifyingKey::from_bytes(key.as_bytes()).map_err(|_| BadSignature)?;
     key.verify_strict(bytes, &ed25519_dalek::Signature::from_bytes(signature.as_bytes())).map_err(|_| BadSignature)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_its_seed_and_shows_only_its_public_half() {
+        let key = OperatorKey::from_seed(&[7; 32]);
+        assert_eq!(key.seed(), [7; 32]);
+        // RFC 8032, section 7.1, test 1: the seed and the public key it makes.
+        let seed = hex::decode("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60").unwrap();
+        let public = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+        let known = OperatorKey::from_seed(&seed.try_into().unwrap());
+        assert_eq!(known.node_id().to_string(), public);
+        assert_eq!(format!("{known:?}"), "OperatorKey(d75a9801)");
+        assert_eq!(known.sign_raw(b"").to_string()[..16], *"e5564300c360ac72");
+    }
 }

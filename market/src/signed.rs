@@ -232,6 +232,7 @@ mod tests {
         assert!(matches!(open(|s| s.key = key(2).node_id()), OpenError::Signature(_)));
         assert!(matches!(open(|s| s.key = NodeId([0xff; 32])), OpenError::Signature(_)), "not a point");
         assert!(matches!(open(|s| s.bytes.push(0)), OpenError::Signature(_)));
+        assert!(matches!(open(|s| s.bytes = vec![0; 256]), OpenError::Signature(_)), "the bound itself is read");
         assert!(matches!(open(|s| s.bytes = vec![0; 257]), OpenError::Decode(DecodeError::TooLarge { len: 257, max: 256 })));
     }
 

@@ -96,6 +96,18 @@ mod tests {
     }
 
     #[test]
+    fn three_receipts_make_a_pair_and_a_leaf() {
+        let digests = [1, 2, 3].map(|n| Digest([n; 32]));
+        let tree = digests.iter().fold(Frontier::default(), |tree, digest| tree.appended(digest));
+        assert_eq!((tree.count(), tree.root()), (3, node(&node(&leaf(&digests[0]), &leaf(&digests[1])), &leaf(&digests[2]))));
+        assert!(tree.is_consistent());
+        assert!(!Frontier { count: 4, ..tree.clone() }.is_consistent());
+        assert!(!Frontier { peaks: Vec::new(), ..tree }.is_consistent());
+        let full = Frontier { count: u64::MAX, peaks: vec![digests[0]; 64] };
+        assert_eq!(full.appended(&digests[1]), full);
+    }
+
+    #[test]
     fn the_empty_root_is_the_hash_of_nothing() {
         assert_eq!(root([]).to_string(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     }
