@@ -3,5 +3,6 @@
 mod demo;
 mod edges;
 mod faults;
+mod gateway;
 mod swarm;
 mod world;
