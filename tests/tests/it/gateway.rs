@@ -24,7 +24,8 @@ fn the_unmodified_openai_package_streams_a_chat() -> Result<()> {
     let mut gateway = requester.start(&["gateway", "--listen", &listen, "--no-mdns", "--bootstrap", &provider.address])?;
     gateway.event("ready")?;
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/python/openai_chat.py");
-    let out = Command::new(python).arg(script).arg(format!("http://{listen}/v1")).args(["--model", "tiny"]).output().context("python runs")?;
+    let out =
+        Command::new(python).arg(script).arg(format!("http://{listen}/v1")).args(["--model", "tiny"]).output().context("python runs")?;
     ensure!(out.status.success(), "{}\n{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     Ok(())
 }
