@@ -82,6 +82,8 @@ impl Entry {
 #[derive(Debug, Default)]
 pub struct Penalties {
     peers: BTreeMap<PeerId, Entry>,
+    /// Forgotten although banned, to be let in again: whoever carries out the bans must not remember more than we do.
+    forgotten: Vec<PeerId>,
 }
 
 impl Penalties {
@@ -114,10 +116,11 @@ impl Penalties {
         self.peers.get(peer).map_or(0, |entry| entry.decayed(now_ms))
     }
 
-    /// Forgets bans that are over, and names the peers to let in again.
+    /// Forgets bans that are over, and names the peers to let in again: those, and the ones there was no room for.
     pub fn expire(&mut self, now_ms: u64) -> Vec<PeerId> {
         let over = |entry: &Entry| entry.banned_until_ms.is_some_and(|until| until <= now_ms);
-        let freed: Vec<PeerId> = self.peers.iter().filter(|(_, entry)| over(entry)).map(|(peer, _)| peer.clone()).collect();
+        let freed = self.peers.iter().filter(|(_, entry)| over(entry)).map(|(peer, _)| peer.clone());
+        let freed: Vec<PeerId> = freed.chain(std::mem::take(&mut self.forgotten)).collect();
         self.peers.retain(|_, entry| !over(entry) && entry.decayed(now_ms) > 0);
         freed
     }
@@ -127,8 +130,11 @@ impl Penalties {
             return;
         }
         let mildest = self.peers.iter().min_by_key(|(_, entry)| (entry.banned_until_ms, entry.decayed(now_ms)));
-        if let Some(mildest) = mildest.map(|(peer, _)| peer.clone()) {
+        if let Some((mildest, entry)) = mildest.map(|(peer, entry)| (peer.clone(), *entry)) {
             self.peers.remove(&mildest);
+            if entry.banned_until_ms.is_some() {
+                self.forgotten.push(mildest);
+            }
         }
     }
 }
@@ -171,5 +177,15 @@ mod tests {
         }
         assert_eq!(penalties.peers.len(), PENALISED_PEERS_MAX);
         assert!(penalties.is_banned(0, &peer(0)));
+    }
+
+    #[test]
+    fn a_ban_that_is_forgotten_is_lifted() {
+        let mut penalties = Penalties::new();
+        for n in 0..=u32::try_from(PENALISED_PEERS_MAX).unwrap() {
+            penalties.add(u64::from(n), &peer(n), Offence::Forgery);
+        }
+        assert_eq!((penalties.peers.len(), penalties.expire(1)), (PENALISED_PEERS_MAX, vec![peer(0)]));
+        assert_eq!(penalties.expire(1), vec![]);
     }
 }

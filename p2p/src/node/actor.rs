@@ -18,6 +18,7 @@ use libp2p::{Multiaddr, Swarm};
 use super::behaviour::{Behaviour, BehaviourEvent};
 use super::command::{Answers, Command, Inbound, Inquiry};
 use super::config::NodeConfig;
+use super::degree::Neighbours;
 use super::discovery::{Discovery, peer_of};
 use super::event::{Found, NodeEvent};
 use super::offers::Offers;
@@ -56,8 +57,9 @@ pub(super) struct Actor {
     pub(super) swarm: Swarm<Behaviour>,
     pub(super) discovery: Discovery,
     pub(super) offers: Offers,
-    /// The address of each peer, as its first connection has it.
-    pub(super) remote_addresses: BTreeMap<libp2p::PeerId, Multiaddr>,
+    pub(super) neighbours: Neighbours,
+    pub(super) peers_wanted: usize,
+    pub(super) idle: Duration,
     pub(super) provided: BTreeSet<ModelId>,
     pub(super) clock: Clock,
     events: Broadcast<NodeEvent>,
@@ -112,7 +114,9 @@ impl Actor {
             swarm,
             discovery: Discovery::new(bootstrap),
             offers: Offers::new(config, identity),
-            remote_addresses: BTreeMap::new(),
+            neighbours: Neighbours::default(),
+            peers_wanted: config.limits.peers_wanted,
+            idle: config.limits.idle_connection,
             provided: BTreeSet::new(),
             clock,
             events,
@@ -213,7 +217,7 @@ impl Actor {
                 self.on_connected(peer_id, &endpoint);
             }
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
-                self.remote_addresses.remove(&peer_id);
+                self.neighbours.left(&peer_id);
                 self.emit(NodeEvent::PeerDisconnected { peer: market_peer(&peer_id) });
             }
             SwarmEvent::OutgoingConnectionError { peer_id, error, .. } => self.on_dial_failed(peer_id, &error),
@@ -240,7 +244,7 @@ impl Actor {
     }
 
     fn on_connected(&mut self, peer: libp2p::PeerId, endpoint: &ConnectedPoint) {
-        self.remote_addresses.insert(peer, endpoint.get_remote_address().clone());
+        self.neighbours.came(self.clock.now(), peer, endpoint.get_remote_address().clone());
         let intent = self.discovery.take_intent(&peer);
         let how = if endpoint.is_dialer() { intent } else { Found::Incoming };
         self.emit(NodeEvent::PeerConnected { peer: market_peer(&peer), how });
@@ -306,6 +310,7 @@ impl Actor {
     fn on_job_stream(&mut self, event: streams::Event) {
         match event {
             streams::Event::Incoming { peer, stream } => {
+                self.neighbours.used(self.clock.now(), &peer);
                 // Without a service, or with one that cannot keep up, the stream is dropped: its opener sees the end.
                 if let Some(service) = &mut self.service
                     && service.jobs.try_send((market_peer(&peer), *stream)).is_err()
@@ -326,6 +331,7 @@ impl Actor {
         }
         self.offers.expire(now);
         self.publish_pending();
+        self.part_with_surplus();
         if self.swarm.connected_peers().next().is_none() {
             self.dial_bootstrap();
         }

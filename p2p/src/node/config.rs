@@ -81,6 +81,10 @@ pub const INCOMING_MAX: u32 = 512;
 /// Connections this node opens: the mesh (12), Kademlia's neighbours (some 20 at a time) and running jobs.
 pub const OUTGOING_MAX: u32 = 256;
 
+/// Neighbours beyond which unused connections are closed: the meshes of three topics, and as many again in Kademlia's
+/// nearest buckets. At the measured 30 KB a side that is one and a half megabytes. A bootstrap peer wants more.
+pub const PEERS_WANTED: usize = 48;
+
 /// Handshakes of others in flight; each holds a socket and a key exchange.
 pub const PENDING_INCOMING_MAX: u32 = 64;
 
@@ -90,8 +94,9 @@ pub const PENDING_OUTGOING_MAX: u32 = 64;
 /// Connections with one peer: one each way when both dial at once, and one more while an address changes.
 pub const PER_PEER_MAX: u32 = 3;
 
-/// Seconds after which a connection nobody uses is closed. Long enough to keep it from finding an offer to opening the
-/// job, short enough that lookups do not pile up into a full mesh.
+/// Seconds after which a connection counts as unused, and is closed if there are too many or nothing is spoken over it.
+/// Long enough to keep it from finding an offer to opening the job, short enough that lookups do not pile up into a full
+/// mesh.
 pub const IDLE_CONNECTION_S: u64 = 30;
 
 /// Job streams one peer may have open here: more than any agreement's `jobs_max` in practice.
@@ -118,7 +123,9 @@ pub struct Limits {
     pub per_peer: u32,
     /// No new connection while the process holds more bytes than this; `None` does not look.
     pub memory_bytes: Option<usize>,
-    /// When an unused connection is closed.
+    /// Neighbours beyond which unused connections are closed.
+    pub peers_wanted: usize,
+    /// When a connection counts as unused.
     pub idle_connection: Duration,
     /// Job streams of one peer.
     pub job_streams_per_peer: usize,
@@ -136,6 +143,7 @@ impl Default for Limits {
             incoming: INCOMING_MAX,
             outgoing: OUTGOING_MAX,
             per_peer: PER_PEER_MAX,
+            peers_wanted: PEERS_WANTED,
             memory_bytes: None,
             idle_connection: Duration::from_secs(IDLE_CONNECTION_S),
             job_streams_per_peer: JOB_STREAMS_PER_PEER_MAX,

@@ -122,7 +122,8 @@ impl Actor {
         let local = self.connected_through_loopback(&peer_id);
         if info.protocols.contains(&KAD_PROTOCOL) {
             let usable = info.listen_addrs.into_iter().filter(|address| local || !is_loopback(address));
-            for address in usable.take(ADDRESSES_PER_PEER_MAX) {
+            let room = ADDRESSES_PER_PEER_MAX.saturating_sub(self.addresses_in_table(peer_id));
+            for address in usable.take(room) {
                 self.swarm.behaviour_mut().kad.add_address(&peer_id, address);
             }
         }
@@ -132,8 +133,15 @@ impl Actor {
         }
     }
 
+    /// A peer that says something else of itself each time must not grow the routing table.
+    fn addresses_in_table(&mut self, peer: libp2p::PeerId) -> usize {
+        let Some(bucket) = self.swarm.behaviour_mut().kad.kbucket(peer) else { return 0 };
+        let entry = bucket.iter().find(|entry| *entry.node.key.preimage() == peer);
+        entry.map_or(0, |entry| entry.node.value.len())
+    }
+
     fn connected_through_loopback(&self, peer: &libp2p::PeerId) -> bool {
-        self.remote_addresses.get(peer).is_some_and(is_loopback)
+        self.neighbours.address(peer).is_some_and(is_loopback)
     }
 
     /// Learns who is on the local network.
@@ -175,6 +183,13 @@ impl Actor {
                 }
                 if step.last {
                     self.end_lookup(id);
+                }
+            }
+            // A bootstrap first looks for this node's own neighbourhood, which it needs, and then refreshes every bucket,
+            // which dials a good part of a small network. Its later stages are ended as they begin.
+            kad::Event::OutboundQueryProgressed { id, result: QueryResult::Bootstrap(_), step, .. } if !step.last => {
+                if let Some(mut query) = self.swarm.behaviour_mut().kad.query_mut(&id) {
+                    query.finish();
                 }
             }
             kad::Event::RoutingUpdated { is_new_peer: true, .. } => self.announce_again(),

@@ -53,8 +53,9 @@ impl Actor {
         super::parse_addresses(&self.offers.addresses_of(&market_peer(peer)))
     }
 
-    /// A peer that is dialled for its offer was found by gossip.
+    /// A peer of which something is wanted is of use; and if it must be dialled for that, gossip found it.
     fn intend_offer(&mut self, peer: libp2p::PeerId) {
+        self.neighbours.used(self.now(), &peer);
         if !self.swarm.is_connected(&peer) {
             self.discovery.intend(peer, Found::Gossip);
         }
@@ -98,6 +99,7 @@ impl Actor {
 
     fn on_inquiry(&mut self, peer: libp2p::PeerId, request: NegotiateRequest, channel: ResponseChannel<Received<NegotiateResponse>>) {
         let sender = market_peer(&peer);
+        self.neighbours.used(self.now(), &peer);
         if !self.negotiators.allow(self.now().0, &sender) {
             self.penalise(&sender, Offence::Low);
             return self.respond(channel, NegotiateResponse::Refused(Refusal::Unavailable));

@@ -4,6 +4,7 @@ mod actor;
 mod behaviour;
 mod command;
 mod config;
+mod degree;
 mod discovery;
 mod event;
 mod exchanges;
@@ -29,8 +30,8 @@ use command::Command;
 pub(crate) use command::{Answers, Inbound, Inquiry};
 pub use config::{
     BOOK_OFFERS_MAX, GossipConfig, HEARTBEAT_MS, IDLE_CONNECTION_S, INCOMING_MAX, JOB_STREAMS_MAX, JOB_STREAMS_PER_PEER_MAX, KadMode,
-    Limits, MESH_N, Mdns, NEGOTIATE_RATE, NEIGHBOUR_OFFER_RATE, NodeConfig, OUTGOING_MAX, PENDING_INCOMING_MAX, PENDING_OUTGOING_MAX,
-    PER_PEER_MAX, PROVIDER_OFFER_RATE, Relay, Upnp,
+    Limits, MESH_N, Mdns, NEGOTIATE_RATE, NEIGHBOUR_OFFER_RATE, NodeConfig, OUTGOING_MAX, PEERS_WANTED, PENDING_INCOMING_MAX,
+    PENDING_OUTGOING_MAX, PER_PEER_MAX, PROVIDER_OFFER_RATE, Relay, Upnp,
 };
 pub use event::{Found, NodeEvent, OfferPath, OfferRejection};
 pub use matches::{Match, Matches};

@@ -36,7 +36,7 @@ const OPENING_MAX: usize = 1024;
 /// Where an opened stream goes.
 type Opened = oneshot::Sender<Result<JobStream, ReachError>>;
 
-/// Streams of others, and their bounds.
+/// Open streams, and their bounds.
 #[derive(Debug)]
 struct Places {
     per_peer_max: usize,
@@ -44,7 +44,7 @@ struct Places {
     taken: Mutex<BTreeMap<PeerId, usize>>,
 }
 
-/// A place among the streams that others may open here; free again when dropped.
+/// A place among the open streams; free again when dropped.
 #[derive(Debug)]
 struct Permit {
     places: Arc<Places>,
@@ -74,11 +74,11 @@ impl Drop for Permit {
     }
 }
 
-/// A job stream, and its place if the other side opened it.
+/// A job stream and its place.
 #[derive(Debug)]
 pub(crate) struct JobStream {
     stream: Stream,
-    _permit: Option<Permit>,
+    _permit: Permit,
 }
 
 impl AsyncRead for JobStream {
@@ -121,7 +121,9 @@ pub(crate) enum Event {
 /// Opens and accepts streams of one protocol.
 pub(crate) struct Behaviour {
     protocol: StreamProtocol,
-    places: Arc<Places>,
+    /// Opened by others, within bounds; and by this side, within its callers' own.
+    incoming: Arc<Places>,
+    outgoing: Arc<Places>,
     connections: BTreeMap<PeerId, VecDeque<ConnectionId>>,
     /// Waiting for a connection.
     dialling: BTreeMap<PeerId, Vec<Opened>>,
@@ -139,8 +141,9 @@ pub(crate) struct Accepted(Stream);
 
 impl Behaviour {
     pub(crate) fn new(protocol: StreamProtocol, per_peer_max: usize, all_max: usize) -> Self {
-        let places = Arc::new(Places { per_peer_max, all_max, taken: Mutex::default() });
-        Self { protocol, places, connections: BTreeMap::new(), dialling: BTreeMap::new(), events: VecDeque::new(), waker: None }
+        let incoming = Arc::new(Places { per_peer_max, all_max, taken: Mutex::default() });
+        let outgoing = Arc::new(Places { per_peer_max: usize::MAX, all_max: usize::MAX, taken: Mutex::default() });
+        Self { protocol, incoming, outgoing, connections: BTreeMap::new(), dialling: BTreeMap::new(), events: VecDeque::new(), waker: None }
     }
 
     /// Opens a stream to `peer`, over a connection that stands or one to be made.
@@ -162,6 +165,12 @@ impl Behaviour {
             .extend_addresses_through_behaviour()
             .build();
         self.push(ToSwarm::Dial { opts });
+    }
+
+    /// Whether any stream with a peer is open.
+    pub(crate) fn is_busy(&self, peer: &PeerId) -> bool {
+        let holds = |places: &Places| places.taken.lock().unwrap_or_else(PoisonError::into_inner).contains_key(peer);
+        holds(&self.incoming) || holds(&self.outgoing)
     }
 
     fn push(&mut self, event: ToSwarm<Event, Open>) {
@@ -198,8 +207,15 @@ impl Behaviour {
         }
     }
 
-    fn handler(&self) -> Handler {
-        Handler { protocol: self.protocol.clone(), wanted: VecDeque::new(), opening: None, accepted: VecDeque::new() }
+    fn handler(&self, peer: PeerId) -> Handler {
+        Handler {
+            peer,
+            places: Arc::clone(&self.outgoing),
+            protocol: self.protocol.clone(),
+            wanted: VecDeque::new(),
+            opening: None,
+            accepted: VecDeque::new(),
+        }
     }
 }
 
@@ -210,22 +226,22 @@ impl NetworkBehaviour for Behaviour {
     fn handle_established_inbound_connection(
         &mut self,
         _: ConnectionId,
-        _: PeerId,
+        peer: PeerId,
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler())
+        Ok(self.handler(peer))
     }
 
     fn handle_established_outbound_connection(
         &mut self,
         _: ConnectionId,
-        _: PeerId,
+        peer: PeerId,
         _: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler())
+        Ok(self.handler(peer))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
@@ -240,8 +256,8 @@ impl NetworkBehaviour for Behaviour {
     }
 
     fn on_connection_handler_event(&mut self, peer: PeerId, _: ConnectionId, Accepted(stream): THandlerOutEvent<Self>) {
-        let event = match self.places.take(peer) {
-            Some(permit) => Event::Incoming { peer, stream: Box::new(JobStream { stream, _permit: Some(permit) }) },
+        let event = match self.incoming.take(peer) {
+            Some(permit) => Event::Incoming { peer, stream: Box::new(JobStream { stream, _permit: permit }) },
             None => Event::Refused { peer },
         };
         self.push(ToSwarm::GenerateEvent(event));
@@ -258,6 +274,9 @@ impl NetworkBehaviour for Behaviour {
 
 /// The behaviour's part on one connection.
 pub(crate) struct Handler {
+    peer: PeerId,
+    /// Those of the streams that this side opens.
+    places: Arc<Places>,
     protocol: StreamProtocol,
     wanted: VecDeque<Opened>,
     /// Being negotiated: one at a time, so that each answer of the swarm belongs to it.
@@ -268,7 +287,8 @@ pub(crate) struct Handler {
 impl Handler {
     fn give(&mut self, result: Result<Stream, ReachError>) {
         if let Some(opened) = self.opening.take() {
-            let _ = opened.send(result.map(|stream| JobStream { stream, _permit: None }));
+            let permit = self.places.take(self.peer).ok_or(ReachError::Lost);
+            let _ = opened.send(result.and_then(|stream| Ok(JobStream { stream, _permit: permit? })));
         }
     }
 }
