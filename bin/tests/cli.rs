@@ -1,5 +1,6 @@
 //! The built program, from the outside: what a person types, and what it answers.
 
+use std::io::BufRead;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -59,9 +60,30 @@ fn json(text: &str) -> serde_json::Value {
 
 /// Every command, as it is typed.
 const COMMANDS: &[&str] = &[
-    "init", "up", "ask", "offers", "models", "models pull", "models ls", "models rm", "wallet", "wallet address", "wallet balance",
-    "wallet deposit", "wallet send", "wallet withdraw", "jobs", "jobs ls", "jobs show", "dossier", "dossier export", "dossier verify",
-    "devnet", "doctor", "gateway", "demo",
+    "init",
+    "up",
+    "ask",
+    "offers",
+    "models",
+    "models pull",
+    "models ls",
+    "models rm",
+    "wallet",
+    "wallet address",
+    "wallet balance",
+    "wallet deposit",
+    "wallet send",
+    "wallet withdraw",
+    "jobs",
+    "jobs ls",
+    "jobs show",
+    "dossier",
+    "dossier export",
+    "dossier verify",
+    "devnet",
+    "doctor",
+    "gateway",
+    "demo",
 ];
 
 #[test]
@@ -208,6 +230,55 @@ fn an_embedded_chain_keeps_its_money_between_commands() {
     assert_eq!(balance["nanoton"], "12500000000", "a dry run sends nothing");
 }
 
+/// A process that is ended when the test is over.
+struct Running(std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Swarm {
+    /// Starts a devnet and gives it with what it said when it was ready.
+    fn devnet(&self) -> (Running, serde_json::Value) {
+        let mut command = self.command(&["devnet", "--json", "--quiet", "--listen", "127.0.0.1:0", "--block-time", "50ms"]);
+        let mut child = Running(command.stdout(Stdio::piped()).spawn().unwrap());
+        let mut line = String::new();
+        std::io::BufReader::new(child.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        (child, json(&line))
+    }
+}
+
+#[test]
+fn a_devnet_serves_wallets_and_loses_nothing_when_it_is_killed() {
+    let (swarm, other) = (Swarm::new(), Swarm::new());
+    swarm.done(&["init", "--no-passphrase"]);
+    let to = json(&other.done(&["init", "--no-passphrase", "--json"]))["owner"].as_str().unwrap().to_owned();
+    let (chain, ready) = swarm.devnet();
+    let url = ready["url"].as_str().unwrap();
+    assert_eq!((&ready["event"], &ready["network"]), (&"ready".into(), &(-777).into()), "{ready}");
+
+    swarm.done(&["wallet", "deposit", "--faucet", "5", "--chain", url]);
+    let sent = json(&swarm.done(&["wallet", "send", &to, "2", "--comment", "memo 7", "--json", "--chain", url]));
+    let balance = |swarm: &Swarm, url: &str| {
+        let said = json(&swarm.done(&["wallet", "balance", "--json", "--chain", url]));
+        said["nanoton"].as_str().unwrap().parse::<u64>().unwrap()
+    };
+    let fee: u64 = sent["transaction"]["fee_nanoton"].as_str().unwrap().parse().unwrap();
+    let left = balance(&swarm, url);
+    assert!(fee > 0 && left < 3_000_000_000 && left > 2_990_000_000, "{sent}, {left} left");
+
+    drop(chain);
+    let (_chain, ready) = swarm.devnet();
+    let url = ready["url"].as_str().unwrap();
+    assert!(ready["head"].as_u64().unwrap() > 0, "{ready}");
+    // Rent is taken when an account is touched, so reading twice gives the same.
+    assert_eq!(balance(&swarm, url), left);
+}
+
 #[test]
 fn models_of_ones_own_are_taken_listed_and_removed() {
     let swarm = Swarm::new();
@@ -243,7 +314,7 @@ fn the_doctor_finds_what_is_missing_and_says_what_to_do() {
 }
 
 #[test]
-fn what_is_not_there_yet_says_so() {
+fn an_unknown_model_is_answered_with_those_there_are() {
     let (code, error) = Swarm::new().failed(&["models", "pull", "gpt-99"]);
     assert_eq!(code, 2);
     assert!(error.contains("unknown model") && error.contains("smollm2"), "{error}");

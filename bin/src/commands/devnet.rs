@@ -124,13 +124,7 @@ pub async fn run(context: &Context, args: &DevnetArgs) -> Result<(), Failure> {
     Ok(result?)
 }
 
-fn tell_ready(
-    context: &Context,
-    chain: &Embedded,
-    address: SocketAddr,
-    dir: &Path,
-    block_time: Duration,
-) -> Result<(), ChainError> {
+fn tell_ready(context: &Context, chain: &Embedded, address: SocketAddr, dir: &Path, block_time: Duration) -> Result<(), ChainError> {
     let ready = Ready {
         url: format!("http://{address}/api/v2"),
         network: chain.network().0,

@@ -13,7 +13,7 @@ use crate::cli::InitArgs;
 use crate::config;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, NextStep};
-use crate::keystore::{self, KeystoreError, Keys, Protection, PublicKeys};
+use crate::keystore::{self, Keys, KeystoreError, Protection, PublicKeys};
 use crate::output::Tone;
 
 /// Bytes a file of words may have: 24 words have some 170.

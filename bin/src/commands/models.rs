@@ -1,27 +1,20 @@
 //! `swarm models`: fetch, list and remove models.
 
-use std::borrow::Cow;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::blocking;
 use crate::cli::{ModelsCommand, SourceKind};
 use crate::context::Context;
-use crate::failure::{Failure, NextStep};
+use crate::failure::Failure;
 use crate::models::{Model, ModelError, ModelStore, Origin, Presence, reporter};
 use crate::output::{Table, Tone, bytes_text};
+use crate::signals::stop_requested;
 
-/// The person pressed Ctrl-C.
-#[derive(Debug, thiserror::Error)]
-#[error("interrupted; what arrived is kept")]
-struct Interrupted;
-
-impl NextStep for Interrupted {
-    fn next_step(&self) -> Cow<'static, str> {
-        "the same command, which goes on where it stopped".into()
-    }
-}
+/// How long a fetch may take to end after Ctrl-C. It ends at its next byte; a stalled connection has none.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs `swarm models`.
 ///
@@ -36,14 +29,9 @@ pub async fn run(context: &Context, command: &ModelsCommand) -> Result<(), Failu
     }
 }
 
-async fn pull(
-    context: &Context,
-    store: ModelStore,
-    model: &str,
-    name: Option<&str>,
-    source: Option<SourceKind>,
-) -> Result<(), Failure> {
+async fn pull(context: &Context, store: ModelStore, model: &str, name: Option<&str>, source: Option<SourceKind>) -> Result<(), Failure> {
     let mut listener = reporter(context.out());
+    let cancel = store.cancel().clone();
     let (given, name) = (model.to_owned(), name.map(str::to_owned));
     let work = move || {
         if is_path(&given) {
@@ -57,9 +45,13 @@ async fn pull(
         };
         Ok((path, model))
     };
+    let mut work = std::pin::pin!(blocking(work));
     let (path, model) = tokio::select! {
-        done = blocking(work) => done?,
-        _ = tokio::signal::ctrl_c() => return Err(Interrupted.into()),
+        done = &mut work => done?,
+        () = stop_requested() => {
+            cancel.cancel();
+            tokio::time::timeout(CANCEL_TIMEOUT, work).await.unwrap_or(Err(ModelError::Interrupted { kept_bytes: 0 }))?
+        }
     };
     #[derive(Serialize)]
     struct Pulled {

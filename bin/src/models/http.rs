@@ -8,6 +8,7 @@ use std::time::Duration;
 use ureq::Agent;
 use ureq::http::{Response, StatusCode, header};
 
+use super::fetch::check;
 use super::{FetchEvent, FetchOptions, Listener, Model, SourceError};
 
 /// Bytes read between two reports of progress.
@@ -47,7 +48,7 @@ pub(super) fn fetch(url: &str, model: &Model, part: &Path, options: &FetchOption
         if body_start(&response, have, model.size_bytes)? != have {
             have = restart(&mut file)?;
         }
-        have = append(response, &mut file, have, model, listener)?;
+        have = append(response, &mut file, have, model, options, listener)?;
     }
     Ok(())
 }
@@ -94,6 +95,7 @@ fn append(
     file: &mut File,
     mut have: u64,
     model: &Model,
+    options: &FetchOptions,
     listener: Listener<'_>,
 ) -> Result<u64, SourceError> {
     let before = have;
@@ -111,6 +113,7 @@ fn append(
         file.write_all(&buffer[..read])?;
         have += read as u64;
         listener(FetchEvent::Bytes { name: &model.name, done: have, total: model.size_bytes });
+        check(&options.cancel)?;
     }
     if have == before {
         // An empty answer that calls itself a success would be asked for again for ever.

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use cocoon_market::ModelId;
 use cocoon_runtime::catalogue::{self, CATALOGUE, CatalogueEntry};
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 pub use error::{ModelError, SourceError};
 pub use fetch::{FetchOptions, Source};
@@ -86,6 +87,11 @@ impl ModelStore {
     pub fn new(home: &Home, config: &ModelsConfig, environment: &Environment) -> Self {
         let dir = config.cache.clone().unwrap_or_else(|| models_cache_dir(home, environment));
         Self { dir, index: Index::at(home.models_file()), options: FetchOptions::new(&config.hugging_face) }
+    }
+
+    /// Ends fetches of this store when it is cancelled.
+    pub const fn cancel(&self) -> &CancellationToken {
+        &self.options.cancel
     }
 
     /// The directory of the files.
@@ -196,7 +202,7 @@ impl ModelStore {
             return Err(ModelError::NameTaken { name: name.to_owned() });
         }
         std::fs::create_dir_all(&self.dir).map_err(|source| ModelError::io("create", &self.dir, source))?;
-        let (copy, id, size_bytes) = fetch::copy_hashed(file, &self.dir, name, listener)?;
+        let (copy, id, size_bytes) = fetch::copy_hashed(file, &self.dir, name, &self.options.cancel, listener)?;
         let path = self.path(id);
         copy.persist(&path).map_err(|error| ModelError::io("rename to", &path, error.error))?;
         durable::sync_dir(&self.dir).map_err(|source| ModelError::io("write", &self.dir, source))?;
@@ -221,6 +227,7 @@ impl ModelStore {
                 Err(source) => return Err(ModelError::io("remove", &path, source)),
             }
         }
+        wheel::remove_leftovers(&self.dir, &wheel::prefix(model.id));
         if model.origin == Origin::Own {
             let mut own = self.index.read()?;
             own.retain(|own| own.name != model.name);

@@ -91,7 +91,7 @@ pub fn reporter(out: &Output) -> Box<dyn FnMut(FetchEvent<'_>) + Send> {
 
 /// A bar that moves.
 fn bar(out: Output) -> impl FnMut(FetchEvent<'_>) + Send {
-    const TEMPLATE: &str = "  {wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";
+    const TEMPLATE: &str = "  {wide_bar} {decimal_bytes}/{decimal_total_bytes}  {decimal_bytes_per_sec}  {eta} left";
     let mut bar: Option<ProgressBar> = None;
     move |event| match event {
         FetchEvent::Resuming { done, total, .. } | FetchEvent::Bytes { done, total, .. } => {

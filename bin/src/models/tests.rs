@@ -140,6 +140,25 @@ fn a_broken_connection_loses_nothing() {
 }
 
 #[test]
+fn an_interrupted_fetch_keeps_what_arrived_and_tries_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let (url, starts) = server(&[Act::Serve]);
+    let first = store(dir.path());
+    let cancel = first.cancel().clone();
+    let sources = [Source::Http { url: url.clone() }, Source::Http { url: url.clone() }];
+    let error = first.fetch(&model(), &sources, &mut |event| {
+        if matches!(event, FetchEvent::Bytes { .. }) {
+            cancel.cancel();
+        }
+    });
+    let Err(ModelError::Interrupted { kept_bytes }) = error else { panic!("{error:?}") };
+    assert!(kept_bytes > 0 && kept_bytes <= 4_000, "{kept_bytes}");
+    assert_eq!(first.presence(&model()), Presence::Partial { bytes: kept_bytes });
+    assert_eq!(*starts.lock().unwrap(), [0]);
+    assert_eq!(std::fs::read(fetch(&store(dir.path()), &[&url]).unwrap()).unwrap(), content());
+}
+
+#[test]
 fn a_server_without_ranges_sends_everything_from_the_start() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());

