@@ -1,5 +1,5 @@
 //! `/cocoon/negotiate/1`: one request, one response, each a frame of at most
-//! [`NEGOTIATE_BYTES_MAX`](cocoon_market::agreement::NEGOTIATE_BYTES_MAX) bytes.
+//! [`NEGOTIATE_BYTES_MAX`] bytes.
 
 use std::time::Duration;
 
