@@ -160,7 +160,8 @@ impl Event {
             }
             Self::Done { provider, reason, usage, paid_nanoton, first_token_ms, tokens_per_s, job } => {
                 let speed = format!("{tokens_per_s:.1} tokens/s, the first after {first_token_ms} ms");
-                let work = format!("{} tokens read, {} written ({}), {speed}", usage.input_tokens, usage.output_tokens, reason_word(*reason));
+                let work =
+                    format!("{} tokens read, {} written ({}), {speed}", usage.input_tokens, usage.output_tokens, reason_word(*reason));
                 out.paint(Tone::Faint, format!("{work}\n{} paid to {}, job {}", ton_text(*paid_nanoton), provider.short(), job.short()))
             }
         }
