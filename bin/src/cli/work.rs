@@ -24,7 +24,7 @@ pub struct UpArgs {
     /// Listen here, as a multiaddress; again for more
     #[arg(long, value_name = "MULTIADDR")]
     pub listen: Vec<String>,
-    /// Join through this peer, as a multiaddress that ends in /p2p/<peer>; again for more
+    /// Join through this peer, as a multiaddress that ends in /p2p/PEER; again for more
     #[arg(long, value_name = "MULTIADDR")]
     pub bootstrap: Vec<String>,
     /// Announce this address beside those that peers observe; again for more

@@ -37,7 +37,7 @@ pub enum ModelError {
         failures: SourceFailures,
     },
     /// Somebody ended it.
-    #[error("interrupted; {} are kept", bytes_text(*kept_bytes))]
+    #[error("interrupted; {}", kept_text(*kept_bytes))]
     Interrupted {
         /// What is here already.
         kept_bytes: u64,
@@ -97,6 +97,10 @@ impl ModelError {
     pub(super) fn io(doing: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io { doing, path: path.to_owned(), source }
     }
+}
+
+fn kept_text(kept_bytes: u64) -> String {
+    if kept_bytes == 0 { "nothing of this source can be kept".to_owned() } else { format!("{} are kept", bytes_text(kept_bytes)) }
 }
 
 impl NextStep for ModelError {
