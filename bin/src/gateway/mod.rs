@@ -137,13 +137,11 @@ async fn model(State(shared): State<Shared>, axum::extract::Path(id): axum::extr
     Ok(Json(card.ok_or(ChatFailure::UnknownModel(id))?))
 }
 
-#[expect(clippy::unused_async, reason = "handlers are async")]
 async fn unknown_url(method: Method, uri: Uri) -> ApiError {
     let message = format!("{method} {} is not served by this gateway; it has GET /v1/models and POST /v1/chat/completions", uri.path());
     ApiError::new(StatusCode::NOT_FOUND, ErrorKind::InvalidRequest, "unknown_url", message)
 }
 
-#[expect(clippy::unused_async, reason = "handlers are async")]
 async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
     let message = format!("{} does not take {method}", uri.path());
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, ErrorKind::InvalidRequest, "method_not_allowed", message)
