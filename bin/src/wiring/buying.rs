@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use cocoon_market::agreement::{Agreement, Refusal};
 use cocoon_market::job::{Prompt, StopReason};
-use cocoon_market::{AgreementId, Amount, Demand, JobId, ModelId, NodeId, Offer, PriceTable, Timestamp, Usage, Verified};
+use cocoon_market::{AgreementId, Amount, ChannelRef, Demand, JobId, ModelId, NodeId, Offer, PriceTable, Timestamp, Usage, Verified};
 use cocoon_p2p::payment::PayErrorKind;
 use cocoon_p2p::{
     Client, DealWishes, FindError, JobError, JobEvent, JobHandle, JobOrder, Match, Matches, NegotiateError, NegotiationStep, NodeStopped,
 };
+use cocoon_settlement::contract::ChannelStatus;
 use futures::{Stream, StreamExt as _};
 use tokio::time::Instant;
 
@@ -197,7 +198,8 @@ fn pay_step(kind: PayErrorKind) -> Cow<'static, str> {
         PayErrorKind::Funds => "put money into the wallet: swarm wallet deposit".into(),
         PayErrorKind::Chain => "check the chain (--chain); `swarm doctor` looks closer. What was ordered is kept".into(),
         PayErrorKind::Ledger => "check the disk of the home; nothing was signed".into(),
-        PayErrorKind::Receipt | PayErrorKind::Gap => "ask another provider (--provider); this one's accounts do not add up".into(),
+        PayErrorKind::Gap => "ask again: a new channel is opened; the old one is closed, and refunded after its challenge window".into(),
+        PayErrorKind::Receipt => "ask another provider (--provider); this one's accounts do not add up".into(),
         PayErrorKind::Channel => "try again: a new channel is opened".into(),
         PayErrorKind::Terms => "ask another provider (--provider)".into(),
     }
@@ -406,12 +408,20 @@ fn standing(desk: &Desk, model: ModelId, now: Timestamp) -> Result<Vec<Agreement
         let ours = desk.ledger().node_id();
         let suits = |one: &Agreement| {
             let terms = one.terms();
-            one.body().requester == ours && terms.model == model && terms.expires_at > now.plus_ms(LEAST_LIFE_MS)
+            let runs = terms.model == model && terms.expires_at > now.plus_ms(LEAST_LIFE_MS);
+            one.body().requester == ours && runs && is_payable(desk, terms.channel)
         };
         standing.extend(page.into_iter().filter(suits));
     }
     standing.sort_by_key(|one| std::cmp::Reverse(one.terms().expires_at));
     Ok(standing)
+}
+
+/// Whether jobs can still be paid in a channel.
+fn is_payable(desk: &Desk, channel: ChannelRef) -> bool {
+    let Ok(book) = desk.ledger().channel(channel) else { return false };
+    let head = book.head();
+    head.end.is_none() && head.sight.is_some_and(|sight| sight.status == ChannelStatus::Open)
 }
 
 /// The next id; none after the last.

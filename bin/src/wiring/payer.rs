@@ -107,6 +107,20 @@ impl ChannelPayer {
         Err(DeskError::Slow(FUNDING_LIMIT))
     }
 
+    /// Gives up a channel in which a receipt was lost for good, by a job that broke off: receipts are chained, so nothing can be paid
+    /// in it any more. It is closed on chain, which refunds what is left after the challenge window, and a new one is opened next.
+    async fn abandon(&self, channel: ChannelRef) -> Result<(), DeskError> {
+        tracing::warn!(%channel, "an earlier receipt is missing; the channel is closed and refunded");
+        let close = move |desk: &Desk| -> Result<(), DeskError> {
+            desk.ledger().end_channel(channel)?;
+            desk.settler().close(channel, desk.now())?;
+            Ok(())
+        };
+        self.desk.blocking(close).await?;
+        self.desk.bell.notify_one();
+        Ok(())
+    }
+
     /// Enters the receipt and signs the voucher over all receipts so far, within the cap of the agreement: whatever its jobs say one
     /// by one, together they never cost more.
     async fn try_pay(&self, agreement: &Agreement, receipt: SignedReceipt) -> Result<SignedVoucher, DeskError> {
@@ -192,6 +206,7 @@ impl Payer for ChannelPayer {
             }
         };
         let Ok(done) = tokio::time::timeout(GAP_LIMIT, paid).await else {
+            self.abandon(agreement.terms().channel).await.map_err(pay_error)?;
             return Err(PayError::new(PayErrorKind::Gap, Retry::Never));
         };
         let voucher = done.map_err(pay_error)?;
