@@ -7,10 +7,10 @@
 mod endpoint;
 mod error;
 mod price;
+mod rules;
 mod text;
 mod write;
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32};
@@ -335,29 +335,6 @@ impl Config {
             Ok(true) | Err(_) => Self::load(path),
         }
     }
-
-    /// Checks what a single field cannot show. Called by [`Config::load`]; call it again after changing fields.
-    ///
-    /// # Errors
-    /// [`ConfigError::Rule`].
-    pub fn check(&self) -> Result<(), ConfigError> {
-        self.node.check()?;
-        self.chain.check()?;
-        self.provide.check(self.chain.network)?;
-        self.requester.check()?;
-        let exposed = !self.gateway.listen.ip().is_loopback() && self.gateway.token.is_none();
-        rule(!exposed, "gateway.listen", "beyond loopback a gateway needs gateway.token, or strangers spend its money")
-    }
-}
-
-impl NodeConfig {
-    fn check(&self) -> Result<(), ConfigError> {
-        let multiaddress = |address: &String| address.starts_with('/');
-        rule(self.listen.iter().all(multiaddress), "node.listen", "must be multiaddresses, such as \"/ip4/0.0.0.0/tcp/4141\"")?;
-        rule(self.external.iter().all(multiaddress), "node.external", "must be multiaddresses, such as \"/ip4/203.0.113.7/tcp/4141\"")?;
-        let names_peer = |address: &String| address.starts_with('/') && address.contains("/p2p/");
-        rule(self.bootstrap.iter().all(names_peer), "node.bootstrap", "must be multiaddresses that end in /p2p/<peer>")
-    }
 }
 
 impl ChainConfig {
@@ -367,43 +344,6 @@ impl ChainConfig {
             endpoint.resolve(dir);
         }
     }
-
-    fn check(&self) -> Result<(), ConfigError> {
-        for (key, endpoint) in [("chain.endpoint", Some(&self.endpoint)), ("chain.witness", self.witness.as_ref())] {
-            let Some(endpoint) = endpoint else { continue };
-            let devnet = self.network == Network::Devnet;
-            rule(devnet || !endpoint.is_embedded(), key, "an embedded chain is a devnet; testnet and mainnet are reached over https")?;
-            rule(devnet || endpoint.is_https(), key, "must be https: whoever can change the answers can take the money")?;
-        }
-        let over_http = |endpoint: &Endpoint| !endpoint.is_embedded();
-        let comparable = self.witness.as_ref().is_none_or(|witness| over_http(witness) && over_http(&self.endpoint));
-        rule(comparable, "chain.witness", "an embedded chain needs no witness and is none: it is this process itself")?;
-        rule(self.witness.as_ref() != Some(&self.endpoint), "chain.witness", "must be another endpoint than chain.endpoint")?;
-        let in_basechain = |address: &Address| address.workchain == cocoon_settlement::chain::BASECHAIN;
-        rule(self.fee_to.as_ref().is_none_or(in_basechain), "chain.fee_to", "must be an address in the basechain (workchain 0)")
-    }
-}
-
-impl ProvideConfig {
-    fn check(&self, network: Network) -> Result<(), ConfigError> {
-        let mut names = BTreeSet::new();
-        let distinct = self.models.iter().all(|model| names.insert(model.name.to_ascii_lowercase()));
-        rule(distinct, "provide.models", "names a model twice")?;
-        let long_enough = self.challenge_window_s >= CHALLENGE_WINDOW_S_MIN || network == Network::Devnet;
-        rule(long_enough, "provide.challenge_window_s", "must be at least 86400 (a day), except on a devnet")?;
-        rule(!self.float.is_zero(), "provide.float_ton", "must be positive, or no job can start")?;
-        rule(self.tier == Tier::Plain, "provide.tier", "this release can only sell plain work")
-    }
-}
-
-impl RequesterConfig {
-    fn check(&self) -> Result<(), ConfigError> {
-        rule(self.cap <= self.deposit, "requester.cap_ton", "must not exceed requester.deposit_ton, which is what pays it")
-    }
-}
-
-fn rule(holds: bool, key: &'static str, rule: &'static str) -> Result<(), ConfigError> {
-    if holds { Ok(()) } else { Err(ConfigError::Rule { key, rule }) }
 }
 
 #[cfg(test)]
