@@ -1,6 +1,6 @@
 //! `swarm demo`: the whole story on this machine, in one process but over real sockets, keys and ledgers.
 //!
-//! [`stage`] sets up who takes part, [`story`] is what is told of it, [`accounts`] counts the money before and after.
+//! `stage` sets up who takes part, `story` is what is told of it, `accounts` counts the money before and after.
 
 mod accounts;
 mod stage;

@@ -64,7 +64,7 @@ impl NextStep for DossierFailure {
 /// Runs `swarm dossier`.
 ///
 /// # Errors
-/// [`DossierFailure`], and whatever opening the ledger fails with.
+/// A dossier that cannot be read or written, and whatever opening the ledger fails with.
 pub fn run(context: &Context, command: &DossierCommand) -> Result<(), Failure> {
     match command {
         DossierCommand::Export { job, output } => export(context, job, output.as_deref()),
