@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use cocoon_market::{Amount, NodeId};
@@ -14,6 +15,7 @@ use cocoon_runtime::device::DeviceChoice;
   swarm up --provide smollm2-135m-instruct        sell a model at the configured price
   swarm up --provide smollm2-135m-instruct --price-output 0.08 --device cpu
   swarm up --listen /ip4/0.0.0.0/tcp/4001 --bootstrap /ip4/203.0.113.7/tcp/4001/p2p/12D3Koo...
+  swarm up --gateway 127.0.0.1:8080               also the OpenAI-compatible API, for this machine
   swarm up --metrics 127.0.0.1:9464               Prometheus metrics at /metrics
 
 Ctrl-C withdraws the offers, lets running jobs finish and claims what is owed; a second Ctrl-C ends at once.")]
@@ -45,6 +47,12 @@ pub struct UpArgs {
     /// Jobs served at once
     #[arg(long, value_name = "JOBS")]
     pub capacity: Option<u16>,
+    /// Time between two claims of what was earned, such as 1h; a large sum is claimed at once
+    #[arg(long, default_value = "1h", value_parser = super::parse_duration, value_name = "TIME")]
+    pub claim_every: Duration,
+    /// Also serve the OpenAI-compatible API here, paid by this node
+    #[arg(long, value_name = "ADDR")]
+    pub gateway: Option<SocketAddr>,
     /// Serve Prometheus metrics here
     #[arg(long, value_name = "ADDR")]
     pub metrics: Option<SocketAddr>,

@@ -42,13 +42,21 @@ pub async fn run(context: &Context, args: &GatewayArgs) -> Result<(), Failure> {
         let usage = format!("  OPENAI_BASE_URL={} OPENAI_API_KEY=none python my_script.py", ready.base_url);
         format!("{heading}\n  base URL       {}\n  default model  {}\n\n{usage}", ready.base_url, ready.default_model)
     });
-    let asked = stop.clone();
-    tokio::spawn(async move {
-        stop_requested().await;
-        asked.cancel();
-    });
-    let served = gateway.serve(backend, metrics::router(recorder), stop.clone()).await;
+    let serve = gateway.serve(backend, metrics::router(recorder), stop.clone());
+    let served = tokio::select! {
+        biased;
+        () = ask_twice(context, &stop) => Ok(()),
+        served = serve => served,
+    };
     stop.cancel();
     session.close(None, CancellationToken::new()).await;
     Ok(served?)
+}
+
+/// Asked to stop, it takes no more chats; asked again, it leaves those that still run.
+async fn ask_twice(context: &Context, stop: &CancellationToken) {
+    stop_requested().await;
+    context.out().note("stopping: letting chats end; Ctrl-C again ends them");
+    stop.cancel();
+    stop_requested().await;
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::Router;
 use cocoon_p2p::{Provider, peer_text};
@@ -15,9 +16,11 @@ use crate::cli::UpArgs;
 use crate::config::{Config, ModelConfig};
 use crate::context::Context;
 use crate::failure::{Failure, NextStep};
+use crate::gateway::Gateway;
 use crate::metrics;
 use crate::output::Tone;
 use crate::signals::stop_requested;
+use crate::wiring::answering::SwarmBackend;
 use crate::wiring::serving::Served;
 use crate::wiring::session::{Addresses, Part, Session, ensure_model};
 
@@ -64,7 +67,12 @@ pub async fn run(context: &Context, args: &UpArgs) -> Result<(), Failure> {
         external: args.external.clone(),
         no_mdns: args.no_mdns,
     };
-    let session = Session::open(context, Part::Resident, addresses).await?;
+    let gateway = match args.gateway {
+        Some(listen) => Some(Gateway::bind(listen, context.config()?.gateway.token).await?),
+        None => None,
+    };
+    let session = Session::open_at(context, Part::Resident, addresses, args.claim_every).await?;
+    let gateway = gateway.map(|gateway| tokio::spawn(answer(gateway, context, &session, stop.clone())));
     let listen = args.metrics.or(session.config.node.metrics);
     if let Some(listen) = listen {
         serve_metrics(listen, metrics::router(recorder), stop.clone()).await?;
@@ -80,9 +88,27 @@ pub async fn run(context: &Context, args: &UpArgs) -> Result<(), Failure> {
         stop_requested().await;
         second.cancel();
     });
-    session.close(provider, hurry).await;
     stop.cancel();
+    if let Some(gateway) = gateway {
+        // What it was answering is paid before the ledger is closed; a panic in it has been told.
+        tokio::select! {
+            biased;
+            () = hurry.cancelled() => {}
+            _ = gateway => {}
+        }
+    }
+    session.close(provider, hurry).await;
     Ok(())
+}
+
+/// Serves the OpenAI-compatible API until told to stop.
+fn answer(gateway: Gateway, context: &Context, session: &Session, stop: CancellationToken) -> impl Future<Output = ()> + use<> {
+    let backend = Arc::new(SwarmBackend::new(session.buyer(), context.clone(), session.config.clone()));
+    async move {
+        if let Err(error) = gateway.serve(backend, Router::new(), stop).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "the gateway is no longer served");
+        }
+    }
 }
 
 /// The configuration with what the command line says above it.

@@ -105,6 +105,14 @@ impl Session {
     /// # Errors
     /// Whatever of that fails.
     pub async fn open(context: &Context, part: Part, addresses: Addresses) -> Result<Self, Failure> {
+        Self::open_at(context, part, addresses, Pace::default().claim_every).await
+    }
+
+    /// [`Session::open`], with another time between two claims.
+    ///
+    /// # Errors
+    /// As for [`Session::open`].
+    pub async fn open_at(context: &Context, part: Part, addresses: Addresses, claim_every: Duration) -> Result<Self, Failure> {
         let (config, keys, chain) = {
             let context = context.clone();
             blocking(move || open_home(&context)).await?
@@ -116,7 +124,7 @@ impl Session {
         let wallet = keys.wallet()?.account();
         let network = network(&config, part, addresses);
         let ledger = context.home().ledger_file();
-        let node = RunningNode::start(Parts { keys, ledger, chain: chain.chain, network, pace: pace(&config) }).await?;
+        let node = RunningNode::start(Parts { keys, ledger, chain: chain.chain, network, pace: Pace { claim_every, ..pace(&config) } }).await?;
         Ok(Self { config, node, wallet, ticking })
     }
 
