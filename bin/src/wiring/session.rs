@@ -124,7 +124,8 @@ impl Session {
         let wallet = keys.wallet()?.account();
         let network = network(&config, part, addresses);
         let ledger = context.home().ledger_file();
-        let node = RunningNode::start(Parts { keys, ledger, chain: chain.chain, network, pace: Pace { claim_every, ..pace(&config) } }).await?;
+        let node =
+            RunningNode::start(Parts { keys, ledger, chain: chain.chain, network, pace: Pace { claim_every, ..pace(&config) } }).await?;
         Ok(Self { config, node, wallet, ticking })
     }
 
