@@ -425,8 +425,8 @@ mod tests {
         for network in [NetworkId::MAINNET, NetworkId::TESTNET] {
             assert_eq!(window(network, CHALLENGE_WINDOW_S_MIN - 1), Some("challenge_window_s"));
             assert_eq!(window(network, CHALLENGE_WINDOW_S_MIN), None);
-            assert_eq!(window(network, CHALLENGE_WINDOW_S_MAX), None);
-            assert_eq!(window(network, CHALLENGE_WINDOW_S_MAX + 1), Some("challenge_window_s"));
+            assert_eq!(window(network, 30 * 24 * 3600), None);
+            assert_eq!(window(network, 30 * 24 * 3600 + 1), Some("challenge_window_s"));
         }
         assert_eq!(window(NetworkId::DEVNET, 1), None);
         assert_eq!(window(NetworkId::DEVNET, CHALLENGE_WINDOW_S_MAX + 1), Some("challenge_window_s"));

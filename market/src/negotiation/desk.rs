@@ -206,7 +206,6 @@ impl ProviderDesk {
         let known = self.by_proposal.get(&proposal.id()).or_else(|| self.by_proposal.get(proposal.in_reply_to.as_ref()?));
         match known.copied() {
             Some(number) => self.on_continued(number, proposal),
-            None if proposal.in_reply_to.is_some() => Ok(Answer::Reply(NegotiateResponse::Refused(Refusal::Unknown))),
             None => self.on_opened(proposal),
         }
     }

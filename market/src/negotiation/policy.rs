@@ -87,8 +87,8 @@ impl Policy {
         if corrected == *terms {
             return Verdict::Accept;
         }
-        // A counter takes the next round and the requester's answer to it the one after.
-        if proposal.round.saturating_add(2) < ROUNDS_MAX {
+        // The last round is the requester's: nobody could answer a counter to it.
+        if proposal.round.saturating_add(1) < ROUNDS_MAX {
             return Verdict::Counter(Box::new(corrected));
         }
         Verdict::Refuse(if self.price_min.is_at_most(&terms.price) {

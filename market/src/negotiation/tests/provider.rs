@@ -372,6 +372,40 @@ fn all_peers_together_are_bounded() {
 }
 
 #[test]
+fn a_counter_that_is_over_is_judged_anew() {
+    // A requester whose clock is ahead: its proposal outlives our counter.
+    let mut desk = desk();
+    let ahead = NOW.plus_ms(10_000);
+    let low = proposal_with(|p| {
+        (p.issued_at, p.expires_at) = (ahead, ahead.plus_ms(PROPOSAL_LIFETIME_MS_MAX));
+        p.terms.price = price(0, 0, 0);
+    });
+    let counter = countered(propose(&mut desk, &low));
+    let over = NOW.plus_ms(PROPOSAL_LIFETIME_MS_MAX);
+    assert_eq!(counter.expires_at, over);
+    desk.withdraw(&signed_offer().id());
+    let reply = reply_to(&counter, |p| (p.issued_at, p.expires_at) = (over, over.plus_ms(1000)));
+    let at = |now| desk.clone().handle(now, &from_requester(), NegotiateRequest::Propose(reply.signed().clone()));
+    accepted(at(Timestamp(over.0 - 1)));
+    assert_eq!(refusal(at(over)).0, Refusal::UnknownOffer);
+}
+
+#[test]
+fn a_peer_that_ends_one_negotiation_may_open_one_more() {
+    let mut desk = desk();
+    let nth = |n: u64, lives_ms| proposal_with(|p| (p.nonce, p.expires_at) = (n, NOW.plus_ms(lives_ms)));
+    for n in 0..DESK_NEGOTIATIONS_PER_PEER_MAX as u64 {
+        accepted(propose(&mut desk, &nth(n, if n < 2 { 100 } else { 1000 })));
+    }
+    desk.expire(NOW.plus_ms(100));
+    assert!(!desk.is_empty() && !desk.is_blank());
+    let mut open = |n| desk.handle(NOW.plus_ms(100), &from_requester(), NegotiateRequest::Propose(nth(n, 1000).into_signed()));
+    accepted(open(100));
+    accepted(open(101));
+    assert_eq!(refusal(open(102)).0, Refusal::Unavailable);
+}
+
+#[test]
 fn a_clock_set_back_revives_nothing() {
     let mut desk = desk();
     let proposal = proposal_with(|_| ());
