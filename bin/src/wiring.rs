@@ -16,3 +16,6 @@ pub mod serving;
 pub mod session;
 
 mod telemetry;
+
+#[cfg(test)]
+mod tests;

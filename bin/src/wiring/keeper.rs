@@ -33,6 +33,9 @@ pub struct Pace {
     pub claim_above: Amount,
     /// Never claim less on one's own: a claim costs about 0.001 TON.
     pub claim_min: Amount,
+    /// How long a receipt waits for those before it in its channel, before the channel is given up. They were sent before it, over the
+    /// same connection.
+    pub gap: Duration,
 }
 
 impl Default for Pace {
@@ -43,6 +46,7 @@ impl Default for Pace {
             claim_every: Duration::from_secs(3600),
             claim_above: Amount::from_nano(1_000_000_000),
             claim_min: Amount::from_nano(2_000_000),
+            gap: Duration::from_secs(20),
         }
     }
 }

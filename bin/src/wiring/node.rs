@@ -168,7 +168,7 @@ impl RunningNode {
 
     /// A client that pays from this node's channels, and its purse.
     pub fn client(&self, deposit: Amount) -> (Client, Arc<ChannelPayer>) {
-        let payer = Arc::new(ChannelPayer::new(Arc::clone(&self.desk), deposit));
+        let payer = Arc::new(ChannelPayer::new(Arc::clone(&self.desk), deposit, self.pace.gap));
         (Client::new(self.node.clone(), self.key.clone(), payer.clone()), payer)
     }
 

@@ -16,9 +16,6 @@ use super::desk::{Desk, DeskError};
 /// How long the chain may take to open or top up a channel. Mainnet needs some ten seconds; this covers a congested hour's start.
 const FUNDING_LIMIT: Duration = Duration::from_secs(180);
 
-/// How long a receipt waits for those before it in its channel. They were sent before it, on streams of the same connection.
-const GAP_LIMIT: Duration = Duration::from_secs(20);
-
 /// Orders that one funding may take: one under way, one of its own, and one more when a cap was raised meanwhile.
 const FUNDINGS_MAX: usize = 4;
 
@@ -37,12 +34,15 @@ pub struct ChannelPayer {
     funding: Mutex<()>,
     /// Counts receipts entered, so that those who wait for an earlier one look again.
     entered: watch::Sender<u64>,
+    /// How long a receipt waits for those before it in its channel.
+    gap: Duration,
 }
 
 impl ChannelPayer {
-    /// A payer that opens channels with this deposit, or more where a job's cap is higher.
-    pub fn new(desk: Arc<Desk>, deposit: Amount) -> Self {
-        Self { desk, deposit, funding: Mutex::new(()), entered: watch::Sender::new(0) }
+    /// A payer that opens channels with this deposit, or more where a job's cap is higher. `gap` is how long a receipt may wait for
+    /// those before it.
+    pub fn new(desk: Arc<Desk>, deposit: Amount, gap: Duration) -> Self {
+        Self { desk, deposit, funding: Mutex::new(()), entered: watch::Sender::new(0), gap }
     }
 
     /// What is left of an agreement's cap.
@@ -205,7 +205,7 @@ impl Payer for ChannelPayer {
                 entered.changed().await.map_err(|_| DeskError::Gone)?;
             }
         };
-        let Ok(done) = tokio::time::timeout(GAP_LIMIT, paid).await else {
+        let Ok(done) = tokio::time::timeout(self.gap, paid).await else {
             self.abandon(agreement.terms().channel).await.map_err(pay_error)?;
             return Err(PayError::new(PayErrorKind::Gap, Retry::Never));
         };

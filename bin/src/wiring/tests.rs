@@ -1,0 +1,193 @@
+//! Two nodes on loopback with a chain in this process: payment as the two sides really do it.
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cocoon_market::job::Prompt;
+use cocoon_market::{Amount, ContractAddress, JobId, ModelId, SettlementTerms};
+use cocoon_p2p::payment::PayErrorKind;
+use cocoon_p2p::{JobError, JobEvent, JobOrder, KadMode, NodeConfig, Provider, Shutdown};
+use cocoon_runtime::{Device, Gguf, Model, tiny};
+use cocoon_settlement::chain::embedded::{Blocks, Embedded, Options, faucet_address};
+use cocoon_settlement::chain::{Address, Chain as _, Faucet as _};
+use cocoon_settlement::contract::ChannelStatus;
+use cocoon_settlement::dossier::Dossier;
+use cocoon_settlement::ledger::{Order, ReceiptDraft};
+use futures::StreamExt as _;
+use futures::future::join_all;
+use tokio_util::sync::CancellationToken;
+
+use super::buying::{Buyer, Deal, Origin, Want};
+use super::keeper::{Pace, claim_all};
+use super::node::{FEE_BPS, Parts, RunningNode};
+use super::serving::Served;
+use crate::config::{Network, ProvideConfig, RequesterConfig};
+use crate::keystore::Keys;
+
+const MODEL: ModelId = ModelId([7; 32]);
+const LIMIT: Duration = Duration::from_secs(60);
+
+struct World {
+    chain: Arc<Embedded>,
+    provider: RunningNode,
+    service: Provider,
+    requester: RunningNode,
+    buyer: Buyer,
+    _dir: tempfile::TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let chain = Arc::new(Embedded::in_memory(Options { blocks: Blocks::Instant, ..Options::default() }).unwrap());
+        let (provider, wallet) = node(&dir, "provider", &chain, None).await;
+        let join = provider.node().listen_addresses().await.unwrap().pop();
+        let config = ProvideConfig { capacity: NonZeroU16::new(4).unwrap(), ..ProvideConfig::default() };
+        let service = provider.provide(&config, settlement(wallet, &config), &[served()]).await.unwrap();
+        let (requester, _) = node(&dir, "requester", &chain, join).await;
+        let config = RequesterConfig::default();
+        let (client, payer) = requester.client(config.deposit);
+        let buyer = Buyer::new(client, payer, Arc::clone(requester.desk()), config);
+        Self { chain, provider, service, requester, buyer, _dir: dir }
+    }
+
+    async fn deal(&self) -> Deal {
+        let want = Want { model: MODEL, provider: None, cap: self.buyer.config().cap, wait: LIMIT };
+        self.buyer.deal(&want, |_| {}).await.unwrap()
+    }
+
+    async fn job(&self, deal: &Deal, tokens: u32) -> Result<(JobId, Amount), JobError> {
+        let order = JobOrder::new(Prompt::Raw("once upon a time".into()), tokens);
+        let mut job = self.buyer.run(deal, order, self.buyer.config().cap).await.unwrap();
+        while let Some(event) = job.next().await {
+            if let JobEvent::Done { paid, .. } = event? {
+                return Ok((job.job(), paid));
+            }
+        }
+        panic!("a job ends with Done or an error")
+    }
+
+    async fn end(self) {
+        self.requester.shutdown(None, CancellationToken::new()).await;
+        self.provider.shutdown(Some(self.service), CancellationToken::new()).await;
+    }
+}
+
+async fn node(dir: &tempfile::TempDir, name: &str, chain: &Arc<Embedded>, join: Option<String>) -> (RunningNode, ContractAddress) {
+    let keys = Keys::generate(Network::Devnet).unwrap();
+    let wallet = keys.wallet().unwrap().account();
+    chain.fund(&Address::from(wallet), Amount::from_nano(10_000_000_000)).unwrap();
+    let network = NodeConfig {
+        listen: vec!["/ip4/127.0.0.1/tcp/0".to_owned()],
+        bootstrap: join.into_iter().collect(),
+        kad: KadMode::Server,
+        ..NodeConfig::default()
+    };
+    let pace = Pace { busy: Duration::from_millis(20), gap: Duration::from_secs(2), ..Pace::default() };
+    let ledger = dir.path().join(name);
+    (RunningNode::start(Parts { keys, ledger, chain: chain.clone(), network, pace }).await.unwrap(), wallet)
+}
+
+fn settlement(payout: ContractAddress, config: &ProvideConfig) -> SettlementTerms {
+    SettlementTerms {
+        network: Network::Devnet.id(),
+        payout,
+        fee_to: ContractAddress(faucet_address().unwrap().hash),
+        fee_bps: FEE_BPS,
+        challenge_window_s: config.challenge_window_s,
+        deposit_min: config.deposit_min,
+    }
+}
+
+fn served() -> Served {
+    let model = Model::from_gguf(&Gguf::from_bytes(tiny::tiny_llama(1)).unwrap(), &Device::cpu()).unwrap();
+    Served { id: MODEL, name: "tiny".to_owned(), model: Arc::new(model), tokens_per_s: 1000 }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_paid_and_claimed_and_the_next_one_uses_the_same_agreement() {
+    let world = World::new().await;
+    let first = world.deal().await;
+    assert_eq!(first.origin, Origin::New);
+    let (job, paid) = world.job(&first, 40).await.unwrap();
+    let again = world.deal().await;
+    assert_eq!((again.origin, again.agreement.id()), (Origin::Reused, first.agreement.id()));
+    let (_, more) = world.job(&again, 8).await.unwrap();
+
+    world.service.shutdown(Shutdown::Finish).await;
+    let desk = world.provider.desk();
+    claim_all(desk, Amount::from_nano(1), LIMIT).await.unwrap();
+    let channel = first.agreement.terms().channel;
+    let view = desk.look(channel).await.unwrap().unwrap();
+    assert_eq!(Ok(view.sight.drawn), paid.checked_add(more));
+    assert!(world.chain.supply().unwrap().is_balanced());
+    let report = Dossier::collect(desk.ledger(), job).unwrap().verify();
+    assert!(report.is_sound() && report.look_up.is_some(), "{report:?}");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_side_by_side_are_paid_in_the_sequence_of_their_receipts() {
+    let world = World::new().await;
+    let deal = world.deal().await;
+    let jobs = join_all((0..4).map(|_| world.job(&deal, 100))).await;
+    let paid = Amount::sum(jobs.into_iter().map(|job| job.unwrap().1)).unwrap();
+    // The last vouchers are on their way when the requester is done; a provider that has finished has them.
+    world.service.shutdown(Shutdown::Finish).await;
+    let channel = deal.agreement.terms().channel;
+    for node in [&world.requester, &world.provider] {
+        let book = node.desk().ledger().channel(channel).unwrap();
+        assert_eq!((book.paid(), book.unpaid()), (paid, Amount::ZERO));
+    }
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_that_never_came_ends_the_channel_and_the_next_deal_opens_another() {
+    let world = World::new().await;
+    let deal = world.deal().await;
+    world.job(&deal, 8).await.unwrap();
+    lose_a_receipt(&world, &deal);
+    let error = world.job(&deal, 8).await.unwrap_err();
+    assert!(matches!(&error, JobError::Payment { cause, .. } if cause.kind == PayErrorKind::Gap), "{error:?}");
+    let old = deal.agreement.terms().channel;
+    let next = world.deal().await;
+    assert_eq!(next.origin, Origin::New);
+    assert_ne!(next.agreement.terms().channel, old);
+    world.job(&next, 8).await.unwrap();
+    let view = world.requester.desk().look(old).await.unwrap().unwrap();
+    assert!(matches!(view.sight.status, ChannelStatus::Closing { .. }), "{:?}", view.sight.status);
+    world.end().await;
+}
+
+/// A receipt as a provider journals it before the connection breaks.
+fn lose_a_receipt(world: &World, deal: &Deal) {
+    let nothing = cocoon_market::ids::Digest([0; 32]);
+    let draft = ReceiptDraft {
+        channel: deal.agreement.terms().channel,
+        agreement: deal.agreement.id(),
+        job: JobId([9; 16]),
+        usage: cocoon_market::Usage { input_tokens: 1, output_tokens: 1 },
+        amount: Amount::from_nano(1),
+        input: nothing,
+        output: nothing,
+        seed: nothing,
+        work: nothing,
+        last: false,
+        issued_at: world.provider.desk().now(),
+    };
+    world.provider.desk().ledger().issue_receipt(draft).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_wallet_is_told_what_it_lacks() {
+    let world = World::new().await;
+    let everything = world.chain.account(&Address::from(world.requester.desk().settler().account())).unwrap().balance;
+    let away = Order::Transfer { to: ContractAddress([3; 32]), amount: everything.saturating_sub(Amount::from_nano(100_000_000)) };
+    world.requester.desk().carry_out(away, LIMIT).await.unwrap();
+    let want = Want { model: MODEL, provider: None, cap: world.buyer.config().cap, wait: LIMIT };
+    let error = world.buyer.deal(&want, |_| {}).await.unwrap_err();
+    assert!(crate::failure::NextStep::next_step(&error).contains("wallet deposit"), "{error:?}");
+    world.end().await;
+}
