@@ -202,7 +202,6 @@ pub struct JobCheck {
     output: TokenCommitment,
     /// The commitment to the prompt, which the first receipt sets for all.
     input: Option<Digest>,
-    receipts: u64,
     receipted: Usage,
     receipted_cost: Amount,
     /// Receipts that we have not paid yet: while there are any, it is we who are waited for.
@@ -233,7 +232,6 @@ impl JobCheck {
             received: Usage::default(),
             output: TokenCommitment::default(),
             input: None,
-            receipts: 0,
             receipted: Usage::default(),
             receipted_cost: Amount::ZERO,
             unpaid: 0,
@@ -329,7 +327,7 @@ impl JobCheck {
 
     /// The tokens of the prompt: the provider's first word on it, within reason, holds for the whole job.
     const fn input_tokens(&self, claimed: Usage) -> Result<u64, JobFault> {
-        if self.chunks > 0 || self.receipts > 0 {
+        if self.chunks > 0 {
             return Ok(self.received.input_tokens);
         }
         if claimed.input_tokens > self.input_tokens_max {
@@ -349,7 +347,6 @@ impl JobCheck {
         self.received = received;
         self.receipted = body.usage;
         self.receipted_cost = self.price_of(body.usage)?;
-        self.receipts = self.receipts.saturating_add(1);
         self.unpaid = self.unpaid.saturating_add(1);
         if body.last {
             self.stage = Stage::Receipted;
@@ -401,7 +398,7 @@ impl JobCheck {
 
     fn on_done(&mut self, reason: FinishReason, usage: Usage) -> Result<Vec<CheckEffect>, JobFault> {
         // A job that was cancelled before its prompt was read has nothing to receipt.
-        let untouched = self.received == Usage::default() && self.receipts == 0 && self.chunks == 0;
+        let untouched = self.chunks == 0;
         if self.stage != Stage::Receipted && !untouched {
             return Err(JobFault::NoFinalReceipt);
         }

@@ -63,7 +63,8 @@ fn an_answer_of_its_own_kind_opens_nothing() {
     let mut desk = desk();
     assert_eq!(refusal(propose(&mut desk, &orphan)), (Refusal::Unknown, Penalty::None));
     let event = ProviderEvent::Proposed { proposal: Box::new(orphan), verdict: Verdict::Accept };
-    assert!(matches!(ProviderNegotiation::default().apply(NOW, &seller(), event), Err(Reject::OutOfTurn { .. })));
+    let reject = ProviderNegotiation::default().apply(NOW, &seller(), event).unwrap_err();
+    assert_eq!(reject.to_string(), "a proposal came while nothing is proposed");
 }
 
 #[test]
@@ -174,10 +175,11 @@ fn a_counter_ends_with_the_proposal_it_answers() {
     let mut desk = desk();
     let low = proposal_with(|p| {
         p.terms.price = price(0, 0, 0);
+        p.issued_at = Timestamp(NOW.0 - 5);
         p.expires_at = NOW.plus_ms(1000);
     });
     let counter = countered(propose(&mut desk, &low));
-    assert_eq!(counter.expires_at, NOW.plus_ms(1000));
+    assert_eq!((counter.issued_at, counter.expires_at), (NOW, NOW.plus_ms(1000)));
     let reply = reply_to(&counter, |p| p.expires_at = NOW.plus_ms(2000)).into_signed();
     let answer = desk.handle(NOW.plus_ms(1000), &from_requester(), NegotiateRequest::Propose(reply));
     assert_eq!(refusal(answer).0, Refusal::Unknown);

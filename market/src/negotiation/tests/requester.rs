@@ -257,6 +257,8 @@ fn what_does_not_fit_the_state_changes_nothing() {
     for event in [RequesterEvent::Funded, RequesterEvent::FundingFailed, answered(NegotiateResponse::Committed(AgreementId([0; 32])))] {
         assert!(matches!(fresh.apply(NOW, event), Err(Reject::OutOfTurn { .. })));
     }
+    let out_of_turn = fresh.apply(NOW, RequesterEvent::Funded).unwrap_err().to_string();
+    assert_eq!(out_of_turn, "funding came while waiting for an answer");
     fresh.apply(NOW, answered(NegotiateResponse::Accept(half.clone()))).unwrap();
     let events = [
         answered(NegotiateResponse::Accept(half.clone())),

@@ -77,6 +77,7 @@ impl Job {
 #[test]
 fn an_honest_job_is_delivered_paid_and_done() {
     let mut job = streaming();
+    assert!(!job.check.is_over());
     assert!(matches!(job.apply(job.receipt(|_| ())).unwrap()[..], [CheckEffect::Pay(_)]));
     assert_eq!(job.check.cost(), Amount::from_nano(19));
     job.apply(CheckEvent::VoucherSent).unwrap();
@@ -134,6 +135,9 @@ fn a_prompt_has_no_more_tokens_than_bytes_and_a_template() {
 fn chunks_are_bounded_and_never_empty() {
     let tokens = CHUNK_TOKENS_MAX + 1;
     assert_eq!(job_with(1000).apply(chunk(0, &vec![0; tokens], tokens as u64)), Err(JobFault::ChunkSize { tokens }));
+    let largest = CHUNK_TOKENS_MAX as u64;
+    let too_many = JobFault::TooManyTokens { got: largest, max: 1000 };
+    assert_eq!(job_with(1000).apply(chunk(0, &[0; CHUNK_TOKENS_MAX], largest)), Err(too_many), "its size is fine");
     let usage = Usage { input_tokens: 5, output_tokens: 0 };
     let empty = Chunk { index: 0, tokens: vec![], text: String::new(), usage };
     assert_eq!(job_with(1000).apply(CheckEvent::Frame(ProviderFrame::Chunk(empty))), Err(JobFault::ChunkSize { tokens: 0 }));

@@ -210,6 +210,12 @@ fn what_does_not_fit_the_state_is_rejected() {
     for event in [produced(&[1]), MeterEvent::Finished(FinishReason::Stop)] {
         assert!(matches!(reading().apply(NOW, event), Err(MeterReject::OutOfTurn { .. })));
     }
+    let said = |mut meter: JobMeter, event| meter.apply(NOW, event).unwrap_err().to_string();
+    assert_eq!(said(reading(), produced(&[1])), "tokens came while the job was being read");
+    assert_eq!(
+        said(running(1000, 1000), MeterEvent::ReceiptSigned { sequence: 1 }),
+        "a signed receipt that nobody asked for came while the job was running"
+    );
     let mut meter = running(1000, 1000);
     let again = MeterEvent::PromptRead { input_tokens: 1, input: Digest([0; 32]) };
     assert!(matches!(meter.apply(NOW, again), Err(MeterReject::OutOfTurn { .. })));
