@@ -94,6 +94,9 @@ struct Search<'a> {
     /// The best so far, worst on top.
     best: BinaryHeap<Order>,
     stranger_1024: u128,
+    /// That a search reads little is not seen in what it finds.
+    #[cfg(test)]
+    leaves_read: usize,
 }
 
 impl<'a> Search<'a> {
@@ -107,6 +110,8 @@ impl<'a> Search<'a> {
             k,
             best: BinaryHeap::with_capacity(k.saturating_add(1)),
             stranger_1024: Record::default().reliability_1024(now).into(),
+            #[cfg(test)]
+            leaves_read: 0,
         }
     }
 
@@ -142,6 +147,10 @@ impl<'a> Search<'a> {
     }
 
     fn read(&mut self, leaf: &Leaf) {
+        #[cfg(test)]
+        {
+            self.leaves_read += 1;
+        }
         let usage = self.demand.expected;
         for item in &leaf.items {
             let cost = item.price.scaled(usage);

@@ -205,6 +205,7 @@ mod tests {
     #[test]
     fn experience_fades() {
         let bad = after(&[Experienced::Failed; 4]);
+        assert_eq!(HALF_LIFE_MS, 604_800_000, "a week");
         let at = |weeks: u64| bad.reliability_1024(NOW.plus_ms(weeks * HALF_LIFE_MS));
         assert_eq!(bad.reliability_1024(NOW.plus_ms(HALF_LIFE_MS - 1)), at(0));
         assert_eq!(at(1), after(&[Experienced::Failed; 2]).reliability_1024(NOW));
@@ -257,7 +258,7 @@ mod tests {
         assert!(experience.get(&node(2)).is_none(), "one job, the longest ago");
         experience.learn(NOW.plus_ms(6000), node(5000), GOOD);
         assert!(experience.get(&node(3)).is_some(), "a known one takes nobody's place");
-        assert!(!experience.is_empty());
+        assert!(!experience.is_empty() && Experience::default().is_empty());
         assert_eq!(experience.iter().count(), EXPERIENCE_MAX);
     }
 }

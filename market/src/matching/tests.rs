@@ -262,6 +262,35 @@ fn a_book_returns_the_offers_and_why_there_are_no_more() {
     assert!(many.ranked.iter().all(|found| found.offer.model.id == MODEL));
 }
 
+/// How many leaves a search for strangers reads, of how many.
+fn leaves_read(index: &Index, demand: &Demand) -> (usize, usize) {
+    let none = Experience::default();
+    let mut search = Search::new(index, demand, &none, 8, NOW);
+    search.among_strangers();
+    (search.leaves_read, index.shelves(&MODEL).map(|(_, shelf)| shelf.leaves().len()).sum())
+}
+
+#[test]
+fn a_search_reads_only_where_something_better_may_be() {
+    let priced = |n: u32| OfferEntry { price: CompactPrice { job: 1000 + u64::from(n) * 1000, ..entry(n).price }, ..entry(n) };
+    let by_price = index_of(&(0..5000).map(priced).collect::<Vec<_>>());
+    let (read, leaves) = leaves_read(&by_price, &demand());
+    assert!(read == 1 && leaves > 9, "{read} of {leaves} leaves, the cheapest");
+    let by_speed = index_of(&(0..5000).map(|n| OfferEntry { tokens_per_s: 1 + n, ..entry(n) }).collect::<Vec<_>>());
+    let (read, leaves) = leaves_read(&by_speed, &demand());
+    assert!(read <= 2 && leaves > 9, "{read} of {leaves} leaves, the fastest");
+    let equal = index_of(&(0..5000).map(entry).collect::<Vec<_>>());
+    let (read, leaves) = leaves_read(&equal, &demand());
+    assert!(read <= 2 && leaves > 9, "{read} of {leaves} leaves, those first in the book's order");
+    for nothing in [
+        Demand { context_tokens: 2049, ..demand() },
+        Demand { tokens_per_s: 51, ..demand() },
+        Demand { price_max: Some(price(999, 1_000_000, 4_000_000)), ..demand() },
+    ] {
+        assert_eq!(leaves_read(&equal, &nothing).0, 0, "{nothing:?}");
+    }
+}
+
 fn entries() -> impl Strategy<Value = Vec<OfferEntry>> {
     let tiers = prop_oneof![5 => Just(Tier::Plain), 1 => Just(Tier::Audited), 1 => Just(Tier::Exact)];
     let one = (0u64..4, 1u64..40, 1u64..40, 0u32..100, prop_oneof![Just(1024u32), Just(2048), Just(8192)], tiers, 0u64..2000, 0u8..20);

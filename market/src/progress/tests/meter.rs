@@ -97,6 +97,9 @@ fn unpaid_work_above_the_float_is_receipted_and_pauses_until_it_is_paid() {
     let mut meter = running(1000, 17);
     let effects = meter.apply(NOW, produced(&[1])).unwrap();
     assert_eq!(effects.len(), 1, "the float itself may be unpaid");
+    let mut meter = running(1000, 23);
+    meter.apply(NOW, produced(&[0; 4])).unwrap();
+    assert_eq!((meter.unpaid(), meter.state()), (nano(23), MeterState::Running), "and receipted");
 }
 
 #[test]
@@ -189,6 +192,7 @@ fn a_chunk_is_bounded() {
     let mut meter = running(u128::MAX, u128::MAX);
     let tokens = CHUNK_TOKENS_MAX + 1;
     assert_eq!(meter.apply(NOW, produced(&vec![0; tokens])), Err(MeterReject::ChunkTooLarge { tokens }));
+    assert!(meter.apply(NOW, produced(&[0; CHUNK_TOKENS_MAX])).is_ok());
 }
 
 #[test]
