@@ -289,6 +289,20 @@ mod tests {
     }
 
     #[test]
+    fn a_full_leaf_is_halved() {
+        let mut shelf = Shelf::default();
+        let nth = |n: u32| item(n, u64::from(n), 1, 1, 1, u64::from(n));
+        (0..512).for_each(|n| shelf.insert(nth(n)));
+        assert_eq!(shelf.leaves().len(), 1);
+        shelf.insert(nth(512));
+        assert_eq!(shelf.leaves().iter().map(|leaf| leaf.items.len()).collect::<Vec<_>>(), [256, 257]);
+        // Half of them at the minimum: the least above it divides.
+        let mut shelf = Shelf::default();
+        (0..513).for_each(|n| shelf.insert(item(n, u64::from(n.saturating_sub(400)), 1, 1, 1, 7)));
+        assert_eq!(shelf.leaves().iter().map(|leaf| leaf.items.len()).collect::<Vec<_>>(), [401, 112]);
+    }
+
+    #[test]
     fn nobody_can_make_a_leaf_of_each_offer() {
         let mut shelf = Shelf::default();
         for n in 0..4000 {

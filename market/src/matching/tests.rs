@@ -282,6 +282,19 @@ fn a_search_reads_only_where_something_better_may_be() {
     let equal = index_of(&(0..5000).map(entry).collect::<Vec<_>>());
     let (read, leaves) = leaves_read(&equal, &demand());
     assert!(read <= 2 && leaves > 9, "{read} of {leaves} leaves, those first in the book's order");
+    // Two axes each: the tree must be divided along the one that matters to the price.
+    let two = |at: fn(u32) -> (u64, u64, u64, u32)| {
+        let entries = (0..5000).map(|n| {
+            let (job, input, output, tokens_per_s) = at(n);
+            OfferEntry { price: CompactPrice { job, input, output }, tokens_per_s, ..entry(n) }
+        });
+        let (read, leaves) = leaves_read(&index_of(&entries.collect::<Vec<_>>()), &demand());
+        assert!(read <= 3 && leaves > 9, "{read} of {leaves} leaves");
+    };
+    two(|n| (u64::from(n % 97), 1_000_000, u64::from(n) * 1_000_000, 50));
+    two(|n| (u64::from(n % 97), u64::from(n) * 1_000_000, 1_000_000, 50));
+    two(|n| (u64::from(n) * 1000, u64::from(n % 97), 1_000_000, 50));
+    two(|n| (100_000 + u64::from(n % 97), 1_000_000, 1_000_000, 5 + n / 50));
     for nothing in [
         Demand { context_tokens: 2049, ..demand() },
         Demand { tokens_per_s: 51, ..demand() },
