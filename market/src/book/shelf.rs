@@ -222,7 +222,7 @@ fn division(items: &[Item]) -> Option<(Axis, u64)> {
     });
     let cheapest = items.iter().map(|item| item.price.scaled(TYPICAL)).min().unwrap_or(0);
     axes.sort_by_key(|(axis, min, max)| std::cmp::Reverse(spread(*axis, *min, *max, cheapest)));
-    axes.into_iter().filter(|(_, min, max)| min < max).find_map(|(axis, min, _)| Some((axis, threshold(items, axis, min)?)))
+    axes.into_iter().find_map(|(axis, min, _)| Some((axis, threshold(items, axis, min)?)))
 }
 
 /// How far the price of a typical job differs between the ends of an axis. Context and tie make no difference.
@@ -300,6 +300,29 @@ mod tests {
         let mut shelf = Shelf::default();
         (0..513).for_each(|n| shelf.insert(item(n, u64::from(n.saturating_sub(400)), 1, 1, 1, 7)));
         assert_eq!(shelf.leaves().iter().map(|leaf| leaf.items.len()).collect::<Vec<_>>(), [401, 112]);
+    }
+
+    #[test]
+    fn the_extent_of_a_leaf_is_computed_anew_when_more_than_an_eighth_is_gone() {
+        let mut shelf = Shelf::default();
+        let nth = |n: u32| item(n, u64::from(n), 1, 1, 1, 7);
+        (0..81).for_each(|n| shelf.insert(nth(n)));
+        (0..9).for_each(|n| shelf.remove(&nth(n)));
+        assert_eq!(shelf.leaves()[0].extent.price_min.job, 0, "9 of 72");
+        shelf.remove(&nth(9));
+        assert_eq!(shelf.leaves()[0].extent.price_min.job, 10);
+    }
+
+    #[test]
+    fn a_tree_of_the_smallest_leaves_is_not_built_anew_at_every_removal() {
+        let mut shelf = Shelf::default();
+        // All the same but a few at the upper end each time: nothing else divides them.
+        (0..449).for_each(|n| shelf.insert(item(n, 0, 1, 1, 1, 7)));
+        (0..40 * 64).for_each(|n| shelf.insert(item(449 + n, 1000 - u64::from(n / 64), 1, 1, 1, 7)));
+        let lengths = |shelf: &Shelf| shelf.leaves().iter().map(|leaf| leaf.items.len()).collect::<Vec<_>>();
+        assert_eq!(lengths(&shelf), [vec![449], vec![64; 40]].concat());
+        shelf.remove(&item(0, 0, 1, 1, 1, 7));
+        assert_eq!(shelf.leaves()[0].removed, 1, "a leaf that was built anew has lost nothing");
     }
 
     #[test]

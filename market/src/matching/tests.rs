@@ -304,6 +304,19 @@ fn a_search_reads_only_where_something_better_may_be() {
     }
 }
 
+#[test]
+fn a_leaf_that_promises_only_what_is_held_already_is_not_read() {
+    // Two keys with the same head tie, and two tiers lie on two shelves.
+    let mut twin = OfferEntry { tier: Tier::Audited, id: entry(1).id, ..entry(0) };
+    twin.provider.0[31] = 1;
+    let index = index_of(&[entry(0), twin]);
+    let none = Experience::default();
+    let demand = demand();
+    let mut search = Search::new(&index, &demand, &none, 1, NOW);
+    search.among_strangers();
+    assert_eq!((search.leaves_read, search.found()[0].slot), (1, 0));
+}
+
 fn entries() -> impl Strategy<Value = Vec<OfferEntry>> {
     let tiers = prop_oneof![5 => Just(Tier::Plain), 1 => Just(Tier::Audited), 1 => Just(Tier::Exact)];
     let one = (0u64..4, 1u64..40, 1u64..40, 0u32..100, prop_oneof![Just(1024u32), Just(2048), Just(8192)], tiers, 0u64..2000, 0u8..20);
