@@ -101,6 +101,19 @@ pub enum Progress {
     },
 }
 
+/// What carrying out an order would send and take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preview {
+    /// The signed message.
+    pub message: SentMessage,
+    /// What it carries. What its work does not cost comes back.
+    pub value: Amount,
+    /// What the wallet must hold for it, its own gas included.
+    pub needed: Amount,
+    /// What the wallet holds.
+    pub balance: Amount,
+}
+
 /// Carries orders to a chain. One for each wallet.
 pub struct Settler {
     chain: Arc<dyn Chain>,
@@ -255,7 +268,7 @@ impl Settler {
             (Role::Requester, ChannelStatus::Closing { deadline_s })
                 if is_over(deadline_s) && !self.was_refused(channel, Attempt::Finish) =>
             {
-                self.order_once(Order::Finish(channel), now, |open| matches!(open, Order::Finish(of) if *of == channel)).map(drop)
+                self.finish(channel, now).map(drop)
             }
             (Role::Provider | Role::Requester, ChannelStatus::Open | ChannelStatus::Closing { .. } | ChannelStatus::Closed) => Ok(()),
         }
@@ -299,6 +312,29 @@ impl Settler {
     /// [`SettleError::Ledger`].
     pub fn close(&self, channel: ChannelRef, now: Timestamp) -> Result<OrderId, SettleError> {
         self.order_once(Order::Close(channel), now, |open| matches!(open, Order::Close(of) if *of == channel))
+    }
+
+    /// Orders what is left of a channel of ours to be refunded, after its window.
+    ///
+    /// # Errors
+    /// [`SettleError::Ledger`].
+    pub fn finish(&self, channel: ChannelRef, now: Timestamp) -> Result<OrderId, SettleError> {
+        self.order_once(Order::Finish(channel), now, |open| matches!(open, Order::Finish(of) if *of == channel))
+    }
+
+    /// What carrying out an order now would send and take. Nothing is written down or sent.
+    ///
+    /// # Errors
+    /// [`SettleError`] when the wallet cannot be looked at, or no message can carry the order.
+    pub fn preview(&self, order: &Order) -> Result<Preview, SettleError> {
+        let account = self.chain.account(&self.wallet.address())?;
+        let value = order_value(order)?;
+        Ok(Preview {
+            message: self.signed_message(order, &account)?,
+            value,
+            needed: value.checked_add(WALLET_FEES)?,
+            balance: account.balance,
+        })
     }
 
     fn order_once(&self, order: Order, now: Timestamp, is_same: impl Fn(&Order) -> bool) -> Result<OrderId, SettleError> {

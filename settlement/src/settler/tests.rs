@@ -324,6 +324,34 @@ fn an_order_waits_for_funds_and_does_not_hold_up_cheaper_ones() {
 }
 
 #[test]
+fn a_preview_is_the_message_that_would_be_sent_and_changes_nothing() {
+    let (world, channel) = World::with_channel(ton(1));
+    let before = world.balance(world.requester.account());
+    let preview = world.requester.preview(&Order::Close(channel)).unwrap();
+    assert_eq!((preview.balance, world.balance(world.requester.account())), (before, before));
+    assert_eq!(world.status(channel), ChannelStatus::Open);
+    assert!(world.requester.ledger().open_orders().unwrap().is_empty());
+    let order = world.requester.close(channel, world.now()).unwrap();
+    let progress = world.requester.tick(world.now()).unwrap();
+    assert!(progress.contains(&Progress::Sent { order, message: preview.message.hash }), "{progress:?}");
+}
+
+#[test]
+fn a_refund_is_ordered_once_and_comes_after_the_window() {
+    let (world, channel) = World::with_channel(ton(1));
+    world.requester.close(channel, world.now()).unwrap();
+    world.requester.tick(world.now()).unwrap();
+    world.wait_s(WINDOW_S);
+    let order = world.requester.finish(channel, world.now()).unwrap();
+    assert_eq!(world.requester.finish(channel, world.now()).unwrap(), order);
+    let before = world.balance(world.requester.account());
+    world.requester.tick(world.now()).unwrap();
+    assert_eq!(world.status(channel), ChannelStatus::Closed);
+    let refund = world.balance(world.requester.account()).checked_sub(before).unwrap();
+    assert!(refund > nano(998_000_000) && refund < ton(1), "{refund} came back");
+}
+
+#[test]
 fn what_the_contract_refuses_fails_with_its_reason() {
     let (world, channel) = World::with_channel(ton(1));
     let now = world.now();
