@@ -1,8 +1,15 @@
 //! One message, one transaction.
 
-use tycho_executor::{Executor, ExecutorInspector, ExecutorOutput, ExecutorParams, ParsedConfig, TxError};
+use tycho_executor::phase::{ActionPhaseContext, ActionPhaseFull, BouncePhaseContext, ReceivedMessage, StoragePhaseContext};
+use tycho_executor::{Executor, ExecutorOutput, ExecutorParams, ExecutorState, ParsedConfig, TxError, UncommittedTransaction};
 use tycho_types::cell::Cell;
-use tycho_types::models::{MsgInfo, ShardAccount, StdAddr};
+use tycho_types::models::{
+    AccountStatus, BouncePhase, BounceReason, ComputePhase, CreditPhase, MsgInfo, NewBounceComputePhaseInfo, OrdinaryTxInfo, ShardAccount,
+    StdAddr, StoragePhase,
+};
+use tycho_types::num::Tokens;
+
+use super::compute::{Computed, compute};
 
 /// What surrounds a transaction.
 #[derive(Debug, Clone, Copy)]
@@ -49,8 +56,7 @@ pub(super) struct Executed {
 
 /// Runs `message` against `before`.
 ///
-/// This is the only place that runs contract code on the way to a transaction, so that another compute phase (one that knows the
-/// BLS12-381 instructions, say) has one place to go.
+/// This is the only place that runs contract code on the way to a transaction.
 pub(super) fn execute(
     environment: Environment<'_>,
     address: &StdAddr,
@@ -58,15 +64,111 @@ pub(super) fn execute(
     message: &Cell,
     before: &ShardAccount,
 ) -> Result<Outcome, TxError> {
-    let mut inspector = ExecutorInspector::default();
     let executor = Executor::new(environment.block, environment.config).with_min_lt(environment.lt_min);
-    let result = executor.begin_ordinary_ext(address, origin == Origin::Outside, message.clone(), before, Some(&mut inspector));
-    let (exit_code, gas_used) = (inspector.exit_code, inspector.total_gas_used);
-    match result {
-        Ok(transaction) => Executed::of(transaction.commit()?, message, gas_used).map(|done| Outcome::Executed(Box::new(done))),
-        Err(TxError::Skipped) => Ok(Outcome::NotAccepted { exit_code }),
-        Err(error @ TxError::Fatal(_)) => Err(error),
+    let mut state = executor.begin(address, before.load_account()?)?;
+    let received = match (state.receive_in_msg(message.clone()), origin) {
+        (Ok(received), _) if received.is_external == (origin == Origin::Outside) => received,
+        (_, Origin::Outside) => return Ok(Outcome::NotAccepted { exit_code: None }),
+        (Err(error), Origin::Account) => return Err(error.into()),
+        (Ok(_), Origin::Account) => return Err(tycho_types::error::Error::InvalidTag.into()),
+    };
+    match phases(&mut state, received)? {
+        Phases::Done { info, gas_used } => {
+            let transaction = UncommittedTransaction::with_info(state, before, Some(message.clone()), *info)?;
+            Executed::of(transaction.commit()?, message, gas_used).map(|done| Outcome::Executed(Box::new(done)))
+        }
+        Phases::NotAccepted { exit_code } => Ok(Outcome::NotAccepted { exit_code }),
     }
+}
+
+/// How far the phases of a transaction came.
+#[derive(Debug)]
+enum Phases {
+    Done { info: Box<OrdinaryTxInfo>, gas_used: u64 },
+    NotAccepted { exit_code: Option<i32> },
+}
+
+/// Goes through the phases: storage and credit, compute, then action or bounce.
+fn phases(state: &mut ExecutorState<'_>, mut received: ReceivedMessage) -> Result<Phases, TxError> {
+    let (storage, credit) = storage_and_credit(state, &mut received)?;
+    let mut computed = compute(state, &received, storage.storage_fees_collected)?;
+    if received.is_external && !computed.phase.accepted {
+        return Ok(Phases::NotAccepted { exit_code: computed.exit_code });
+    }
+    let acted = act(state, &mut received, &mut computed)?;
+    let bounced = bounce(state, &received, &computed.phase.compute_phase, acted.as_ref())?;
+    let info = OrdinaryTxInfo {
+        credit_first: !received.bounce_enabled,
+        storage_phase: Some(storage),
+        credit_phase: credit,
+        aborted: !acted.as_ref().is_some_and(|acted| acted.action_phase.success),
+        destroyed: acted.is_some() && state.end_status == AccountStatus::NotExists,
+        compute_phase: computed.phase.compute_phase,
+        action_phase: acted.map(|acted| acted.action_phase),
+        bounce_phase: bounced,
+    };
+    Ok(Phases::Done { info: Box::new(info), gas_used: computed.gas_used })
+}
+
+/// Rent is taken before a message that may bounce is credited, so that its value comes back whole, and after any other.
+fn storage_and_credit(
+    state: &mut ExecutorState<'_>,
+    received: &mut ReceivedMessage,
+) -> Result<(StoragePhase, Option<CreditPhase>), TxError> {
+    let rent_first = received.bounce_enabled;
+    let storage = |state: &mut ExecutorState<'_>, received: &mut ReceivedMessage| {
+        let context = StoragePhaseContext { adjust_msg_balance: !rent_first, received_message: Some(received), inspector: None };
+        state.storage_phase(context)
+    };
+    let credit = |state: &mut ExecutorState<'_>, received: &ReceivedMessage| {
+        (!received.is_external).then(|| state.credit_phase(received)).transpose()
+    };
+    if rent_first {
+        let storage = storage(state, received)?;
+        Ok((storage, credit(state, received)?))
+    } else {
+        let credit = credit(state, received)?;
+        Ok((storage(state, received)?, credit))
+    }
+}
+
+/// The action phase, if there is anything to act upon.
+fn act(state: &mut ExecutorState<'_>, received: &mut ReceivedMessage, computed: &mut Computed) -> Result<Option<ActionPhaseFull>, TxError> {
+    let new_state = std::mem::take(&mut computed.phase.new_state);
+    let actions = std::mem::take(&mut computed.phase.actions);
+    let original_balance = std::mem::take(&mut computed.phase.original_balance);
+    let Some(compute_phase) = computed.succeeded() else { return Ok(None) };
+    let context =
+        ActionPhaseContext { received_message: Some(received), original_balance, new_state, actions, compute_phase, inspector: None };
+    Ok(Some(state.action_phase(context)?))
+}
+
+/// Sends back a message that came to nothing, if it asks for that.
+fn bounce(
+    state: &mut ExecutorState<'_>,
+    received: &ReceivedMessage,
+    computed: &ComputePhase,
+    acted: Option<&ActionPhaseFull>,
+) -> Result<Option<BouncePhase>, TxError> {
+    let failed = acted.is_none_or(|acted| acted.state_exceeds_limits || acted.bounce);
+    if !received.bounce_enabled || !failed {
+        return Ok(None);
+    }
+    let reason = match (acted, computed) {
+        (Some(acted), _) => BounceReason::ActionPhaseFailed { result_code: acted.action_phase.result_code },
+        (None, ComputePhase::Executed(phase)) => BounceReason::ComputePhaseFailed { exit_code: phase.exit_code },
+        (None, ComputePhase::Skipped(skipped)) => BounceReason::ComputePhaseSkipped(skipped.reason),
+    };
+    let (gas_fees, compute_phase_info) = match computed {
+        ComputePhase::Executed(phase) => {
+            let gas_used = u32::try_from(phase.gas_used.into_inner()).unwrap_or(u32::MAX);
+            (phase.gas_fees, Some(NewBounceComputePhaseInfo { gas_used, vm_steps: phase.vm_steps }))
+        }
+        ComputePhase::Skipped(_) => (Tokens::ZERO, None),
+    };
+    let action_fine = acted.map_or(Tokens::ZERO, |acted| acted.action_fine);
+    let context = BouncePhaseContext { gas_fees, action_fine, received_message: received, reason, compute_phase_info };
+    Ok(Some(state.bounce_phase(context)?))
 }
 
 impl Executed {

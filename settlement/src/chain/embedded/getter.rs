@@ -9,6 +9,8 @@ use tycho_types::prelude::HashBytes;
 use tycho_vm::{GasParams, OwnedCellSlice, RcStackValue, SafeRc, SmcInfoBase, Stack, StackValueType, VmState};
 
 use super::block::execution;
+use super::compute::VM_VERSION;
+use super::machine;
 use crate::chain::codec::{CodecError, from_edge, to_edge};
 use crate::chain::{ChainError, MethodResult, StackItem};
 
@@ -43,6 +45,7 @@ pub(super) fn run(
     let libraries = &state.libraries;
     let mut vm = VmState::builder()
         .with_smc_info(info)
+        .with_version(VM_VERSION)
         .with_code(code)
         .with_data(state.data.clone().unwrap_or_default())
         .with_libraries(&libraries)
@@ -50,7 +53,7 @@ pub(super) fn run(
         .with_raw_stack(SafeRc::new(Stack::with_items(stack)))
         .with_gas(GasParams::getter())
         .build();
-    let exit_code = !vm.run();
+    let exit_code = machine::run(&mut vm);
     let stack = vm.stack.items.iter().map(|item| from_vm(item, 0)).collect::<Result<Vec<_>, _>>()?;
     Ok(MethodResult { exit_code, gas_used: vm.gas.consumed(), stack })
 }

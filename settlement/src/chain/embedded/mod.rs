@@ -5,8 +5,8 @@
 //!
 //! - The same as on TON: code, gas, fees, storage rent, phases, bounces, logical time, the shape and the hashes of accounts, messages
 //!   and transactions.
-//! - Not there: elections, configuration changes, shards, blocks as cells with proofs, the instructions that the virtual machine lacks
-//!   (BLS12-381 and a few other curves).
+//! - Not there: elections, configuration changes, shards, blocks as cells with proofs, the instructions of other curves than ed25519's and
+//!   BLS12-381 (Ristretto, secp256k1, P-256) and Keccak.
 //!
 //! | messages | are executed | in the order of |
 //! |---|---|---|
@@ -18,11 +18,13 @@
 
 mod block;
 mod committed;
+mod compute;
 mod config;
 mod execute;
 mod face;
 mod faucet;
 mod getter;
+mod machine;
 mod options;
 mod store;
 
