@@ -103,6 +103,7 @@ impl Penalties {
         }
         let until_ms = now_ms.saturating_add(BAN_MS);
         entry.banned_until_ms = Some(until_ms);
+        self.forgotten.retain(|forgotten| forgotten != peer);
         Verdict::Banned { until_ms }
     }
 
@@ -153,6 +154,7 @@ mod tests {
         assert_eq!(penalties.add(5, &peer(1), Offence::Forgery), Verdict::Banned { until_ms: 5 + BAN_MS });
         assert!(penalties.is_banned(5, &peer(1)) && !penalties.is_banned(5, &peer(2)));
         assert_eq!(penalties.expire(4 + BAN_MS), vec![]);
+        assert!(penalties.is_banned(4 + BAN_MS, &peer(1)) && !penalties.is_banned(5 + BAN_MS, &peer(1)));
         assert_eq!(penalties.expire(5 + BAN_MS), vec![peer(1)]);
         assert_eq!(penalties.score(5 + BAN_MS, &peer(1)), 0);
     }
@@ -166,6 +168,39 @@ mod tests {
         assert_eq!(penalties.score(SCORE_HALF_LIFE_MS, &peer(1)), 375);
         assert_eq!(penalties.add(SCORE_HALF_LIFE_MS, &peer(1), Offence::Garbage), Verdict::Tolerated { score: 625 });
         assert!(matches!(penalties.add(SCORE_HALF_LIFE_MS, &peer(1), Offence::Forgery), Verdict::Banned { .. }));
+    }
+
+    #[test]
+    fn what_is_forgiven_is_forgotten_and_nothing_else() {
+        let mut penalties = Penalties::new();
+        penalties.add(0, &peer(1), Offence::Low);
+        penalties.add(0, &peer(2), Offence::Garbage);
+        // 20 points are gone after five halvings, 250 after eight.
+        assert_eq!(penalties.expire(5 * SCORE_HALF_LIFE_MS), vec![]);
+        assert_eq!(penalties.peers.keys().collect::<Vec<_>>(), [&peer(2)]);
+        assert_eq!(penalties.score(5 * SCORE_HALF_LIFE_MS, &peer(2)), 7);
+        assert_eq!(penalties.expire(8 * SCORE_HALF_LIFE_MS), vec![]);
+        assert!(penalties.peers.is_empty());
+    }
+
+    #[test]
+    fn a_breach_of_a_market_rule_costs_what_the_rule_says() {
+        assert_eq!(Offence::of(Penalty::None), None);
+        assert_eq!(Offence::of(Penalty::Low), Some(Offence::Low));
+        assert_eq!(Offence::of(Penalty::Ban), Some(Offence::Forgery));
+        assert_eq!(Offence::of(Penalty::Slashable), Some(Offence::Forgery));
+    }
+
+    #[test]
+    fn a_peer_banned_again_after_it_was_forgotten_stays_banned() {
+        let mut penalties = Penalties::new();
+        for n in 0..=u32::try_from(PENALISED_PEERS_MAX).unwrap() {
+            penalties.add(u64::from(n), &peer(n), Offence::Forgery);
+        }
+        // There was no room for the first, then none for the second.
+        assert!(matches!(penalties.add(20_000, &peer(0), Offence::Forgery), Verdict::Banned { .. }));
+        assert_eq!(penalties.expire(20_000), vec![peer(1)]);
+        assert!(penalties.is_banned(20_000, &peer(0)));
     }
 
     #[test]

@@ -81,9 +81,13 @@ mod tests {
     #[test]
     fn a_flood_of_keys_is_refused_and_quiet_keys_make_room() {
         let mut limiter = RateLimiter::new(RATE, 2);
+        assert!(limiter.is_empty());
         assert!(limiter.allow(0, &1) && limiter.allow(0, &2) && !limiter.allow(0, &3));
-        assert!(limiter.allow(100, &3));
-        assert_eq!(limiter.len(), 1);
+        assert!(limiter.allow(0, &1), "a key that is known is not new");
+        assert_eq!((limiter.len(), limiter.is_empty()), (2, false));
+        assert!(limiter.allow(100, &3), "the second key is quiet again");
+        assert_eq!(limiter.len(), 2);
+        assert!(!limiter.allow(100, &2), "and the first is not");
     }
 
     proptest! {

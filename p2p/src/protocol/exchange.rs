@@ -91,3 +91,62 @@ where
         write(io, &response, self.response_max).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::executor::block_on;
+    use futures::io::Cursor;
+    use libp2p::request_response::Codec as _;
+
+    use crate::protocol::OFFERS_PULL_PROTOCOL as NAME;
+
+    type Codec = ExchangeCodec<String, Vec<u8>>;
+
+    fn received<T: Clone>(received: io::Result<Received<T>>) -> Option<T> {
+        match received.unwrap() {
+            Received::Message(message) => Some(message),
+            Received::Garbage => None,
+        }
+    }
+
+    #[test]
+    fn what_one_side_writes_the_other_reads() {
+        let (mut codec, mut wire) = (Codec::new(64, 1024), Cursor::new(Vec::new()));
+        block_on(codec.write_request(&NAME, &mut wire, Received::Message("which?".into()))).unwrap();
+        wire.set_position(0);
+        assert_eq!(received(block_on(codec.clone().read_request(&NAME, &mut wire))), Some("which?".to_owned()));
+        let mut wire = Cursor::new(Vec::new());
+        block_on(codec.write_response(&NAME, &mut wire, Received::Message(vec![7; 300]))).unwrap();
+        wire.set_position(0);
+        assert_eq!(received(block_on(codec.clone().read_response(&NAME, &mut wire))), Some(vec![7; 300]));
+    }
+
+    #[test]
+    fn questions_and_answers_have_bounds_of_their_own() {
+        let mut codec = Codec::new(64, 1024);
+        let frame = |len: u32| Cursor::new([&len.to_be_bytes()[..], &vec![0x40; 2000]].concat());
+        assert_eq!(received(block_on(codec.read_request(&NAME, &mut frame(65)))), None);
+        assert_eq!(received(block_on(codec.read_response(&NAME, &mut frame(1025)))), None);
+        let long = Received::Message("x".repeat(65));
+        let error = block_on(codec.write_request(&NAME, &mut Cursor::new(Vec::new()), long)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn garbage_is_reported_and_a_broken_stream_is_an_error() {
+        let mut codec = Codec::new(64, 1024);
+        assert_eq!(received(block_on(codec.read_request(&NAME, &mut Cursor::new([0, 0, 0, 1, 0xff])))), None);
+        for broken in [&[][..], &[0, 0], &[0, 0, 0, 9, 1]] {
+            let error = block_on(codec.read_request(&NAME, &mut Cursor::new(broken))).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        }
+    }
+
+    #[test]
+    fn garbage_is_never_handed_on() {
+        let mut wire = Cursor::new(Vec::new());
+        assert!(block_on(Codec::new(64, 64).write_response(&NAME, &mut wire, Received::Garbage)).is_err());
+        assert!(wire.into_inner().is_empty());
+    }
+}

@@ -205,9 +205,51 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_may_be_as_long_as_the_bound() {
+        let bytes = [&[0, 0, 4, 0][..], &[7; 1024]].concat();
+        assert!(matches!(read_all(&bytes, 1024).as_slice(), [Ok(frame)] if frame.len() == 1024));
+    }
+
+    #[test]
     fn our_own_frames_keep_the_bound() {
         let mut writer = FrameWriter::new(Vec::new(), 8);
         assert!(matches!(block_on(writer.send(&"much too long")), Err(FrameError::Encode(_))));
+    }
+
+    #[test]
+    fn only_what_no_peer_of_the_protocol_sends_is_garbage() {
+        assert!(FrameError::Decode(DecodeError::TooLarge { len: 2, max: 1 }).is_garbage());
+        assert!(!FrameError::Truncated.is_garbage());
+        assert!(!FrameError::Io(io::ErrorKind::ConnectionReset.into()).is_garbage());
+        assert!(!FrameError::Encode(EncodeError::TooLarge { len: 2, max: 1 }).is_garbage());
+    }
+
+    /// Counts its ends.
+    #[derive(Default)]
+    struct Ends(usize);
+
+    impl AsyncWrite for Ends {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.0 += 1;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn closing_ends_our_half_of_the_stream() {
+        let mut writer = FrameWriter::new(Ends::default(), 8);
+        block_on(writer.send(&1)).unwrap();
+        assert_eq!(writer.io.0, 0);
+        block_on(writer.close()).unwrap();
+        assert_eq!(writer.io.0, 1);
     }
 
     proptest! {

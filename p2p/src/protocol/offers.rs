@@ -43,3 +43,22 @@ pub(crate) type PullCodec = ExchangeCodec<PullRequest, PullResponse>;
 pub(crate) const fn codec() -> PullCodec {
     ExchangeCodec::new(PULL_REQUEST_BYTES_MAX, PULL_RESPONSE_BYTES_MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use cocoon_market::codec::{self, EncodeError};
+    use cocoon_market::{NodeId, Signature};
+
+    use super::*;
+
+    fn answer(offers: usize) -> Result<Vec<u8>, EncodeError> {
+        let largest = Signed { key: NodeId([7; 32]), signature: Signature([7; 64]), bytes: vec![7; Offer::BYTES_MAX] };
+        codec::encode(&PullResponse { offers: vec![largest; offers] }, PULL_RESPONSE_BYTES_MAX)
+    }
+
+    #[test]
+    fn an_answer_holds_as_many_offers_as_it_may_and_hardly_more() {
+        assert!(answer(PULL_OFFERS_MAX).is_ok());
+        assert!(answer(PULL_OFFERS_MAX + PULL_OFFERS_MAX / 4).is_err());
+    }
+}
