@@ -6,8 +6,13 @@
 
 use std::time::Instant;
 
+use cocoon_market::agreement::{Agreement, AgreementTerms, Terms};
 use cocoon_market::ids::{ContractAddress, Digest};
-use cocoon_market::{AgreementId, Amount, ChannelRef, JobId, NetworkId, OperatorKey, SignedReceipt, SignedVoucher, Timestamp, Usage};
+use cocoon_market::offer::{Confidentiality, Tier};
+use cocoon_market::{
+    AgreementId, Amount, ChannelRef, JobId, ModelId, NetworkId, OfferId, OperatorKey, PeerId, PriceTable, ProposalId, SignedReceipt,
+    SignedVoucher, Timestamp, Usage, Verified,
+};
 use cocoon_settlement::contract::{ChannelStatus, ChannelTerms};
 use cocoon_settlement::ledger::{ChainSight, CheckedReceipt, CheckedVoucher, Ledger, MemoryStore, ReceiptDraft, RedbStore, Role};
 
@@ -32,10 +37,40 @@ fn terms() -> ChannelTerms {
     }
 }
 
-fn draft(channel: ChannelRef, slice: u64) -> ReceiptDraft {
+/// An agreement that nothing here reaches the bounds of.
+fn agreement() -> Agreement {
+    let terms = Terms {
+        model: ModelId([9; 32]),
+        price: PriceTable { job: Amount::ZERO, input_per_mtok: Amount::ZERO, output_per_mtok: Amount::ZERO },
+        cap: Amount::MAX,
+        tier: Tier::Plain,
+        confidentiality: Confidentiality::Open,
+        slice_tokens: 1,
+        float: Amount::MAX,
+        jobs_max: 1,
+        first_chunk_ms: 1,
+        chunk_ms: 1,
+        channel: terms().channel().expect("the contract's code is whole"),
+        expires_at: NOW.plus_ms(1_000),
+    };
+    let body = AgreementTerms {
+        proposal: ProposalId([1; 32]),
+        offer: OfferId([1; 32]),
+        requester: key(1).node_id(),
+        requester_peer: PeerId(vec![1; 38]),
+        provider: key(2).node_id(),
+        provider_peer: PeerId(vec![2; 38]),
+        terms,
+        accepted_at: NOW,
+    };
+    let accepted = Verified::sign(body, &key(2)).expect("the terms are consistent");
+    Agreement::commit(accepted, &key(1)).expect("the terms are consistent")
+}
+
+fn draft(channel: ChannelRef, agreement: AgreementId, slice: u64) -> ReceiptDraft {
     ReceiptDraft {
         channel,
-        agreement: AgreementId([1; 32]),
+        agreement,
         job: JobId([1; 16]),
         usage: Usage { input_tokens: 5, output_tokens: slice },
         amount: Amount::from_nano(10),
@@ -53,6 +88,7 @@ fn start(ledger: Ledger, role: Role) -> Ledger {
     let deposit = Amount::from_nano(u128::from(u64::MAX));
     let sight = ChainSight { status: ChannelStatus::Open, deposit, drawn: Amount::ZERO, seen_at: NOW };
     ledger.record_sight(channel, sight).expect("a new channel takes a sight");
+    ledger.record_agreement(&agreement(), NOW).expect("a new ledger takes an agreement");
     ledger
 }
 
@@ -66,10 +102,11 @@ fn main() {
     let provider = start(Ledger::open(MemoryStore::default(), key(2)).expect("memory is a ledger"), Role::Provider);
     let requester = start(Ledger::open(MemoryStore::default(), key(1)).expect("memory is a ledger"), Role::Requester);
     let channel = terms().channel().expect("the contract's code is whole");
+    let agreement = agreement().id();
     let work: Vec<(SignedReceipt, SignedVoucher)> = (1..)
         .take(ENTRIES)
         .map(|slice| {
-            let receipt = provider.issue_receipt(draft(channel, slice)).expect("the channel goes on");
+            let receipt = provider.issue_receipt(draft(channel, agreement, slice)).expect("the channel goes on");
             let voucher = requester.pay_receipt(receipt).expect("the receipt fits");
             provider.accept_voucher(voucher).expect("the voucher fits");
             (receipt, voucher)
@@ -99,6 +136,7 @@ fn rate(entries: usize, since: Instant) -> f64 {
 /// Each entry is a receipt issued and signed, and its voucher verified and accepted.
 fn provider_rate(ledger: &Ledger, work: &[(SignedReceipt, SignedVoucher)], size: usize) -> f64 {
     let channel = terms().channel().expect("the contract's code is whole");
+    let agreement = agreement().id();
     let began = Instant::now();
     for (at, chunk) in work.chunks(size).enumerate() {
         let first = 1 + (at * size) as u64;
@@ -106,7 +144,7 @@ fn provider_rate(ledger: &Ledger, work: &[(SignedReceipt, SignedVoucher)], size:
             chunk.iter().map(|(_, voucher)| CheckedVoucher::new(*voucher, key(1).node_id()).expect("we signed it")).collect();
         let done = ledger.commit(move |batch| {
             for (voucher, slice) in vouchers.iter().zip(first..) {
-                batch.issue_receipt(&draft(channel, slice))?;
+                batch.issue_receipt(&draft(channel, agreement, slice))?;
                 batch.accept_voucher(voucher)?;
             }
             Ok::<(), cocoon_settlement::ledger::LedgerError>(())

@@ -11,11 +11,12 @@ use cocoon_market::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::book::{ChannelBook, ReceiptDraft};
+use super::book::{ChannelBook, ReceiptDraft, check_allowance, repeats};
 use super::error::{LedgerError, ReceiptFault, VoucherFault};
 use super::orders::{OrderId, OrderRecord, order_key};
 use super::record::{
-    AgreementRecord, ChainSight, ChannelRecord, Head, JobRecord, ReceiptRecord, Role, channel_key, decode, encode, job_key, sequence_key,
+    AgreementRecord, Allowance, ChainSight, ChannelRecord, Head, JobRecord, ReceiptRecord, Role, channel_key, decode, encode, job_key,
+    sequence_key,
 };
 use super::state::State;
 use super::store::{Store, StoreError, Table, Write, WriteMode};
@@ -149,7 +150,7 @@ impl<'a> Batch<'a> {
         }
         let record = ChannelRecord { role, terms, recorded_at: now };
         self.write(vec![Line::new(Table::Channels, channel_key(channel), &record, WriteMode::Insert)?])?;
-        self.staged.books.insert(channel, ChannelBook { channel, record, head: Head::default(), unpaid: BTreeMap::new() });
+        self.staged.books.insert(channel, ChannelBook::new(channel, record, Head::default()));
         Ok(channel)
     }
 
@@ -161,21 +162,27 @@ impl<'a> Batch<'a> {
         Ok(self.book_mut(channel)?.see(sight))
     }
 
-    /// Gives the work its place in the channel and our signature. A second try with the same work gives the same receipt.
+    /// Gives the work its place in the channel and our signature, if the agreement's cap, the deposit and the float carry it together
+    /// with whatever other jobs did meanwhile. A second try with the same work gives the same receipt.
     ///
     /// # Errors
-    /// [`LedgerError::Receipt`], and nothing was numbered.
+    /// [`LedgerError::Receipt`] and [`LedgerError::UnknownAgreement`], and nothing was numbered.
     pub fn issue_receipt(&mut self, draft: &ReceiptDraft) -> Result<SignedReceipt, LedgerError> {
         let job = self.job(draft.job)?;
         let book = self.book(draft.channel)?;
         book.expect(Role::Provider)?;
         if let Some(job) = &job
-            && book.repeats(draft, job)
-            && let Some(record) = self.receipt(draft.channel, job.last_sequence)?
+            && (job.usage, job.is_final) == (draft.usage, draft.last)
+            && let Some(record) = self.receipt(job.channel, job.last_sequence)?
+            && repeats(draft, &record.receipt.receipt)
         {
             return Ok(record.receipt);
         }
-        let (receipt, job) = self.book(draft.channel)?.next_receipt(draft, job.as_ref())?;
+        let is_first = job.is_none();
+        let (receipt, job) = book.next_receipt(draft, job.as_ref())?;
+        let allowance = self.allowance(draft.agreement)?;
+        check_allowance(&receipt, &allowance, self.total(draft.agreement)?)?;
+        book.check_risk(&receipt, is_first, &allowance)?;
         let signed = receipt.sign(self.key);
         self.push_receipt(signed, &job)?;
         Ok(signed)
@@ -199,7 +206,9 @@ impl<'a> Batch<'a> {
             let is_same = known.receipt.receipt == checked.signed.receipt;
             return if is_same { Ok(false) } else { Err(ReceiptFault::Equivocation { sequence: header.sequence }.into()) };
         }
-        let job = book.check_receipt(&checked.signed.receipt, job.as_ref())?;
+        let receipt = &checked.signed.receipt;
+        let job = book.check_receipt(receipt, job.as_ref())?;
+        check_allowance(receipt, &self.allowance(job.agreement)?, self.total(job.agreement)?)?;
         self.push_receipt(checked.signed, &job)?;
         Ok(true)
     }
@@ -294,6 +303,11 @@ impl<'a> Batch<'a> {
     /// [`LedgerError::Store`].
     pub fn total(&self, agreement: AgreementId) -> Result<Amount, LedgerError> {
         Ok(self.get(Table::Totals, agreement.as_bytes())?.unwrap_or(Amount::ZERO))
+    }
+
+    fn allowance(&self, agreement: AgreementId) -> Result<Allowance, LedgerError> {
+        let record: Option<AgreementRecord> = self.get(Table::Agreements, agreement.as_bytes())?;
+        Ok(record.ok_or(LedgerError::UnknownAgreement(agreement))?.allowance()?)
     }
 
     fn receipt(&self, channel: ChannelRef, sequence: u64) -> Result<Option<ReceiptRecord>, LedgerError> {

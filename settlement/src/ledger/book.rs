@@ -12,10 +12,14 @@ use cocoon_market::{
 };
 
 use super::error::{LedgerError, ReceiptFault, VoucherFault};
-use super::record::{ChainSight, ChannelRecord, Head, JobRecord, Role};
+use super::record::{Allowance, ChainSight, ChannelRecord, Head, JobRecord, Role};
 
 /// Receipts a provider gives without a voucher. Far beyond any float in tokens; it bounds what a channel with free work keeps in memory.
 pub const UNPAID_RECEIPTS_MAX: usize = 4096;
+
+/// Jobs of a channel with unpaid receipts, for each job that may run at once. A job whose connection breaks leaves its last slice
+/// unpaid until the next voucher, which pays for all; who breaks off this often without one lets us work for nothing.
+pub const UNPAID_JOBS_A_PLACE_MAX: usize = 4;
 
 /// What the receipt before the first one is said to be.
 const NO_RECEIPT: Digest = Digest([0; 32]);
@@ -53,11 +57,29 @@ pub struct ChannelBook {
     pub(super) channel: ChannelRef,
     pub(super) record: ChannelRecord,
     pub(super) head: Head,
-    /// Of each receipt that no voucher covers: the channel's sum and root with it. Providers only.
-    pub(super) unpaid: BTreeMap<u64, (Amount, Digest)>,
+    /// The receipts that no voucher covers. Providers only.
+    pub(super) unpaid: BTreeMap<u64, Unpaid>,
+    /// What the receipts of `unpaid` sum to for each job; none that costs nothing.
+    pub(super) owing: BTreeMap<JobId, Amount>,
+}
+
+/// A receipt that no voucher covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unpaid {
+    job: JobId,
+    amount: Amount,
+    /// The channel's sum with it.
+    cumulative: Amount,
+    /// The channel's root with it.
+    root: Digest,
 }
 
 impl ChannelBook {
+    /// A book without unpaid receipts.
+    pub(super) const fn new(channel: ChannelRef, record: ChannelRecord, head: Head) -> Self {
+        Self { channel, record, head, unpaid: BTreeMap::new(), owing: BTreeMap::new() }
+    }
+
     /// Which channel.
     pub const fn channel(&self) -> ChannelRef {
         self.channel
@@ -88,6 +110,21 @@ impl ChannelBook {
         self.head.owed.saturating_sub(self.paid())
     }
 
+    /// What of a job's receipts no voucher pays yet. Providers only.
+    pub fn unpaid_of(&self, job: JobId) -> Amount {
+        self.owing.get(&job).copied().unwrap_or(Amount::ZERO)
+    }
+
+    /// Whether another job may begin, of an agreement for so many at once: not while too many wait for a voucher. Providers only.
+    ///
+    /// # Errors
+    /// [`ReceiptFault::JobsUnpaid`].
+    pub fn check_unpaid_jobs(&self, jobs_max: u16) -> Result<(), ReceiptFault> {
+        let jobs = self.owing.len();
+        let allowed = usize::from(jobs_max).saturating_mul(UNPAID_JOBS_A_PLACE_MAX);
+        if jobs < allowed { Ok(()) } else { Err(ReceiptFault::JobsUnpaid { jobs }) }
+    }
+
     /// The root over all receipts.
     pub fn root(&self) -> Digest {
         self.head.receipts.root()
@@ -111,21 +148,9 @@ impl ChannelBook {
         if self.head.end.is_some() { Err(LedgerError::Ended) } else { Ok(()) }
     }
 
-    /// Whether the draft says what the last receipt said: a second try after a failure.
-    pub(super) fn repeats(&self, draft: &ReceiptDraft, job: &JobRecord) -> bool {
-        job.channel == self.channel
-            && job.last_sequence == self.sequence()
-            && job.agreement == draft.agreement
-            && job.usage == draft.usage
-            && job.is_final == draft.last
-    }
-
     /// The provider's next receipt.
     pub(super) fn next_receipt(&self, draft: &ReceiptDraft, job: Option<&JobRecord>) -> Result<(Receipt, JobRecord), LedgerError> {
         self.check_not_ended()?;
-        if self.unpaid.len() >= UNPAID_RECEIPTS_MAX {
-            return Err(ReceiptFault::Unpaid(self.unpaid.len()).into());
-        }
         let body = ReceiptBody {
             agreement: draft.agreement,
             previous: self.head.last_receipt.unwrap_or(NO_RECEIPT),
@@ -148,6 +173,28 @@ impl ChannelBook {
         let receipt = Receipt { header, body };
         let job = continue_job(&receipt, job)?;
         Ok((receipt, job))
+    }
+
+    /// Whether a provider may give this receipt without risking more than it agreed to. Its jobs run side by side, so nothing but the
+    /// commit that numbers the receipt can tell.
+    pub(super) fn check_risk(&self, receipt: &Receipt, is_first: bool, allowance: &Allowance) -> Result<(), ReceiptFault> {
+        if self.unpaid.len() >= UNPAID_RECEIPTS_MAX {
+            return Err(ReceiptFault::Unpaid(self.unpaid.len()));
+        }
+        let deposit = self.head.sight.map_or(Amount::ZERO, |sight| sight.deposit);
+        let owed = receipt.header.cumulative;
+        if owed > deposit {
+            return Err(ReceiptFault::AboveDeposit { deposit, owed });
+        }
+        if is_first {
+            self.check_unpaid_jobs(allowance.jobs_max)?;
+        }
+        // The last one is for work that was done within the float, and without it nobody could pay.
+        let (unpaid, float) = (self.unpaid_of(receipt.header.job), allowance.float);
+        if !receipt.body.last && unpaid > float {
+            return Err(ReceiptFault::AboveFloat { unpaid, float });
+        }
+        Ok(())
     }
 
     /// Whether a provider's receipt is the next one, for a requester.
@@ -179,7 +226,18 @@ impl ChannelBook {
         self.head.last_receipt = Some(header.digest());
         self.head.owed = header.cumulative;
         if self.record.role == Role::Provider {
-            self.unpaid.insert(header.sequence, (header.cumulative, self.head.receipts.root()));
+            self.push_unpaid(receipt, self.head.receipts.root());
+        }
+    }
+
+    /// Keeps a receipt until a voucher covers it.
+    pub(super) fn push_unpaid(&mut self, receipt: &SignedReceipt, root: Digest) {
+        let (header, amount) = (&receipt.receipt.header, receipt.receipt.body.amount);
+        self.unpaid.insert(header.sequence, Unpaid { job: header.job, amount, cumulative: header.cumulative, root });
+        if !amount.is_zero() {
+            let owing = self.owing.entry(header.job).or_insert(Amount::ZERO);
+            // Below the channel's sum, which was checked.
+            *owing = owing.checked_add(amount).unwrap_or(Amount::MAX);
         }
     }
 
@@ -213,13 +271,13 @@ impl ChannelBook {
         {
             return Err(VoucherFault::Back { have: best.voucher.sequence, got: voucher.sequence }.into());
         }
-        let Some((owed, root)) = self.unpaid.get(&voucher.sequence) else {
+        let Some(&Unpaid { cumulative: owed, root, .. }) = self.unpaid.get(&voucher.sequence) else {
             return Err(VoucherFault::BeyondReceipts { issued: self.sequence(), got: voucher.sequence }.into());
         };
-        if voucher.cumulative != *owed {
-            return Err(VoucherFault::Sum { owed: *owed, got: voucher.cumulative }.into());
+        if voucher.cumulative != owed {
+            return Err(VoucherFault::Sum { owed, got: voucher.cumulative }.into());
         }
-        if voucher.receipts_root != *root {
+        if voucher.receipts_root != root {
             return Err(VoucherFault::Root.into());
         }
         self.check_deposit(voucher.cumulative)?;
@@ -228,7 +286,15 @@ impl ChannelBook {
 
     /// Takes the voucher that one of the two above let pass.
     pub(super) fn push_voucher(&mut self, signed: SignedVoucher) {
-        self.unpaid = self.unpaid.split_off(&signed.voucher.sequence.saturating_add(1));
+        let still = self.unpaid.split_off(&signed.voucher.sequence.saturating_add(1));
+        for paid in std::mem::replace(&mut self.unpaid, still).into_values() {
+            let left = self.unpaid_of(paid.job).saturating_sub(paid.amount);
+            if left.is_zero() {
+                self.owing.remove(&paid.job);
+            } else {
+                self.owing.insert(paid.job, left);
+            }
+        }
         self.head.voucher = Some(signed);
     }
 
@@ -257,12 +323,34 @@ impl ChannelBook {
     }
 }
 
+/// Whether the draft says what an issued receipt says: a second try after a failure.
+pub(super) fn repeats(draft: &ReceiptDraft, issued: &Receipt) -> bool {
+    let (header, body) = (&issued.header, &issued.body);
+    (draft.channel, draft.job, draft.agreement) == (header.channel, header.job, body.agreement)
+        && (draft.usage, draft.amount, draft.last) == (body.usage, body.amount, body.last)
+        && (draft.input, draft.output, draft.seed, draft.work) == (body.input, body.output, body.seed, body.work)
+}
+
+/// Whether a receipt stays within what all jobs under its agreement may cost, of which so much is spent, in the agreed channel.
+pub(super) fn check_allowance(receipt: &Receipt, allowance: &Allowance, spent: Amount) -> Result<(), LedgerError> {
+    if receipt.header.channel != allowance.channel {
+        return Err(ReceiptFault::OtherChannel.into());
+    }
+    let (cap, total) = (allowance.cap, spent.checked_add(receipt.body.amount)?);
+    if total <= cap { Ok(()) } else { Err(ReceiptFault::AboveCap { cap, total }.into()) }
+}
+
 fn continue_job(receipt: &Receipt, job: Option<&JobRecord>) -> Result<JobRecord, LedgerError> {
     let (header, body) = (&receipt.header, &receipt.body);
     let (first_sequence, before) = match job {
         None => (header.sequence, Amount::ZERO),
-        Some(job) if job.agreement != body.agreement || job.channel != header.channel || job.is_final => {
+        Some(job) if job.agreement != body.agreement || job.channel != header.channel => {
             return Err(ReceiptFault::Job(header.job).into());
+        }
+        Some(&JobRecord { is_final: true, last_sequence: sequence, .. }) => {
+            let job = header.job;
+            let fault = if body.last { ReceiptFault::SecondLast { job, sequence } } else { ReceiptFault::AfterLast { job, sequence } };
+            return Err(fault.into());
         }
         Some(job) if !body.usage.covers(job.usage) => return Err(ReceiptFault::Usage(header.job).into()),
         Some(job) => (job.first_sequence, job.amount),

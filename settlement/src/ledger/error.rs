@@ -2,7 +2,7 @@
 
 use cocoon_market::keys::BadSignature;
 use cocoon_market::receipt::ReceiptError;
-use cocoon_market::{Amount, AmountError, ChannelRef, JobId, Penalty};
+use cocoon_market::{AgreementId, Amount, AmountError, ChannelRef, JobId, Penalty};
 
 use super::record::Role;
 use super::store::StoreError;
@@ -18,6 +18,9 @@ pub enum LedgerError {
     /// No such channel in the books.
     #[error("{0} is not in the ledger")]
     UnknownChannel(ChannelRef),
+    /// No such agreement in the books, so nobody knows what it allows.
+    #[error("agreement {0} is not in the ledger")]
+    UnknownAgreement(AgreementId),
     /// The channel is in the books with other terms.
     #[error("{0} is in the ledger with other terms")]
     OtherTerms(ChannelRef),
@@ -102,24 +105,79 @@ pub enum ReceiptFault {
         /// What it says.
         got: Amount,
     },
-    /// The job is under another agreement or channel, or was final. Peer penalty: ban.
+    /// The job is under another agreement or channel. Peer penalty: ban.
     #[error("the receipt does not continue its job {0}")]
     Job(JobId),
+    /// The job had its last receipt. Peer penalty: ban.
+    #[error("job {job} had its last receipt, number {sequence}")]
+    AfterLast {
+        /// The job.
+        job: JobId,
+        /// The place of its last receipt.
+        sequence: u64,
+    },
+    /// A second last receipt for one job. Peer penalty: slashable; a provider's own ledger never signs one.
+    #[error("job {job} had its last receipt, number {sequence}, and gets no second one")]
+    SecondLast {
+        /// The job.
+        job: JobId,
+        /// The place of its last receipt.
+        sequence: u64,
+    },
     /// The job's usage went down. Peer penalty: ban.
     #[error("the usage of job {0} went down")]
     Usage(JobId),
     /// Too much unpaid. Peer penalty: none; this is our own bound.
     #[error("{0} receipts are unpaid, and no more are given before a voucher comes")]
     Unpaid(usize),
+    /// All jobs under the agreement together would cost more than its cap. Peer penalty: ban.
+    #[error("the jobs under the agreement would cost {total}, its cap is {cap}")]
+    AboveCap {
+        /// The cap.
+        cap: Amount,
+        /// What they would cost.
+        total: Amount,
+    },
+    /// The deposit as last seen does not cover it. Peer penalty: none; this is our own bound.
+    #[error("{owed} would be owed and {deposit} is deposited")]
+    AboveDeposit {
+        /// The deposit as last seen on chain; nothing, if it never was.
+        deposit: Amount,
+        /// What all receipts of the channel would sum to.
+        owed: Amount,
+    },
+    /// The job's receipts without a voucher are above the agreed float. Peer penalty: none; this is our own bound.
+    #[error("{unpaid} of the job is unpaid, the float is {float}")]
+    AboveFloat {
+        /// What its receipts without a voucher sum to.
+        unpaid: Amount,
+        /// What may be unpaid.
+        float: Amount,
+    },
+    /// Too many jobs of the channel wait for a voucher. Peer penalty: none; this is our own bound.
+    #[error("{jobs} jobs of the channel are unpaid, and none begins before a voucher comes")]
+    JobsUnpaid {
+        /// How many.
+        jobs: usize,
+    },
 }
 
 impl ReceiptFault {
     /// What it costs the peer that sent it.
     pub const fn penalty(&self) -> Penalty {
         match self {
-            Self::Sequence { .. } | Self::Unpaid(_) => Penalty::None,
-            Self::Equivocation { .. } => Penalty::Slashable,
-            Self::Receipt(_) | Self::OtherChannel | Self::Chain | Self::Sum { .. } | Self::Job(_) | Self::Usage(_) => Penalty::Ban,
+            Self::Sequence { .. } | Self::Unpaid(_) | Self::AboveDeposit { .. } | Self::AboveFloat { .. } | Self::JobsUnpaid { .. } => {
+                Penalty::None
+            }
+            Self::Equivocation { .. } | Self::SecondLast { .. } => Penalty::Slashable,
+            Self::Receipt(_)
+            | Self::OtherChannel
+            | Self::Chain
+            | Self::Sum { .. }
+            | Self::Job(_)
+            | Self::AfterLast { .. }
+            | Self::Usage(_)
+            | Self::AboveCap { .. } => Penalty::Ban,
         }
     }
 }

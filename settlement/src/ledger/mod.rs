@@ -8,6 +8,8 @@
 //! What keeps it so:
 //! - receipts and vouchers are *inserted*, never replaced: the store itself refuses a second one with the same sequence;
 //! - a voucher is only superseded by one that covers more receipts; a receipt's sequence is one above the last;
+//! - what a receipt may cost is decided by the commit that numbers it, so that jobs side by side stay below the agreement's cap, the
+//!   deposit and the float together; a job gets one last receipt;
 //! - both sides compute the root of the receipts tree, and a voucher passes only with exactly that root and sum;
 //! - the operator key lives in here, so no voucher or receipt is signed that isn't written down;
 //! - a second process cannot open the same file.
@@ -39,6 +41,8 @@ mod group;
 mod redb_store;
 mod state;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 use cocoon_market::ids::Digest;
@@ -48,7 +52,7 @@ use cocoon_market::{
 };
 
 pub use batch::{Batch, CheckedReceipt, CheckedVoucher};
-pub use book::{ChannelBook, ReceiptDraft, UNPAID_RECEIPTS_MAX};
+pub use book::{ChannelBook, ReceiptDraft, UNPAID_JOBS_A_PLACE_MAX, UNPAID_RECEIPTS_MAX};
 pub use error::{LedgerError, ReceiptFault, VoucherFault};
 pub use group::Ledger;
 pub use orders::{Landed, Order, OrderFailure, OrderId, OrderRecord, OrderState, SentMessage};
@@ -106,10 +110,10 @@ impl Ledger {
         self.commit(move |batch| batch.record_sight(channel, sight))?
     }
 
-    /// Provider: numbers and signs the receipt for some work.
+    /// Provider: numbers and signs the receipt for some work, if the agreement, the deposit and the float carry it.
     ///
     /// # Errors
-    /// [`LedgerError::Receipt`].
+    /// [`LedgerError::Receipt`], [`LedgerError::UnknownAgreement`].
     pub fn issue_receipt(&self, draft: ReceiptDraft) -> Result<SignedReceipt, LedgerError> {
         self.commit(move |batch| batch.issue_receipt(&draft))?
     }

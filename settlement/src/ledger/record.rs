@@ -3,7 +3,8 @@
 use cocoon_market::ids::Digest;
 use cocoon_market::tree::Frontier;
 use cocoon_market::{
-    AgreementId, Amount, ChannelRef, CooperativeClose, JobId, Signature, Signed, SignedReceipt, SignedVoucher, Timestamp, Usage,
+    AgreementId, AgreementTerms, Amount, ChannelRef, CooperativeClose, JobId, Signature, Signed, SignedObject, SignedReceipt,
+    SignedVoucher, Timestamp, Usage, codec,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,29 @@ pub struct AgreementRecord {
     pub by_requester: Signed,
     /// When it was written down.
     pub recorded_at: Timestamp,
+}
+
+/// What an agreement allows its receipts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Allowance {
+    /// The channel that pays.
+    pub(super) channel: ChannelRef,
+    /// The most that all jobs may cost together.
+    pub(super) cap: Amount,
+    /// Unpaid work of a job at which it is stopped.
+    pub(super) float: Amount,
+    /// Jobs at once.
+    pub(super) jobs_max: u16,
+}
+
+impl AgreementRecord {
+    /// Reads the terms without their signatures, which were checked before they were written down.
+    pub(super) fn allowance(&self) -> Result<Allowance, StoreError> {
+        let damaged = |_| StoreError::Damaged(Damage::Entry(Table::Agreements));
+        let body: AgreementTerms = codec::decode(&self.by_provider.bytes, AgreementTerms::BYTES_MAX).map_err(damaged)?;
+        let terms = body.terms;
+        Ok(Allowance { channel: terms.channel, cap: terms.cap, float: terms.float, jobs_max: terms.jobs_max })
+    }
 }
 
 /// A channel that we opened or that was opened to us.

@@ -73,7 +73,7 @@ fn load_book(store: &dyn Store, channel: ChannelRef, record: ChannelRecord) -> R
         Some(bytes) => decode(Table::Heads, &bytes)?,
         None => return Err(StoreError::Damaged(Damage::Contradiction(Table::Heads))),
     };
-    let mut book = ChannelBook { channel, record, head, unpaid: BTreeMap::new() };
+    let mut book = ChannelBook::new(channel, record, head);
     let count = book.head.receipts.count();
     let last = store.get(Table::Receipts, &sequence_key(channel, count))?;
     let last: Option<ReceiptRecord> = last.map(|bytes| decode(Table::Receipts, &bytes)).transpose()?;
@@ -102,8 +102,7 @@ fn load_unpaid(store: &dyn Store, book: &mut ChannelBook) -> Result<(), StoreErr
         let entries = store.scan(Table::Receipts, &prefix, &from, SCAN_ENTRIES)?;
         for (_, value) in &entries {
             let record: ReceiptRecord = decode(Table::Receipts, value)?;
-            let header = &record.receipt.receipt.header;
-            book.unpaid.insert(header.sequence, (header.cumulative, record.root));
+            book.push_unpaid(&record.receipt, record.root);
         }
         let Some((last, _)) = entries.last().filter(|_| entries.len() == SCAN_ENTRIES) else { break };
         from = [last.as_slice(), &[0]].concat();

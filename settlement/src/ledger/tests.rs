@@ -4,14 +4,15 @@ use cocoon_market::ids::{ContractAddress, Digest};
 use cocoon_market::{AgreementId, Amount, ChannelRef, JobId, NetworkId, OperatorKey, Penalty, SignedReceipt, Timestamp, Usage, Voucher};
 use proptest::prelude::*;
 
+use super::testing::Deal;
 use super::*;
 use crate::contract::ChannelStatus;
 
 #[cfg(feature = "redb")]
 mod faults;
+mod limits;
 
 pub(super) const NOW: Timestamp = Timestamp(1_800_000_000_000);
-const AGREEMENT: AgreementId = AgreementId([1; 32]);
 
 pub(super) fn requester_key() -> OperatorKey {
     OperatorKey::from_seed(&[1; 32])
@@ -39,11 +40,16 @@ pub(super) fn sight(deposit: u128) -> ChainSight {
     ChainSight { status: ChannelStatus::Open, deposit: Amount::from_nano(deposit), drawn: Amount::ZERO, seen_at: NOW }
 }
 
+/// An agreement over the channel of [`terms`].
+pub(super) fn agreement() -> Agreement {
+    Deal::boundless(terms().channel().unwrap()).sign(&requester_key(), &provider_key(), NOW)
+}
+
 /// The n-th slice of a job, each slice worth 10.
 pub(super) fn draft(channel: ChannelRef, job: u8, slice: u64) -> ReceiptDraft {
     ReceiptDraft {
         channel,
-        agreement: AGREEMENT,
+        agreement: agreement().id(),
         job: JobId([job; 16]),
         usage: Usage { input_tokens: 5, output_tokens: slice },
         amount: Amount::from_nano(10),
@@ -67,6 +73,7 @@ pub(super) fn open(store: impl Store + 'static, role: Role) -> Ledger {
 pub(super) fn start(ledger: &Ledger, role: Role, deposit: u128) -> ChannelRef {
     let channel = ledger.record_channel(role, terms(), NOW).unwrap();
     ledger.record_sight(channel, sight(deposit)).unwrap();
+    ledger.record_agreement(&agreement(), NOW).unwrap();
     channel
 }
 
@@ -166,20 +173,31 @@ fn nothing_follows_a_jobs_final_receipt() {
     let last = ReceiptDraft { last: true, ..draft(channel, 1, 1) };
     let receipt = provider.issue_receipt(last).unwrap();
     requester.record_receipt(receipt).unwrap();
-    let refused = provider.issue_receipt(draft(channel, 1, 2)).unwrap_err();
-    assert!(matches!(refused, LedgerError::Receipt(ReceiptFault::Job(_))));
-    assert!(provider.job(JobId([1; 16])).unwrap().unwrap().is_final);
+    let fault = |draft| match provider.issue_receipt(draft) {
+        Err(LedgerError::Receipt(fault)) => fault,
+        other => panic!("{other:?}"),
+    };
+    let job = JobId([1; 16]);
+    assert_eq!(fault(draft(channel, 1, 2)), ReceiptFault::AfterLast { job, sequence: 1 });
+    assert_eq!(fault(ReceiptDraft { last: true, ..draft(channel, 1, 2) }), ReceiptFault::SecondLast { job, sequence: 1 });
+    let otherwise = ReceiptDraft { output: Digest([9; 32]), ..last };
+    assert_eq!(fault(otherwise), ReceiptFault::SecondLast { job, sequence: 1 }, "other words for the same work are no second try");
+    assert!(provider.job(job).unwrap().unwrap().is_final);
     assert_eq!(provider.channel(channel).unwrap().sequence(), 1);
 }
 
 #[test]
 fn a_voucher_that_does_not_fit_the_receipts_is_refused() {
-    let Pair { requester, provider, channel } = pair(25);
+    let Pair { requester, provider, channel } = pair(30);
     for slice in 1..=3 {
         requester.record_receipt(provider.issue_receipt(draft(channel, 1, slice)).unwrap()).unwrap();
         if slice == 2 {
             provider.accept_voucher(requester.issue_voucher(channel).unwrap()).unwrap();
         }
+    }
+    // A top-up that the chain took back.
+    for ledger in [&requester, &provider] {
+        ledger.record_sight(channel, sight(25)).unwrap();
     }
     let root = provider.channel(channel).unwrap().root();
     let good = Voucher { channel, sequence: 3, cumulative: Amount::from_nano(30), receipts_root: root };
@@ -360,7 +378,12 @@ proptest! {
         for (step, which) in steps {
             let (before_r, before_p) = (requester.channel(channel).unwrap(), provider.channel(channel).unwrap());
             match step {
-                0 | 1 => { slices += 1; receipts.push(provider.issue_receipt(draft(channel, 1, slices)).unwrap()); }
+                0 | 1 if slices < 25 => {
+                    slices += 1;
+                    let issued = provider.issue_receipt(draft(channel, 1, slices));
+                    prop_assert_eq!(issued.is_ok(), slices <= 20, "never above the deposit");
+                    receipts.extend(issued);
+                }
                 2 | 3 if !receipts.is_empty() => { let _ = requester.record_receipt(*which.get(&receipts)); }
                 4 => if let Ok(voucher) = requester.issue_voucher(channel) { vouchers.push(voucher) },
                 5 if !vouchers.is_empty() => { let _ = provider.accept_voucher(*which.get(&vouchers)); }

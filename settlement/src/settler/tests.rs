@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cocoon_market::agreement::ChannelProblem;
 use cocoon_market::ids::{ContractAddress, Digest};
-use cocoon_market::{AgreementId, Amount, ChannelRef, JobId, NetworkId, SettlementTerms, Timestamp, Usage};
+use cocoon_market::{Agreement, Amount, ChannelRef, JobId, NetworkId, SettlementTerms, Timestamp, Usage};
 use tonlib_core::cell::{ArcCell, CellBuilder};
 
 use super::*;
@@ -15,7 +15,10 @@ use crate::chain::{
 use crate::contract::channel::STORAGE_RESERVE;
 use crate::contract::testing::{provider_key, requester_key};
 use crate::contract::{ChannelData, ChannelMessage, ChannelStatus, ChannelTerms};
-use crate::ledger::{Ledger, MemoryStore, Order, OrderFailure, OrderState, ReceiptDraft, VoucherFault};
+use crate::ledger::testing::Deal;
+use crate::ledger::{
+    ChainSight, Ledger, LedgerError, MemoryStore, Order, OrderFailure, OrderState, ReceiptDraft, ReceiptFault, VoucherFault,
+};
 use crate::wallet::{Outgoing, OwnerWallet, next_seqno};
 
 const WINDOW_S: u32 = 300;
@@ -118,6 +121,7 @@ impl World {
         world.requester.tick(world.now()).unwrap();
         world.requester.observe(channel).unwrap();
         world.provider.admit(&world.expected(channel), world.now()).unwrap();
+        world.agree(channel);
         (world, channel)
     }
 
@@ -138,11 +142,21 @@ impl World {
         self.chain.make_block().unwrap();
     }
 
+    fn agreement(channel: ChannelRef) -> Agreement {
+        Deal::boundless(channel).sign(&requester_key(), &provider_key(), Timestamp(START_MS))
+    }
+
+    fn agree(&self, channel: ChannelRef) {
+        for settler in [&self.requester, &self.provider] {
+            settler.ledger().record_agreement(&Self::agreement(channel), self.now()).unwrap();
+        }
+    }
+
     /// Work worth `amount`, receipted and paid by voucher.
     fn work(&self, channel: ChannelRef, job: u8, amount: Amount) {
         let draft = ReceiptDraft {
             channel,
-            agreement: AgreementId([1; 32]),
+            agreement: Self::agreement(channel).id(),
             job: JobId([job; 16]),
             usage: Usage { input_tokens: 1, output_tokens: 1 },
             amount,
@@ -231,6 +245,7 @@ fn with_fault(at: usize) -> bool {
     if world.provider.admit(&world.expected(channel), now).is_err() {
         world.provider.admit(&world.expected(channel), now).unwrap();
     }
+    world.agree(channel);
     world.work(channel, 1, nano(400_000_000));
     world.provider.claim(channel, now).unwrap();
     turn(&world.provider, 22);
@@ -427,7 +442,7 @@ fn a_requester_is_not_made_to_pay_above_its_deposit() {
     world.work(channel, 1, ton(1));
     let receipt = ReceiptDraft {
         channel,
-        agreement: AgreementId([1; 32]),
+        agreement: World::agreement(channel).id(),
         job: JobId([2; 16]),
         usage: Usage::default(),
         amount: nano(1),
@@ -438,9 +453,14 @@ fn a_requester_is_not_made_to_pay_above_its_deposit() {
         last: true,
         issued_at: world.now(),
     };
+    let refused = world.provider.ledger().issue_receipt(receipt).unwrap_err();
+    assert!(matches!(refused, LedgerError::Receipt(ReceiptFault::AboveDeposit { .. })), "nor does its provider work for it");
+    // The provider saw a top-up that the requester did not yet see.
+    let topped_up = ChainSight { deposit: ton(2), ..world.provider.ledger().channel(channel).unwrap().head().sight.unwrap() };
+    world.provider.ledger().record_sight(channel, topped_up).unwrap();
     let receipt = world.provider.ledger().issue_receipt(receipt).unwrap();
     let refused = world.requester.ledger().pay_receipt(receipt).unwrap_err();
-    assert!(matches!(refused, crate::ledger::LedgerError::Voucher(VoucherFault::OverDeposit { .. })));
+    assert!(matches!(refused, LedgerError::Voucher(VoucherFault::OverDeposit { .. })));
     world.requester.ledger().add_order(Order::TopUp { channel, deposit: ton(1) }, world.now()).unwrap();
     world.requester.tick(world.now()).unwrap();
     assert!(world.requester.ledger().issue_voucher(channel).is_ok(), "after a top-up it pays");

@@ -168,6 +168,7 @@ fn start_on(disk: &SharedDisk) -> Result<(Ledger, ChannelRef), LedgerError> {
     let ledger = Ledger::open(disk.store()?, provider_key())?;
     let channel = ledger.record_channel(Role::Provider, terms(), NOW)?;
     ledger.record_sight(channel, sight(10_000))?;
+    ledger.record_agreement(&agreement(), NOW)?;
     Ok((ledger, channel))
 }
 
@@ -224,6 +225,7 @@ fn a_requester_killed_at_any_write_knows_every_voucher_it_gave_away() {
         let ledger = Ledger::open(disk.store()?, requester_key())?;
         ledger.record_channel(Role::Requester, terms(), NOW)?;
         ledger.record_sight(channel, sight(10_000))?;
+        ledger.record_agreement(&agreement(), NOW)?;
         Ok(ledger)
     };
     for at in 1.. {
