@@ -1,7 +1,8 @@
 //! The provider's side of payment: channels checked on chain, receipts numbered, vouchers taken, and risk refused in time.
 //!
 //! Whether risk is taken is decided by [`may_work_in`]: only while the channel was seen on chain lately, is open, and its deposit
-//! covers what is owed. Looking is the [keeper](super::keeper)'s business.
+//! covers what is owed. Looking is the [keeper](super::keeper)'s business. Jobs run side by side, so what each may be receipted for is
+//! decided by the ledger, in the very commit that numbers the receipt.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,6 +108,10 @@ impl Payee for ChannelPayee {
             tracing::info!(%channel, %pause, "work refused");
             pause.refusal()
         })?;
+        book.check_unpaid_jobs(agreement.terms().jobs_max).map_err(|fault| {
+            tracing::info!(%channel, %fault, "work refused");
+            Refusal::Term(TermName::Float)
+        })?;
         let left = cap.saturating_sub(spent).min(book.free_deposit());
         if left.is_zero() { Err(Refusal::Term(TermName::Cap)) } else { Ok(left) }
     }
@@ -126,14 +131,17 @@ impl Payee for ChannelPayee {
             issued_at: self.desk.now(),
         };
         let issue = move |desk: &Desk| -> Result<Result<SignedReceipt, StopReason>, DeskError> {
-            // The work of this slice is done, and its receipt costs nothing; what must not happen is the work after it.
-            if !draft.last
-                && let Err(pause) = may_work_in(desk.now(), &desk.ledger().channel(draft.channel)?, draft.amount)
-            {
-                tracing::warn!(%job, %pause, "job stopped");
-                return Ok(Err(pause.stop_reason()));
-            }
-            Ok(Ok(desk.ledger().issue_receipt(draft)?))
+            let now = desk.now();
+            Ok(desk.ledger().commit(move |batch| {
+                // The work of this slice is done, and its receipt costs nothing; what must not happen is the work after it.
+                if !draft.last
+                    && let Err(pause) = may_work_in(now, batch.book(draft.channel)?, draft.amount)
+                {
+                    tracing::warn!(%job, %pause, "job stopped");
+                    return Ok(Err(pause.stop_reason()));
+                }
+                batch.issue_receipt(&draft).map(Ok)
+            })??)
         };
         let receipt = self.desk.blocking(issue).await.map_err(|error| stop(&error))??;
         metrics::counter!("swarm_receipts_total").increment(1);
@@ -179,11 +187,23 @@ fn refusal(error: &DeskError) -> Refusal {
 fn stop(error: &DeskError) -> StopReason {
     let reason = match error {
         DeskError::Ledger(LedgerError::Voucher(_)) => StopReason::BadVoucher,
-        DeskError::Ledger(LedgerError::Receipt(ReceiptFault::Job(_))) => StopReason::Malformed,
+        DeskError::Ledger(LedgerError::Receipt(fault)) => receipt_stop(fault),
         DeskError::Ledger(LedgerError::Ended) => StopReason::Refused(Refusal::Channel(ChannelProblem::Closing)),
         error if error.is_chain_trouble() => StopReason::ChainOutOfSight,
         _ => StopReason::Internal,
     };
     tracing::warn!(error = error as &dyn std::error::Error, %reason, "job stopped");
     reason
+}
+
+/// Why no receipt is given for work that was done. Another job took what was left meanwhile, or nobody pays.
+const fn receipt_stop(fault: &ReceiptFault) -> StopReason {
+    match fault {
+        ReceiptFault::Job(_) | ReceiptFault::AfterLast { .. } | ReceiptFault::SecondLast { .. } => StopReason::Malformed,
+        ReceiptFault::AboveCap { .. } => StopReason::Refused(Refusal::Term(TermName::Cap)),
+        ReceiptFault::AboveDeposit { .. } => StopReason::Refused(Refusal::Channel(ChannelProblem::TooSmall)),
+        ReceiptFault::AboveFloat { unpaid, .. } => StopReason::Unpaid { unpaid: *unpaid },
+        ReceiptFault::JobsUnpaid { .. } | ReceiptFault::Unpaid(_) => StopReason::Refused(Refusal::Term(TermName::Float)),
+        _ => StopReason::Internal,
+    }
 }
