@@ -56,6 +56,8 @@
 mod broadcast;
 pub mod client;
 pub mod execution;
+#[cfg(test)]
+mod fixtures;
 mod identity;
 pub mod node;
 pub mod payment;

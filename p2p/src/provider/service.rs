@@ -1,11 +1,10 @@
 //! The service's task: inquiries, checks of channels, job streams, orders, renewals.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cocoon_market::agreement::{Agreement, NegotiateResponse, Refusal};
 use cocoon_market::negotiation::{Answer, ProviderDesk, Seller};
-use cocoon_market::{ModelId, OperatorKey, PeerId};
+use cocoon_market::{OperatorKey, PeerId};
 use futures::channel::{mpsc, oneshot};
 use futures::future::{BoxFuture, FutureExt as _, Shared};
 use futures::stream::FuturesUnordered;
@@ -14,7 +13,7 @@ use libp2p::request_response::ResponseChannel;
 
 use super::event::{ProposalAnswer, ProviderEvent};
 use super::jobs::{self, Desk};
-use super::offers::Standing;
+use super::offers::Standings;
 use super::places::Places;
 use super::{Order, Shutdown};
 use crate::broadcast::Broadcast;
@@ -43,7 +42,7 @@ pub(super) struct Service {
     pub(super) node: Node,
     pub(super) key: OperatorKey,
     pub(super) desk: ProviderDesk,
-    pub(super) standing: BTreeMap<ModelId, Standing>,
+    pub(super) standing: Standings,
     pub(super) sequence: u64,
     pub(super) entropy: Entropy,
     payee: Arc<dyn Payee>,
@@ -69,7 +68,7 @@ impl Service {
         let desk = ProviderDesk::new(Seller { key: key.clone(), peer: node.peer_id() });
         let places = Places::new(jobs_max);
         let checks = FuturesUnordered::new();
-        let standing = BTreeMap::new();
+        let standing = Standings::default();
         Self { node, key, desk, standing, sequence: 0, entropy, payee, executor, events, places, checks }
     }
 
@@ -82,7 +81,7 @@ impl Service {
         let mut renewal = Deadline::default();
         let mut news = self.node.events().filter(|event| std::future::ready(is_new_address(event))).fuse();
         let (mode, waiting) = loop {
-            renewal.set(self.node.clock().now(), self.next_renewal());
+            renewal.set(self.node.clock().now(), self.standing.next_renewal());
             select_biased! {
                 order = orders.next() => if let Some(ending) = self.on_order(order).await { break ending },
                 checked = self.checks.select_next_some() => self.on_checked(checked, &answers).await,
@@ -196,7 +195,7 @@ impl Service {
     }
 
     async fn withdraw_all(&mut self) {
-        for model in self.standing.keys().copied().collect::<Vec<_>>() {
+        for model in self.standing.models() {
             if let Err(error) = self.withdraw(model).await {
                 tracing::debug!(%error, %model, "offer not withdrawn");
             }
@@ -214,5 +213,19 @@ fn answer_of(response: &NegotiateResponse) -> ProposalAnswer {
         NegotiateResponse::Counter(_) => ProposalAnswer::Countered,
         NegotiateResponse::Accept(_) | NegotiateResponse::Committed(_) => ProposalAnswer::Accepted,
         NegotiateResponse::Refused(reason) => ProposalAnswer::Refused(reason.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::peer;
+
+    #[test]
+    fn only_a_new_address_of_this_node_is_news_for_its_offers() {
+        let address = "/memory/1".to_owned();
+        assert!(is_new_address(&NodeEvent::Listening { address: address.clone() }));
+        assert!(is_new_address(&NodeEvent::Reachable { address }));
+        assert!(!is_new_address(&NodeEvent::PeerDisconnected { peer: peer(1) }));
     }
 }
