@@ -181,3 +181,16 @@ fn reach_error(failure: &OutboundFailure) -> ReachError {
         OutboundFailure::UnsupportedProtocols => ReachError::Unsupported,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::penalty::BAN_SCORE;
+
+    #[test]
+    fn gossip_stops_listening_at_a_third_of_the_way_to_a_ban() {
+        assert!(gossip_score(0) >= 0.0);
+        assert!(gossip_score(319) > -80.0 && gossip_score(320) <= -80.0);
+        assert!(gossip_score(BAN_SCORE) < gossip_score(320));
+    }
+}

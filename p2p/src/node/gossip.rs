@@ -97,16 +97,35 @@ pub(super) fn open_offer(now: Timestamp, signed: Signed) -> Result<Verified<Offe
 fn open_withdrawal(now: Timestamp, signed: Signed) -> Result<Verified<Withdrawal>, OfferRejection> {
     let withdrawal = Verified::<Withdrawal>::open(signed).map_err(|error| OfferRejection::from(&error))?;
     if !withdrawal.issued_at.is_plausible_issue(now) {
-        let ahead_ms = withdrawal.issued_at.since_ms(now);
+        let ahead_ms = withdrawal.issued_at.since_ms(now.plus_ms(CLOCK_SKEW_MS));
         return Err(OfferRejection::Time(OfferTimeError::FromTheFuture { ahead_ms }));
     }
     Ok(withdrawal)
 }
 
+/// Who is to pay for a message that was refused, and what becomes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Judgement {
+    pub(super) neighbour: Option<Offence>,
+    /// Of the publisher, unless it has paid as the neighbour already.
+    pub(super) source: Option<Offence>,
+    /// Wrong by itself, whoever looks at it: gossip counts that against the neighbour as well.
+    pub(super) is_invalid: bool,
+}
+
+impl Judgement {
+    pub(super) fn of(reason: &OfferRejection, is_author: bool) -> Self {
+        let (source, neighbour) = (reason.offence_of_source(), reason.offence_of_neighbour(is_author));
+        let is_invalid = matches!(source, Some(Offence::Garbage | Offence::Forgery));
+        let has_paid = is_author && neighbour.is_some();
+        Self { neighbour, source: if has_paid { None } else { source }, is_invalid }
+    }
+}
+
 impl OfferRejection {
     /// What it costs the peer that published the message. Only what it is to blame for whoever hands the message on, and
     /// whenever: an old message can be replayed, and must not cost its honest author anything.
-    pub(super) const fn offence_of_source(&self) -> Option<Offence> {
+    const fn offence_of_source(&self) -> Option<Offence> {
         match self {
             Self::Malformed | Self::WrongTopic => Some(Offence::Garbage),
             Self::Signature | Self::Inconsistent { .. } | Self::ForeignPeer => Some(Offence::Forgery),
@@ -131,6 +150,134 @@ impl OfferRejection {
                 self.offence_of_source()
             }
             Self::Time(_) | Self::ProviderRate | Self::Outdated | Self::OtherNetwork | Self::BookFull => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cocoon_market::SignedObject;
+
+    use super::*;
+    use crate::fixtures::{NOW, key, offer, peer};
+    use crate::rate::Rate;
+
+    /// A message that peer 2 published and peer 9 handed on, on the topic of tiny models.
+    fn origin() -> Origin {
+        Origin { neighbour: peer(9), source: peer(2), class: Some(ModelClass::TextTiny) }
+    }
+
+    fn gate() -> Gate {
+        Gate::new(&GossipConfig::default())
+    }
+
+    fn bytes_of(change: impl FnOnce(&mut Offer)) -> Vec<u8> {
+        let mut offer = offer(&key(2), peer(2), 1);
+        change(&mut offer);
+        encode(OfferMessage::Offer(Verified::sign(offer, &key(2)).unwrap().into_signed()))
+    }
+
+    fn withdrawal(issued_at: Timestamp) -> Vec<u8> {
+        let withdrawal = Withdrawal { provider: key(2).node_id(), model: cocoon_market::ModelId([7; 32]), sequence: 2, issued_at };
+        encode(OfferMessage::Withdrawal(Verified::sign(withdrawal, &key(2)).unwrap().into_signed()))
+    }
+
+    fn encode(message: OfferMessage) -> Vec<u8> {
+        codec::encode(&message, OfferMessage::BYTES_MAX).unwrap()
+    }
+
+    fn refused(now: Timestamp, origin: &Origin, data: &[u8]) -> OfferRejection {
+        gate().check(now, origin, data).unwrap_err()
+    }
+
+    #[test]
+    fn an_offer_passes_from_its_own_peer_on_its_own_topic_in_its_time() {
+        assert!(matches!(gate().check(NOW, &origin(), &bytes_of(|_| {})), Ok(Passed::Offer(offer)) if offer.peer == peer(2)));
+        let foreign = Origin { source: peer(3), ..origin() };
+        assert_eq!(refused(NOW, &foreign, &bytes_of(|_| {})), OfferRejection::ForeignPeer);
+        for class in [None, Some(ModelClass::TextLarge)] {
+            assert_eq!(refused(NOW, &Origin { class, ..origin() }, &bytes_of(|_| {})), OfferRejection::WrongTopic);
+        }
+        let end = offer(&key(2), peer(2), 1).expires_at;
+        let over = OfferRejection::Time(OfferTimeError::Expired { ago_ms: 0 });
+        assert_eq!(refused(end, &origin(), &bytes_of(|_| {})), over);
+        let early = Timestamp(NOW.0 - CLOCK_SKEW_MS - 3);
+        let ahead = OfferRejection::Time(OfferTimeError::FromTheFuture { ahead_ms: 3 });
+        assert_eq!(refused(early, &origin(), &bytes_of(|_| {})), ahead);
+    }
+
+    #[test]
+    fn a_withdrawal_passes_unless_it_is_from_the_future() {
+        assert!(matches!(gate().check(NOW, &origin(), &withdrawal(NOW)), Ok(Passed::Withdrawal(_))));
+        assert!(gate().check(NOW, &origin(), &withdrawal(NOW.plus_ms(CLOCK_SKEW_MS))).is_ok());
+        let ahead = OfferRejection::Time(OfferTimeError::FromTheFuture { ahead_ms: 3 });
+        assert_eq!(refused(NOW, &origin(), &withdrawal(NOW.plus_ms(CLOCK_SKEW_MS + 3))), ahead);
+    }
+
+    #[test]
+    fn what_is_forged_or_no_message_is_refused() {
+        assert_eq!(refused(NOW, &origin(), &[0x9b; 30]), OfferRejection::Malformed);
+        let OfferMessage::Offer(mut signed) = codec::decode(&bytes_of(|_| {}), OfferMessage::BYTES_MAX).unwrap() else { panic!() };
+        signed.signature.0[0] ^= 1;
+        assert_eq!(refused(NOW, &origin(), &encode(OfferMessage::Offer(signed))), OfferRejection::Signature);
+        let large = Origin { class: None, ..origin() };
+        assert_eq!(refused(NOW, &large, &vec![0; Offer::BYTES_MAX * 2]), OfferRejection::Malformed);
+    }
+
+    #[test]
+    fn neighbours_publishers_and_providers_have_rates_of_their_own() {
+        let one = Rate { burst: 1, every_ms: 1000 };
+        let gate = |neighbour_rate, provider_rate| Gate::new(&GossipConfig { neighbour_rate, provider_rate, ..GossipConfig::default() });
+        let many = Rate { burst: 9, every_ms: 1000 };
+        let again = |mut gate: Gate, second: Origin, data: &[u8]| {
+            assert!(gate.check(NOW, &origin(), &bytes_of(|_| {})).is_ok());
+            gate.check(NOW, &second, data).err()
+        };
+        let other = Origin { source: peer(3), ..origin() };
+        assert_eq!(again(gate(one, many), other, &bytes_of(|_| {})), Some(OfferRejection::NeighbourRate));
+        assert_eq!(again(gate(many, one), origin(), &[]), Some(OfferRejection::ProviderRate), "the publisher's");
+        let elsewhere = Origin { source: peer(3), neighbour: peer(3), ..origin() };
+        let moved = bytes_of(|offer| offer.peer = peer(3));
+        assert_eq!(again(gate(many, one), elsewhere.clone(), &moved), Some(OfferRejection::ProviderRate), "the provider's");
+        assert_eq!(again(gate(many, many), elsewhere, &moved), None);
+    }
+
+    fn judged(reason: OfferRejection) -> [(Option<Offence>, Option<Offence>, bool); 2] {
+        [false, true].map(|is_author| {
+            let judgement = Judgement::of(&reason, is_author);
+            (judgement.neighbour, judgement.source, judgement.is_invalid)
+        })
+    }
+
+    #[test]
+    fn what_is_wrong_by_itself_costs_all_who_handed_it_on() {
+        let (garbage, forgery) = (Some(Offence::Garbage), Some(Offence::Forgery));
+        for reason in [OfferRejection::Malformed, OfferRejection::WrongTopic] {
+            assert_eq!(judged(reason), [(garbage, garbage, true), (garbage, None, true)]);
+        }
+        let inconsistent = OfferRejection::Inconsistent { field: "price" };
+        for reason in [OfferRejection::Signature, inconsistent, OfferRejection::ForeignPeer] {
+            assert_eq!(judged(reason), [(forgery, forgery, true), (forgery, None, true)]);
+        }
+    }
+
+    #[test]
+    fn a_flood_costs_its_author_and_a_wrong_clock_who_has_it() {
+        let (none, low) = (None, Some(Offence::Low));
+        assert_eq!(judged(OfferRejection::NeighbourRate), [(low, none, false), (low, none, false)]);
+        assert_eq!(judged(OfferRejection::ProviderRate), [(none, none, false), (low, none, false)]);
+        let future = OfferRejection::Time(OfferTimeError::FromTheFuture { ahead_ms: 1 });
+        assert_eq!(judged(future), [(none, low, false), (none, low, false)]);
+        let just_over = OfferRejection::Time(OfferTimeError::Expired { ago_ms: CLOCK_SKEW_MS });
+        assert_eq!(judged(just_over), [(none, none, false); 2]);
+        let long_over = OfferRejection::Time(OfferTimeError::Expired { ago_ms: CLOCK_SKEW_MS + 1 });
+        assert_eq!(judged(long_over), [(low, none, false); 2], "an honest neighbour does not forward it");
+    }
+
+    #[test]
+    fn what_others_cannot_know_costs_nobody_anything() {
+        for reason in [OfferRejection::Outdated, OfferRejection::OtherNetwork, OfferRejection::BookFull] {
+            assert_eq!(judged(reason), [(None, None, false); 2]);
         }
     }
 }

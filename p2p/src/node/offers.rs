@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cocoon_market::book::{Book, BookConfig, EXPIRE_MAX};
+use cocoon_market::book::{Book, BookConfig};
 use cocoon_market::codec;
 use cocoon_market::matching::{self, MATCHES_MAX};
 use cocoon_market::offer::{ModelClass, OfferMessage};
@@ -15,11 +15,10 @@ use super::actor::Actor;
 use super::behaviour::{class_of, topic};
 use super::config::NodeConfig;
 use super::event::{NodeEvent, OfferPath, OfferRejection};
-use super::gossip::{Gate, Origin, Passed, open_offer};
+use super::gossip::{Gate, Judgement, Origin, Passed, open_offer};
 use super::matches::Matches;
 use super::{PublishError, ReachError};
 use crate::identity::{Identity, market_peer};
-use crate::penalty::Offence;
 use crate::protocol::exchange::Received;
 use crate::protocol::offers::{PULL_OFFERS_MAX, PullRequest, PullResponse};
 
@@ -101,7 +100,7 @@ impl Offers {
 
     pub(super) fn expire(&mut self, now: Timestamp) {
         for _ in 0..EXPIRE_ROUNDS_MAX {
-            if self.book.expire(now) < EXPIRE_MAX {
+            if self.book.expire(now) == 0 {
                 break;
             }
         }
@@ -213,20 +212,15 @@ impl Actor {
         if reason != OfferRejection::Outdated {
             self.emit(NodeEvent::OfferRejected { peer: origin.source.clone(), reason: reason.clone() });
         }
-        let is_author = origin.neighbour == origin.source;
-        let (by_source, by_neighbour) = (reason.offence_of_source(), reason.offence_of_neighbour(is_author));
-        // Wrong by itself, whoever looks at it: gossip counts that against the neighbour as well.
-        let invalid = by_source.is_some_and(|offence| offence > Offence::Low);
-        if let Some(offence) = by_neighbour {
+        let Judgement { neighbour, source, is_invalid } = Judgement::of(&reason, origin.neighbour == origin.source);
+        tracing::debug!(peer = ?origin.neighbour, %reason, "offer refused");
+        if let Some(offence) = neighbour {
             self.penalise(&origin.neighbour, offence);
         }
-        if let Some(offence) = by_source.filter(|_| !is_author || by_neighbour.is_none()) {
+        if let Some(offence) = source {
             self.penalise(&origin.source, offence);
         }
-        if by_source.is_some() || by_neighbour.is_some() {
-            tracing::debug!(peer = ?origin.neighbour, %reason, "offer refused");
-        }
-        if invalid { MessageAcceptance::Reject } else { MessageAcceptance::Ignore }
+        if is_invalid { MessageAcceptance::Reject } else { MessageAcceptance::Ignore }
     }
 
     /// Asks a peer for what it knows.
@@ -260,5 +254,30 @@ impl Actor {
             }
         }
         valid
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cocoon_market::OperatorKey;
+
+    use super::*;
+    use crate::fixtures::{NOW, offer, peer};
+
+    #[test]
+    fn one_tidying_clears_a_full_page_of_the_book() {
+        let mut offers = Offers::new(&NodeConfig::default(), &Identity::from_seed([1; 32]));
+        let many = cocoon_market::book::EXPIRE_MAX * 2;
+        for n in 0..u32::try_from(many).unwrap() {
+            let mut seed = [0; 32];
+            seed[..4].copy_from_slice(&n.to_be_bytes());
+            let key = OperatorKey::from_seed(&seed);
+            offers.book.insert(NOW, Verified::sign(offer(&key, peer(2), 1), &key).unwrap()).unwrap();
+        }
+        assert_eq!(offers.book.len(), many);
+        offers.expire(NOW.plus_ms(1_800_000));
+        assert_eq!(offers.book.len(), many, "nothing is over");
+        offers.expire(NOW.plus_ms(3_602_000));
+        assert_eq!(offers.book.len(), 0);
     }
 }
