@@ -66,7 +66,7 @@ impl OpenBlock {
         let lt_start = align(head.lt_end);
         let hash = HashBytes(head.hash);
         let params = ExecutorParams {
-            rand_seed: HashBytes(Sha256::new_with_prefix(b"CCRS").chain_update(head.hash).finalize().into()),
+            rand_seed: HashBytes(seed_after(&head.hash)),
             block_unixtime: u32::try_from(unix_ms.div_euclid(1_000)).unwrap_or(u32::MAX),
             block_lt: lt_start,
             prev_mc_block_id: Some(BlockId { shard: ShardIdent::MASTERCHAIN, seqno: head.seqno, root_hash: hash, file_hash: hash }),
@@ -91,6 +91,15 @@ impl OpenBlock {
 
     pub(super) fn unix_s(&self) -> u32 {
         self.params.block_unixtime
+    }
+
+    /// The block before.
+    pub(super) const fn head(&self) -> &BlockRecord {
+        &self.head
+    }
+
+    pub(super) const fn lt_start(&self) -> u64 {
+        self.lt_start
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -256,6 +265,11 @@ pub(super) struct Changes {
     pub(super) accounts: BTreeMap<AccountKey, ShardAccount>,
     pub(super) delivered: Vec<QueueKey>,
     pub(super) queued: BTreeMap<QueueKey, Cell>,
+}
+
+/// What randomness in a block is drawn from: everybody can tell in advance, as befits a development chain.
+pub(super) fn seed_after(previous: &Hash) -> Hash {
+    Sha256::new_with_prefix(b"CCRS").chain_update(previous).finalize().into()
 }
 
 /// Every transaction carries the hash of the state it left behind, so the chain of block hashes covers all states.

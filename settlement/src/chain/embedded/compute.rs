@@ -192,7 +192,6 @@ fn execute(
     } else {
         Tokens::ZERO
     };
-    let account_activated = phase.accepted && from_message && state.orig_status != AccountStatus::Active;
     if phase.accepted && from_message {
         state.end_status = AccountStatus::Active;
     }
@@ -206,8 +205,9 @@ fn execute(
     state.total_fees.try_add_assign(gas_fees)?;
     phase.compute_phase = ComputePhase::Executed(ExecutedComputePhase {
         success,
-        msg_state_used: from_message,
-        account_activated,
+        // TON's nodes never set these two, whatever their names promise.
+        msg_state_used: false,
+        account_activated: false,
         gas_fees,
         gas_used: small(gas_used),
         gas_limit: small(gas.limit),

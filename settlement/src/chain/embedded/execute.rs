@@ -10,6 +10,7 @@ use tycho_types::models::{
 use tycho_types::num::Tokens;
 
 use super::compute::{Computed, compute};
+use super::footprint;
 
 /// What surrounds a transaction.
 #[derive(Debug, Clone, Copy)]
@@ -74,6 +75,7 @@ pub(super) fn execute(
     };
     match phases(&mut state, received)? {
         Phases::Done { info, gas_used } => {
+            footprint::update(&mut state, before)?;
             let transaction = UncommittedTransaction::with_info(state, before, Some(message.clone()), *info)?;
             Executed::of(transaction.commit()?, message, gas_used).map(|done| Outcome::Executed(Box::new(done)))
         }
@@ -168,7 +170,13 @@ fn bounce(
     };
     let action_fine = acted.map_or(Tokens::ZERO, |acted| acted.action_fine);
     let context = BouncePhaseContext { gas_fees, action_fine, received_message: received, reason, compute_phase_info };
-    Ok(Some(state.bounce_phase(context)?))
+    let available = received.balance_remaining.tokens.checked_sub(gas_fees).and_then(|rest| rest.checked_sub(action_fine));
+    let mut phase = state.bounce_phase(context)?;
+    if let BouncePhase::NoFunds(short) = &mut phase {
+        // The executor says what is missing, TON what is needed.
+        short.req_fwd_fees = short.req_fwd_fees.checked_add(available.unwrap_or_default()).unwrap_or(short.req_fwd_fees);
+    }
+    Ok(Some(phase))
 }
 
 impl Executed {

@@ -23,7 +23,9 @@ mod config;
 mod execute;
 mod face;
 mod faucet;
+mod footprint;
 mod getter;
+mod inspect;
 mod machine;
 mod options;
 mod store;
@@ -44,6 +46,7 @@ use self::store::{BlockRecord, BlockWrite, Books, Store, account_key};
 use super::{Address, ChainError, Hash, Head};
 
 pub use self::faucet::FaucetError;
+pub use self::inspect::Surroundings;
 pub use self::options::{Blocks, Clock, OpenError, Options, Supply, system_clock};
 pub use self::store::StoreError;
 

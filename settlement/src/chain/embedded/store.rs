@@ -16,7 +16,8 @@ use crate::chain::{Address, Hash, Head};
 /// An account as a key that sorts by workchain and hash.
 pub(super) type AccountKey = [u8; 33];
 /// An account and a logical time.
-type TransactionKey = [u8; 41];
+type TransactionKey = [u8; TRANSACTION_KEY_BYTES];
+const TRANSACTION_KEY_BYTES: usize = 41;
 /// A message under way: logical time, then hash. Messages are delivered in this order.
 pub(super) type QueueKey = [u8; 40];
 
@@ -24,6 +25,8 @@ const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const BLOCKS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("blocks");
 const ACCOUNTS: TableDefinition<'_, &AccountKey, &[u8]> = TableDefinition::new("accounts");
 const TRANSACTIONS: TableDefinition<'_, &TransactionKey, &[u8]> = TableDefinition::new("transactions");
+/// Names of a block's transactions, in the order of their execution.
+const CONTENTS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("contents");
 const QUEUE: TableDefinition<'_, &QueueKey, &[u8]> = TableDefinition::new("queue");
 
 const KEY_FORMAT: &str = "format";
@@ -142,6 +145,7 @@ impl Store {
             write.open_table(BLOCKS)?;
             write.open_table(ACCOUNTS)?;
             write.open_table(TRANSACTIONS)?;
+            write.open_table(CONTENTS)?;
             write.open_table(QUEUE)?;
         }
         write.commit()?;
@@ -176,6 +180,21 @@ impl Store {
     pub(super) fn block(&self, seqno: u32) -> Result<Option<BlockRecord>, StoreError> {
         let blocks = self.db.begin_read()?.open_table(BLOCKS)?;
         blocks.get(seqno)?.map(|value| decode_record(value.value())).transpose()
+    }
+
+    /// A block's transactions with their accounts, in the order of their execution.
+    pub(super) fn block_transactions(&self, seqno: u32) -> Result<Option<Vec<(AccountKey, Cell)>>, StoreError> {
+        const DAMAGED: StoreError = StoreError::Damaged("list of transactions");
+        let read = self.db.begin_read()?;
+        let Some(contents) = read.open_table(CONTENTS)?.get(seqno)?.map(|value| value.value().to_vec()) else { return Ok(None) };
+        let (names, []) = contents.as_chunks::<TRANSACTION_KEY_BYTES>() else { return Err(DAMAGED) };
+        let table = read.open_table(TRANSACTIONS)?;
+        let find = |name: &TransactionKey| {
+            let transaction = table.get(name)?.ok_or(DAMAGED)?;
+            let cell = Boc::decode(transaction.value()).map_err(|_| StoreError::Damaged("transaction"))?;
+            name.first_chunk().map(|account| (*account, cell)).ok_or(DAMAGED)
+        };
+        names.iter().map(find).collect::<Result<_, _>>().map(Some)
     }
 
     pub(super) fn account(&self, key: &AccountKey) -> Result<Option<ShardAccount>, StoreError> {
@@ -231,9 +250,13 @@ fn write_block(write: &redb::WriteTransaction, block: &BlockWrite<'_>) -> Result
         accounts.insert(key, encode_account(account).as_slice())?;
     }
     let mut transactions = write.open_table(TRANSACTIONS)?;
+    let mut contents = Vec::new();
     for (account, lt, transaction) in block.transactions {
-        transactions.insert(&transaction_key(account, *lt), Boc::encode(transaction).as_slice())?;
+        let name = transaction_key(account, *lt);
+        transactions.insert(&name, Boc::encode(transaction).as_slice())?;
+        contents.extend_from_slice(&name);
     }
+    write.open_table(CONTENTS)?.insert(block.record.seqno, contents.as_slice())?;
     let mut queue = write.open_table(QUEUE)?;
     for key in block.delivered {
         queue.remove(key)?;
@@ -277,7 +300,7 @@ pub(super) fn account_key(address: &Address) -> AccountKey {
 }
 
 fn transaction_key(account: &AccountKey, lt: u64) -> TransactionKey {
-    let mut key = [0; 41];
+    let mut key = [0; TRANSACTION_KEY_BYTES];
     let (head, tail) = key.split_at_mut(33);
     head.copy_from_slice(account);
     tail.copy_from_slice(&lt.to_be_bytes());
