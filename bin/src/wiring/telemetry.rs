@@ -1,5 +1,7 @@
 //! Counts what a node does, for `/metrics`.
 
+use cocoon_market::agreement::{ChannelProblem, Refusal};
+use cocoon_market::job::{FinishReason, StopReason};
 use cocoon_p2p::{JobEnd, Node, NodeEvent, ProposalAnswer, ProviderEvent, Receiver};
 use futures::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
@@ -51,7 +53,7 @@ fn count_provider_event(event: &ProviderEvent) {
         ProviderEvent::Withdrawn { model } => tracing::info!(model = %model.short(), "offer withdrawn"),
         ProviderEvent::Proposed { answer: ProposalAnswer::Refused(reason), .. } | ProviderEvent::CommitRefused { reason, .. } => {
             tracing::info!(%reason, "deal refused");
-            metrics::counter!("swarm_refused_total", "what" => "deal").increment(1);
+            metrics::counter!("swarm_refused_total", "what" => "deal", "reason" => refusal_word(reason)).increment(1);
         }
         ProviderEvent::Proposed { answer: ProposalAnswer::Accepted | ProposalAnswer::Countered, .. } => {}
         ProviderEvent::Agreed { agreement, requester, cap, .. } => {
@@ -60,14 +62,63 @@ fn count_provider_event(event: &ProviderEvent) {
         }
         ProviderEvent::JobRefused { reason, .. } => {
             tracing::info!(%reason, "job refused");
-            metrics::counter!("swarm_refused_total", "what" => "job").increment(1);
+            metrics::counter!("swarm_refused_total", "what" => "job", "reason" => stop_word(reason)).increment(1);
         }
         ProviderEvent::JobStarted { job, .. } => tracing::info!(job = %job.short(), "job started"),
         ProviderEvent::Receipted { .. } | ProviderEvent::Paid { .. } => {}
         ProviderEvent::JobEnded { job, end, usage } => {
             tracing::info!(job = %job.short(), ?end, input = usage.input_tokens, output = usage.output_tokens, "job ended");
-            metrics::counter!("swarm_jobs_total", "end" => end_word(end)).increment(1);
+            metrics::counter!("swarm_jobs_total", "end" => end_word(end), "reason" => end_reason(end)).increment(1);
         }
+    }
+}
+
+/// Why somebody was refused, as a label: one word each, so that their number is that of the variants.
+const fn refusal_word(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::UnknownOffer => "unknown_offer",
+        Refusal::PriceTooLow { .. } => "price_too_low",
+        Refusal::CapAboveDeposit { .. } => "cap_above_deposit",
+        Refusal::Term(_) => "term",
+        Refusal::Busy { .. } => "busy",
+        Refusal::Expired => "expired",
+        Refusal::Unknown => "unknown",
+        Refusal::Malformed => "malformed",
+        Refusal::TooManyRounds => "too_many_rounds",
+        Refusal::Channel(ChannelProblem::NotOpen) => "channel_not_open",
+        Refusal::Channel(ChannelProblem::Closing) => "channel_closing",
+        Refusal::Channel(ChannelProblem::ForeignCode) => "channel_foreign_code",
+        Refusal::Channel(ChannelProblem::OtherTerms) => "channel_other_terms",
+        Refusal::Channel(ChannelProblem::TooSmall) => "channel_too_small",
+        Refusal::ChainOutOfSight => "chain_out_of_sight",
+        Refusal::Unavailable => "unavailable",
+    }
+}
+
+/// Why a job was stopped or never started, as a label.
+const fn stop_word(reason: &StopReason) -> &'static str {
+    match reason {
+        StopReason::Refused(refusal) => refusal_word(refusal),
+        StopReason::Malformed => "malformed",
+        StopReason::ContextExceeded { .. } => "context_exceeded",
+        StopReason::Unpaid { .. } => "unpaid",
+        StopReason::BadVoucher => "bad_voucher",
+        StopReason::ChainOutOfSight => "chain_out_of_sight",
+        StopReason::Internal => "internal",
+        StopReason::Shutdown => "shutdown",
+        StopReason::CapTooSmall { .. } => "cap_too_small",
+    }
+}
+
+/// Why a job ended, as a label.
+const fn end_reason(end: &JobEnd) -> &'static str {
+    match end {
+        JobEnd::Finished(FinishReason::Stop) => "stop",
+        JobEnd::Finished(FinishReason::Length) => "length",
+        JobEnd::Finished(FinishReason::StopSequence) => "stop_sequence",
+        JobEnd::Finished(FinishReason::Cancelled) => "cancelled",
+        JobEnd::Stopped(reason) => stop_word(reason),
+        JobEnd::RequesterLost => "requester_lost",
     }
 }
 
@@ -76,5 +127,28 @@ const fn end_word(end: &JobEnd) -> &'static str {
         JobEnd::Finished(_) => "finished",
         JobEnd::Stopped(_) => "stopped",
         JobEnd::RequesterLost => "requester_lost",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cocoon_market::PeerId;
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::*;
+
+    #[test]
+    fn refusals_are_counted_by_their_reason() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        let refused = |reason| ProviderEvent::JobRefused { peer: PeerId(Vec::new()), reason };
+        metrics::with_local_recorder(&recorder, || {
+            count_provider_event(&refused(StopReason::Refused(Refusal::ChainOutOfSight)));
+            count_provider_event(&refused(StopReason::Refused(Refusal::ChainOutOfSight)));
+            count_provider_event(&refused(StopReason::Refused(Refusal::Channel(ChannelProblem::Closing))));
+        });
+        let page = handle.render();
+        assert!(page.contains("swarm_refused_total{what=\"job\",reason=\"chain_out_of_sight\"} 2"), "{page}");
+        assert!(page.contains("swarm_refused_total{what=\"job\",reason=\"channel_closing\"} 1"), "{page}");
     }
 }
