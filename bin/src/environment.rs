@@ -36,6 +36,18 @@ impl Environment {
     }
 }
 
+/// Keeps Mesa's layer that asks the desktop for its favourite adapter from complaining on stderr where there is no desktop: this program chooses its
+/// adapter itself. What a person set stays.
+///
+/// # Safety
+/// No other thread may run: the environment is shared by all of them without a lock.
+pub unsafe fn quiet_drivers() {
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() && std::env::var_os("NODEVICE_SELECT").is_none() {
+        // SAFETY: the caller promises that this is the only thread.
+        unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
+    }
+}
+
 impl std::fmt::Debug for Environment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Environment")

@@ -4,9 +4,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use cocoon_swarm::cli::Cli;
-use cocoon_swarm::environment::Environment;
+use cocoon_swarm::environment::{Environment, quiet_drivers};
 
 fn main() -> ExitCode {
+    // SAFETY: nothing has started a thread yet.
+    unsafe { quiet_drivers() };
     match Cli::try_parse() {
         Ok(cli) => cocoon_swarm::app::run(cli, Environment::read()),
         Err(error) => {
