@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use cocoon_market::Amount;
 
-pub use work::{AskArgs, DemoArgs, DossierCommand, GatewayArgs, JobsCommand, OffersArgs, UpArgs};
+pub use work::{AskArgs, ChannelsCommand, DemoArgs, DossierCommand, EndArgs, GatewayArgs, JobsCommand, OffersArgs, UpArgs};
 
 use crate::config::Network;
 use crate::logging::{LogFormat, Verbosity};
@@ -22,6 +22,7 @@ use crate::logging::{LogFormat, Verbosity};
   swarm init                                 make keys and a configuration
   swarm up --provide smollm2-135m-instruct   sell work
   swarm ask \"Why is the sky blue?\"           buy work
+  swarm channels ls                          what was deposited, paid and drawn
 
 Exit codes: 0 done, 1 failed, 2 wrong command line or configuration.")]
 pub struct Cli {
@@ -80,6 +81,9 @@ pub enum Command {
     /// Show and move the money of this node
     #[command(subcommand)]
     Wallet(WalletCommand),
+    /// Show and close the payment channels of this node
+    #[command(subcommand)]
+    Channels(ChannelsCommand),
     /// Look at the jobs this node bought or sold
     #[command(subcommand)]
     Jobs(JobsCommand),
@@ -106,6 +110,7 @@ impl Command {
             | Self::Offers(_)
             | Self::Models(_)
             | Self::Wallet(_)
+            | Self::Channels(_)
             | Self::Jobs(_)
             | Self::Dossier(_)
             | Self::Doctor(_)

@@ -85,6 +85,16 @@ impl Home {
         self.root.join("ledger.redb")
     }
 
+    /// The socket at which a node that runs answers questions.
+    pub fn control_socket(&self) -> PathBuf {
+        self.root.join("control.sock")
+    }
+
+    /// Where a node that answers questions on loopback says how.
+    pub fn control_file(&self) -> PathBuf {
+        self.root.join("control.json")
+    }
+
     /// Models that this home knows beside the catalogue.
     pub fn models_file(&self) -> PathBuf {
         self.root.join("models.json")

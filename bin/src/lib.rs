@@ -9,7 +9,8 @@
 //! 2. [`failure`], [`output`], [`logging`], [`metrics`]: how it answers.
 //! 3. [`cli`], [`app`], [`context`], [`commands`]: what it can be asked.
 //! 4. [`chain`], [`models`]: where money lies and where models come from.
-//! 5. [`wiring`], [`gateway`], [`story`]: the running node, its OpenAI-compatible face, and how what it does is told.
+//! 5. [`query`], [`control`]: what a ledger can be asked, by this process or by another one.
+//! 6. [`wiring`], [`gateway`], [`story`]: the running node, its OpenAI-compatible face, and how what it does is told.
 
 pub mod config;
 pub mod environment;
@@ -29,6 +30,9 @@ pub mod signals;
 
 pub mod chain;
 pub mod models;
+
+pub mod control;
+pub mod query;
 
 pub mod gateway;
 pub mod story;

@@ -200,9 +200,60 @@ pub fn ton_text(amount: Amount) -> String {
     format!("{amount} TON")
 }
 
+/// A moment as people read it, the same everywhere: `2026-11-22 20:15:03 UTC`.
+pub fn time_text(unix_s: u64) -> String {
+    let (days, seconds) = (unix_s / 86_400, unix_s % 86_400);
+    let (year, month, day) = date(days);
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+/// The date so many days after the first of 1970. Counts in years that begin in March, so that the leap day is the last.
+fn date(days: u64) -> (u64, u64, u64) {
+    const DAYS_OF_400_YEARS: u64 = 146_097;
+    const DAYS_FROM_MARCH_OF_YEAR_0: u64 = 719_468;
+    let days = days.saturating_add(DAYS_FROM_MARCH_OF_YEAR_0);
+    let (era, day) = (days / DAYS_OF_400_YEARS, days % DAYS_OF_400_YEARS);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (era * 400 + year + u64::from(month <= 2), month, day)
+}
+
+/// A length of time as people read it, in its largest unit: `3 h`.
+pub fn span_text(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_are_dates() {
+        for (unix_s, text) in [
+            (0, "1970-01-01 00:00:00 UTC"),
+            (951_782_399, "2000-02-28 23:59:59 UTC"),
+            (951_782_400, "2000-02-29 00:00:00 UTC"),
+            (951_868_800, "2000-03-01 00:00:00 UTC"),
+            (1_795_378_503, "2026-11-22 20:15:03 UTC"),
+            (4_107_542_399, "2100-02-28 23:59:59 UTC"),
+            (4_107_542_400, "2100-03-01 00:00:00 UTC"),
+        ] {
+            assert_eq!(time_text(unix_s), text);
+        }
+    }
+
+    #[test]
+    fn spans_have_one_unit() {
+        assert_eq!([119, 120, 7_199, 7_200, 172_800].map(span_text), ["119 s", "2 min", "119 min", "2 h", "2 days"]);
+    }
 
     #[test]
     fn tables_align_their_columns() {

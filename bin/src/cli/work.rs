@@ -164,6 +164,60 @@ pub enum JobsCommand {
     },
 }
 
+/// What `swarm channels` can do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ChannelsCommand {
+    /// List channels, newest first: what was deposited, paid by voucher, and drawn on chain
+    #[command(after_help = "Examples:
+  swarm channels ls
+  swarm channels ls --look          look at each one on the chain first; a node that runs does so by itself
+  swarm channels ls --all --json    those that are closed, too")]
+    Ls {
+        /// Also those that are closed
+        #[arg(long)]
+        all: bool,
+        /// Look at each one on the chain first
+        #[arg(long)]
+        look: bool,
+        /// Most channels to list
+        #[arg(long, default_value_t = 50, value_name = "CHANNELS")]
+        limit: usize,
+    },
+    /// Show one channel: terms, money, vouchers, what was asked of the chain
+    #[command(after_help = "Examples:
+  swarm channels show 9b41c2...      the beginning of the address is enough")]
+    Show {
+        /// Its address, or the beginning of it
+        channel: String,
+    },
+    /// Close a channel of this requester without its provider: the challenge window begins
+    #[command(after_help = "Examples:
+  swarm channels close 9b41c2...
+  swarm channels close 9b41c2... --dry-run     show the message, what it costs and what would change
+
+The provider has the challenge window, at least a day but on a devnet, to claim what vouchers pay it. After it,
+`swarm channels finish` takes back the rest; a node of this home that runs does so by itself.")]
+    Close(EndArgs),
+    /// Take back what is left of a closing channel, after its challenge window
+    #[command(after_help = "Examples:
+  swarm channels finish 9b41c2...
+  swarm channels finish 9b41c2... --dry-run    show the message, what it costs and what would change")]
+    Finish(EndArgs),
+}
+
+/// Options of `swarm channels close` and `swarm channels finish`.
+#[derive(Clone, Debug, Args)]
+pub struct EndArgs {
+    /// Its address, or the beginning of it
+    pub channel: String,
+    /// Build and show the message, send nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Seconds to wait until the chain has it; 0 does not wait
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    pub wait: u64,
+}
+
 /// What `swarm dossier` can do.
 #[derive(Clone, Debug, Subcommand)]
 pub enum DossierCommand {

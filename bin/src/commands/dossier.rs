@@ -8,19 +8,19 @@ use cocoon_market::JobId;
 use cocoon_settlement::dossier::{DOSSIER_BYTES_MAX, Dossier, DossierError, Finding, Report, Verdict};
 use serde::Serialize;
 
-use super::jobs;
 use crate::cli::DossierCommand;
 use crate::context::Context;
 use crate::durable::{self, Existing};
 use crate::failure::{Exit, Failure, NextStep};
 use crate::output::{Output, Tone, ton_text};
-use crate::wiring::session::read_ledger;
+use crate::query::Books;
+use crate::query::dossier::CollectDossier;
 
 /// Why there is no dossier, or why it proves nothing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DossierFailure {
-    #[error("the dossier cannot be put together")]
-    Collect(#[source] DossierError),
+    #[error("the dossier has no form as a file")]
+    Form(#[source] DossierError),
     #[error("cannot write {path}")]
     Write {
         path: PathBuf,
@@ -46,7 +46,7 @@ pub(crate) enum DossierFailure {
 impl NextStep for DossierFailure {
     fn next_step(&self) -> Cow<'static, str> {
         match self {
-            Self::Collect(_) => "swarm jobs ls, which lists the jobs of this node".into(),
+            Self::Form(_) => "swarm jobs ls, which lists the jobs of this node".into(),
             Self::Write { .. } => "another file: --output FILE".into(),
             Self::Read { .. } | Self::Malformed { .. } => "a file that swarm dossier export wrote".into(),
             Self::Unsound => "do not rely on it; ask its sender for another export".into(),
@@ -56,7 +56,7 @@ impl NextStep for DossierFailure {
     fn exit(&self) -> Exit {
         match self {
             Self::Read { .. } => Exit::Usage,
-            Self::Collect(_) | Self::Write { .. } | Self::Malformed { .. } | Self::Unsound => Exit::Failed,
+            Self::Form(_) | Self::Write { .. } | Self::Malformed { .. } | Self::Unsound => Exit::Failed,
         }
     }
 }
@@ -81,13 +81,12 @@ struct Exported {
 }
 
 fn export(context: &Context, job: &str, output: Option<&Path>) -> Result<(), Failure> {
-    let ledger = read_ledger(context)?;
-    let (job, _) = jobs::find(&ledger, job)?;
+    let dossier = Books::open(context)?.ask(&CollectDossier { job: job.to_owned() })?;
+    let job = dossier.job;
     let file = match output {
         Some(file) => file.to_owned(),
         None => context.home().dossiers_dir().join(format!("{job}.dossier")),
     };
-    let dossier = Dossier::collect(&ledger, job).map_err(DossierFailure::Collect)?;
     let bytes = write(&dossier, &file)?;
     context.out().result(&Exported { job, file, bytes }, |exported| {
         format!("{}\n  {} bytes; anybody can check it: swarm dossier verify FILE", exported.file.display(), exported.bytes)
@@ -97,7 +96,7 @@ fn export(context: &Context, job: &str, output: Option<&Path>) -> Result<(), Fai
 
 /// Writes a dossier into a file, and gives its size.
 pub(crate) fn write(dossier: &Dossier, file: &Path) -> Result<usize, DossierFailure> {
-    let json = dossier.to_json().map_err(DossierFailure::Collect)?;
+    let json = dossier.to_json().map_err(DossierFailure::Form)?;
     let failed = |source| DossierFailure::Write { path: file.to_owned(), source };
     if let Some(dir) = file.parent().filter(|dir| !dir.as_os_str().is_empty()) {
         std::fs::create_dir_all(dir).map_err(failed)?;

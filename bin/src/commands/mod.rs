@@ -7,6 +7,7 @@ pub mod models;
 pub mod wallet;
 
 pub mod ask;
+pub mod channels;
 pub mod demo;
 pub mod dossier;
 pub mod gateway;
@@ -32,8 +33,9 @@ pub async fn run(context: Context, command: Command) -> Result<(), Failure> {
         Command::Offers(args) => Box::pin(offers::run(&context, &args)).await,
         Command::Models(command) => models::run(&context, &command).await,
         Command::Wallet(command) => wallet::run(&context, command).await,
-        Command::Jobs(command) => jobs::run(&context, &command),
-        Command::Dossier(command) => dossier::run(&context, &command),
+        Command::Channels(command) => channels::run(&context, command).await,
+        Command::Jobs(command) => blocking(move || jobs::run(&context, &command)).await,
+        Command::Dossier(command) => blocking(move || dossier::run(&context, &command)).await,
         Command::Devnet(args) => Box::pin(devnet::run(&context, &args)).await,
         Command::Doctor(args) => doctor::run(&context, &args).await,
         Command::Gateway(args) => Box::pin(gateway::run(&context, &args)).await,

@@ -30,6 +30,9 @@ pub use write::{WriteConfigError, write_new};
 /// Bytes a configuration file may have: a thousand times what anybody writes.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
+/// The challenge window on a devnet, unless somebody says otherwise.
+const DEVNET_WINDOW_S: u32 = 600;
+
 /// The configuration of a node. See `config.example.toml` for what each key means to a person.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -201,8 +204,8 @@ pub struct ProvideConfig {
     /// The smallest deposit worth a channel.
     #[serde(rename = "deposit_min_ton", deserialize_with = "text::parsed")]
     pub deposit_min: Amount,
-    /// Seconds between a unilateral close and the refund.
-    pub challenge_window_s: u32,
+    /// Seconds between a unilateral close and the refund. When `None`, as [`ProvideConfig::challenge_window_s`] says.
+    pub challenge_window_s: Option<u32>,
     /// How work is verified.
     pub tier: Tier,
 }
@@ -217,13 +220,23 @@ impl Default for ProvideConfig {
             slice_tokens: const { NonZeroU32::new(32).unwrap() },
             float: Amount::from_nano(1_000_000),
             deposit_min: Amount::from_nano(200_000_000),
-            challenge_window_s: CHALLENGE_WINDOW_S_MIN,
+            challenge_window_s: None,
             tier: Tier::Plain,
         }
     }
 }
 
 impl ProvideConfig {
+    /// Seconds between a unilateral close and the refund: as configured, else the shortest that a network with real money takes, and ten
+    /// minutes on a devnet, whose people want to see the refund.
+    pub fn challenge_window_s(&self, network: Network) -> u32 {
+        let usual = match network {
+            Network::Devnet => DEVNET_WINDOW_S,
+            Network::Testnet | Network::Mainnet => CHALLENGE_WINDOW_S_MIN,
+        };
+        self.challenge_window_s.unwrap_or(usual)
+    }
+
     /// The price of a model: its own, else that of all.
     pub fn price_of(&self, model: &str) -> Price {
         let own = self.models.iter().find(|own| own.name.eq_ignore_ascii_case(model)).and_then(|own| own.price);

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use cocoon_market::offer::{CHALLENGE_WINDOW_S_MIN, Tier};
+use cocoon_market::offer::{CHALLENGE_WINDOW_S_MAX, CHALLENGE_WINDOW_S_MIN, Tier};
 use cocoon_settlement::chain::{Address, BASECHAIN};
 
 use super::{ChainConfig, Config, ConfigError, Endpoint, Network, NodeConfig, ProvideConfig, RequesterConfig};
+
+/// The shortest challenge window on a devnet: channels are looked at twelve times in it, and not more than once a second.
+const DEVNET_WINDOW_S_MIN: u32 = 12;
 
 impl Config {
     /// Checks what a single field cannot show. Called by [`Config::load`]; call it again after changing fields.
@@ -54,8 +57,10 @@ impl ProvideConfig {
         let mut names = BTreeSet::new();
         let distinct = self.models.iter().all(|model| names.insert(model.name.to_ascii_lowercase()));
         rule(distinct, "provide.models", "names a model twice")?;
-        let long_enough = self.challenge_window_s >= CHALLENGE_WINDOW_S_MIN || network == Network::Devnet;
-        rule(long_enough, "provide.challenge_window_s", "must be at least 86400 (a day), except on a devnet")?;
+        let window_s = self.challenge_window_s(network);
+        let least = if network == Network::Devnet { DEVNET_WINDOW_S_MIN } else { CHALLENGE_WINDOW_S_MIN };
+        rule(window_s >= least, "provide.challenge_window_s", "must be at least 86400 (a day); 12 on a devnet")?;
+        rule(window_s <= CHALLENGE_WINDOW_S_MAX, "provide.challenge_window_s", "must be at most 2592000 (30 days)")?;
         rule(!self.float.is_zero(), "provide.float_ton", "must be positive, or no job can start")?;
         rule(self.tier == Tier::Plain, "provide.tier", "this release can only sell plain work")
     }

@@ -42,6 +42,7 @@ fn the_example_shows_every_key() {
     assert!(models.cache.is_some());
     assert_eq!(provide.models.len(), 1);
     assert!(provide.models[0].price.is_some());
+    assert!(provide.challenge_window_s.is_some());
     assert!(requester.price_max.is_some());
     assert!(gateway.token.is_some());
 }
@@ -99,7 +100,16 @@ fn rules_between_fields_are_checked() {
     check("[[provide.models]]\nname = \"a\"\n[[provide.models]]\nname = \"A\"\n", "provide.models");
     let short = "[provide]\nchallenge_window_s = 60\n";
     assert!(load(short).is_ok(), "a devnet may be quick");
+    check("[provide]\nchallenge_window_s = 11\n", "provide.challenge_window_s");
+    check("[provide]\nchallenge_window_s = 2592001\n", "provide.challenge_window_s");
     check(&format!("[chain]\nnetwork = \"mainnet\"\nendpoint = \"https://a.example\"\n{short}"), "provide.challenge_window_s");
+}
+
+#[test]
+fn a_window_that_nobody_chose_is_as_long_as_the_network_asks_for() {
+    let window_s = |text: &str, network| load(text).unwrap().provide.challenge_window_s(network);
+    assert_eq!([Network::Devnet, Network::Testnet, Network::Mainnet].map(|network| window_s("", network)), [600, 86_400, 86_400]);
+    assert_eq!(window_s("[provide]\nchallenge_window_s = 100000\n", Network::Devnet), 100_000);
 }
 
 #[test]

@@ -128,6 +128,11 @@ impl Desk {
         self.clock.now()
     }
 
+    /// Has the keeper look at the orders now.
+    pub fn ring(&self) {
+        self.bell.notify_one();
+    }
+
     /// Runs what blocks, with this desk.
     ///
     /// # Errors
@@ -171,7 +176,7 @@ impl Desk {
     /// As for [`Desk::carry_out`].
     pub async fn await_order(self: &Arc<Self>, id: OrderId, limit: Duration) -> Result<(), DeskError> {
         let mut rounds = self.rounds.subscribe();
-        self.bell.notify_one();
+        self.ring();
         let settled = async {
             loop {
                 match self.blocking(move |desk| desk.ledger().order(id)).await?.map(|record| record.state) {

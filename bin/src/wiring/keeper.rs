@@ -17,9 +17,6 @@ use super::desk::{Desk, DeskError};
 /// Events a listener may be behind. Orders are rare: this is a day's worth.
 const PROGRESS_BEHIND_MAX: usize = 256;
 
-/// The longest pause between two tries to reach a chain that is gone.
-const BACKOFF_MAX: Duration = Duration::from_secs(60);
-
 /// When the keeper does what.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
@@ -51,11 +48,21 @@ impl Default for Pace {
     }
 }
 
+/// What a keeper is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duty {
+    /// Everything: a node's.
+    All,
+    /// The orders that somebody gives: a command's, which should do what it was told and nothing besides.
+    Orders,
+}
+
 /// Carries orders, watches channels, claims.
 #[derive(Debug)]
 pub struct Keeper {
     desk: Arc<Desk>,
     pace: Pace,
+    duty: Duty,
     progress: broadcast::Sender<Progress>,
     watched: Option<Instant>,
     claimed: Instant,
@@ -64,9 +71,9 @@ pub struct Keeper {
 
 impl Keeper {
     /// A keeper of this desk. The first claims come one `claim_every` after the start, except for what is urgent.
-    pub fn new(desk: Arc<Desk>, pace: Pace) -> Self {
+    pub fn new(desk: Arc<Desk>, pace: Pace, duty: Duty) -> Self {
         let (progress, _) = broadcast::channel(PROGRESS_BEHIND_MAX);
-        Self { desk, pace, progress, watched: None, claimed: Instant::now(), failures: 0 }
+        Self { desk, pace, duty, progress, watched: None, claimed: Instant::now(), failures: 0 }
     }
 
     /// What it does from now on.
@@ -100,7 +107,7 @@ impl Keeper {
 
     /// One round, and the pause after it.
     async fn round(&mut self) -> Result<Duration, DeskError> {
-        if self.watched.is_none_or(|at| at.elapsed() >= self.pace.watch) {
+        if self.duty == Duty::All && self.watched.is_none_or(|at| at.elapsed() >= self.pace.watch) {
             self.watch().await?;
         }
         let done = self.desk.blocking(|desk| desk.settler().tick(desk.now())).await?;
@@ -134,7 +141,8 @@ impl Keeper {
 
     fn failed(&mut self, error: &DeskError) -> Duration {
         self.failures = self.failures.saturating_add(1);
-        let pause = self.pace.busy.saturating_mul(1 << self.failures.min(6)).min(BACKOFF_MAX);
+        // Never longer than between two looks: a chain that is back near the end of a challenge window must be seen in time.
+        let pause = self.pace.busy.saturating_mul(1 << self.failures.min(6)).min(self.pace.watch.max(self.pace.busy));
         if self.failures == 1 {
             tracing::warn!(error = error as &dyn std::error::Error, "cannot settle for now; what is owed is kept and claimed later");
         } else {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ use cocoon_p2p::{
     Shutdown, Spawner,
 };
 use cocoon_settlement::chain::Chain;
-use cocoon_settlement::ledger::{Ledger, LedgerError, RedbStore, StoreError};
-use cocoon_settlement::settler::{Progress, Settler};
+use cocoon_settlement::ledger::LedgerError;
+use cocoon_settlement::settler::Progress;
 use futures::StreamExt as _;
 use tokio::sync::broadcast;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::desk::{Desk, DeskError};
 use super::executor::ModelExecutor;
-use super::keeper::{Keeper, Pace, claim_all};
+use super::keeper::{Duty, Pace, claim_all};
+use super::office::{Office, open_desk};
 use super::payee::ChannelPayee;
 use super::payer::ChannelPayer;
 use super::serving::Served;
@@ -109,9 +109,7 @@ impl NextStep for StartError {
 pub struct RunningNode {
     key: OperatorKey,
     node: Node,
-    desk: Arc<Desk>,
-    keeper: JoinHandle<()>,
-    progress: broadcast::Sender<Progress>,
+    office: Office,
     cancel: CancellationToken,
     pace: Pace,
 }
@@ -129,21 +127,12 @@ impl RunningNode {
     /// [`StartError`].
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
         let Parts { keys, ledger, chain, network, pace } = parts;
-        let clock = Clock::system();
-        let (wallet, key) = (keys.wallet()?, keys.operator().clone());
-        let ledger = tokio::task::spawn_blocking({
-            let key = key.clone();
-            move || open_ledger(&ledger, key)
-        });
-        let ledger = Arc::new(ledger.await.map_err(|panic| StartError::Thread(io::Error::other(panic)))??);
-        let desk = Arc::new(Desk::new(Settler::new(chain, wallet, ledger), clock.clone()));
+        let office = Office::start(open_desk(&keys, ledger, chain).await?, pace, Duty::All);
         let spawner = Spawner::new(|task| drop(tokio::spawn(task)));
-        let node = Node::new(network, Identity::from_seed(*keys.identity_seed()), clock, spawner)?;
-        let keeper = Keeper::new(Arc::clone(&desk), pace);
-        let (progress, cancel) = (keeper.progress(), CancellationToken::new());
-        let keeper = tokio::spawn(keeper.run(cancel.clone()));
+        let node = Node::new(network, Identity::from_seed(*keys.identity_seed()), Clock::system(), spawner)?;
+        let cancel = CancellationToken::new();
         tokio::spawn(super::telemetry::watch(node.clone(), cancel.clone()));
-        Ok(Self { key, node, desk, keeper, progress, cancel, pace })
+        Ok(Self { key: keys.operator().clone(), node, office, cancel, pace })
     }
 
     /// The peer-to-peer node.
@@ -153,7 +142,7 @@ impl RunningNode {
 
     /// The ledger and the chain.
     pub const fn desk(&self) -> &Arc<Desk> {
-        &self.desk
+        self.office.desk()
     }
 
     /// Its operator key.
@@ -163,12 +152,12 @@ impl RunningNode {
 
     /// What comes of its orders to the chain, from now on.
     pub fn settling(&self) -> broadcast::Receiver<Progress> {
-        self.progress.subscribe()
+        self.office.settling()
     }
 
     /// A client that pays from this node's channels, and its purse.
     pub fn client(&self, deposit: Amount) -> (Client, Arc<ChannelPayer>) {
-        let payer = Arc::new(ChannelPayer::new(Arc::clone(&self.desk), deposit, self.pace.gap));
+        let payer = Arc::new(ChannelPayer::new(Arc::clone(self.desk()), deposit, self.pace.gap));
         (Client::new(self.node.clone(), self.key.clone(), payer.clone()), payer)
     }
 
@@ -180,13 +169,13 @@ impl RunningNode {
         let listings = served.iter().map(|model| listing(config, settlement, model)).collect();
         let models = served.iter().map(|model| (model.id, Arc::clone(&model.model)));
         let executor = Arc::new(ModelExecutor::new(models).map_err(StartError::Thread)?);
-        let payee = Arc::new(ChannelPayee::new(Arc::clone(&self.desk), settlement));
+        let payee = Arc::new(ChannelPayee::new(Arc::clone(self.desk()), settlement));
         let jobs_max = usize::from(config.capacity.get());
         let service = ProviderConfig { jobs_max, ..ProviderConfig::new(listings) };
         let provider = Provider::spawn(self.node.clone(), self.key.clone(), service, payee, executor).await?;
         tokio::spawn(super::telemetry::watch_provider(provider.events(), self.cancel.clone()));
         let models = served.iter().map(|model| model.id).collect();
-        tokio::spawn(file_offers(self.node.clone(), Arc::clone(&self.desk), provider.events(), models));
+        tokio::spawn(file_offers(self.node.clone(), Arc::clone(self.desk()), provider.events(), models));
         Ok(provider)
     }
 
@@ -196,7 +185,7 @@ impl RunningNode {
         let rest = async {
             if let Some(provider) = provider {
                 end_provider(&provider).await;
-                if let Err(error) = claim_all(&self.desk, self.pace.claim_min, LAST_CLAIM_LIMIT).await {
+                if let Err(error) = claim_all(self.desk(), self.pace.claim_min, LAST_CLAIM_LIMIT).await {
                     report_unclaimed(&error);
                 }
             }
@@ -208,8 +197,7 @@ impl RunningNode {
             () = rest => {}
         }
         self.cancel.cancel();
-        // A keeper that panicked has said so; its orders are in the ledger.
-        let _ = self.keeper.await;
+        self.office.close().await;
     }
 }
 
@@ -247,18 +235,6 @@ async fn end_provider(provider: &Provider) {
 
 fn report_unclaimed(error: &DeskError) {
     tracing::warn!(error = error as &dyn std::error::Error, "not everything was claimed; the next run goes on");
-}
-
-/// Opens the ledger of a key, creating it if it is not there. Blocks.
-///
-/// # Errors
-/// [`StartError::InUse`], [`StartError::Ledger`].
-pub fn open_ledger(path: &Path, key: OperatorKey) -> Result<Ledger, StartError> {
-    let opened = RedbStore::open(path).map_err(LedgerError::from).and_then(|store| Ledger::open(store, key));
-    opened.map_err(|source| match source {
-        LedgerError::Store(StoreError::InUse) => StartError::InUse { path: path.to_owned() },
-        source => StartError::Ledger { path: path.to_owned(), source },
-    })
 }
 
 /// What one model is sold for.

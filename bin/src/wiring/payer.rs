@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cocoon_market::agreement::{Agreement, AgreementTerms};
+use cocoon_market::offer::CHALLENGE_WINDOW_S_MAX;
 use cocoon_market::{AgreementId, Amount, ChannelRef, NodeId, Offer, SettlementTerms, SignedReceipt, SignedVoucher, Verified};
 use cocoon_p2p::payment::{PayError, PayErrorKind, Payer, Retry};
 use cocoon_settlement::contract::{ChannelStatus, ChannelTerms};
@@ -21,9 +22,6 @@ const FUNDINGS_MAX: usize = 4;
 
 /// The highest network fee paid without asking, in basis points: the network's own.
 const FEE_BPS_MAX: u16 = 500;
-
-/// The longest challenge window accepted: a deposit should never be tied up for more than a month.
-const CHALLENGE_WINDOW_S_MAX: u32 = 30 * 86_400;
 
 /// Pays through channels.
 #[derive(Debug)]

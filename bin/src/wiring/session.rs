@@ -10,20 +10,18 @@ use cocoon_market::{Amount, ContractAddress, ModelId};
 use cocoon_p2p::node::{Relay, Upnp};
 use cocoon_p2p::{KadMode, Mdns, NodeConfig};
 use cocoon_runtime::tiny::tiny_llama;
-use cocoon_settlement::chain::embedded::{Embedded, faucet_address};
-use tokio_util::sync::CancellationToken;
+use cocoon_settlement::chain::embedded::faucet_address;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::buying::Buyer;
 use super::keeper::Pace;
 use super::node::{FEE_BPS, Parts, RunningNode};
-use crate::chain::{self, BLOCK_TIME, OpenChain};
-use crate::commands::blocking;
+use super::open_home::OpenHome;
 use crate::config::{Config, Kad, Network};
 use crate::context::Context;
+use crate::control;
 use crate::durable::{self, Existing};
 use crate::failure::{Exit, Failure, NextStep};
-use crate::home::Home;
-use crate::keystore::Keys;
 use crate::models::reporter;
 
 /// Name of the generated model: some hundred kilobytes that talk nonsense, for tests and trying things out.
@@ -96,7 +94,9 @@ pub struct Session {
     pub node: RunningNode,
     /// Its wallet's account.
     pub wallet: ContractAddress,
-    ticking: CancellationToken,
+    /// Answers questions of other processes about the ledger.
+    questions: control::Server,
+    _ticking: DropGuard,
 }
 
 impl Session {
@@ -113,20 +113,13 @@ impl Session {
     /// # Errors
     /// As for [`Session::open`].
     pub async fn open_at(context: &Context, part: Part, addresses: Addresses, claim_every: Duration) -> Result<Self, Failure> {
-        let (config, keys, chain) = {
-            let context = context.clone();
-            blocking(move || open_home(&context)).await?
-        };
-        let ticking = CancellationToken::new();
-        if let Some(embedded) = chain.embedded {
-            tokio::spawn(tick(embedded, BLOCK_TIME, ticking.clone()));
-        }
+        let OpenHome { config, keys, chain, ticking } = OpenHome::open(context).await?;
         let wallet = keys.wallet()?.account();
         let network = network(&config, part, addresses);
         let ledger = context.home().ledger_file();
-        let node =
-            RunningNode::start(Parts { keys, ledger, chain: chain.chain, network, pace: Pace { claim_every, ..pace(&config) } }).await?;
-        Ok(Self { config, node, wallet, ticking })
+        let node = RunningNode::start(Parts { keys, ledger, chain, network, pace: Pace { claim_every, ..pace(&config) } }).await?;
+        let questions = control::serve(context.home(), Arc::clone(node.desk().ledger()));
+        Ok(Self { config, node, wallet, questions, _ticking: ticking })
     }
 
     /// Buys for this node.
@@ -147,39 +140,15 @@ impl Session {
     /// Ends everything.
     pub async fn close(self, provider: Option<cocoon_p2p::Provider>, hurry: CancellationToken) {
         self.node.shutdown(provider, hurry).await;
-        self.ticking.cancel();
+        self.questions.stop().await;
     }
 }
 
 /// Looks at channels several times in the third of the challenge window for which a look counts.
-fn pace(config: &Config) -> Pace {
+pub fn pace(config: &Config) -> Pace {
     let usual = Pace::default();
-    let window = Duration::from_secs(config.provide.challenge_window_s.into());
+    let window = Duration::from_secs(config.provide.challenge_window_s(config.chain.network).into());
     Pace { watch: usual.watch.min(window / 12).max(usual.busy), ..usual }
-}
-
-fn open_home(context: &Context) -> Result<(Config, Keys, OpenChain), Failure> {
-    let config = context.config()?;
-    let keys = context.keys(config.chain.network)?;
-    let chain = chain::open(&config.chain)?;
-    Ok((config, keys, chain))
-}
-
-/// Makes the blocks of a chain in this process until cancelled.
-pub async fn tick(chain: Arc<Embedded>, block_time: Duration, cancel: CancellationToken) {
-    let mut interval = tokio::time::interval(block_time);
-    loop {
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => return,
-            _ = interval.tick() => {
-                let chain = Arc::clone(&chain);
-                if let Err(error) = blocking(move || chain.tick()).await {
-                    tracing::error!(error = &error as &dyn std::error::Error, "no block was made");
-                }
-            }
-        }
-    }
 }
 
 /// How a provider with this wallet wants to be paid.
@@ -189,7 +158,7 @@ pub fn settlement_terms(config: &Config, payout: ContractAddress, fee_to: Contra
         payout,
         fee_to,
         fee_bps: FEE_BPS,
-        challenge_window_s: config.provide.challenge_window_s,
+        challenge_window_s: config.provide.challenge_window_s(config.chain.network),
         deposit_min: config.provide.deposit_min,
     }
 }
@@ -274,15 +243,4 @@ fn tiny_id() -> ModelId {
 /// The most one job may cost: what was asked for, else what is configured.
 pub fn job_cap(config: &Config, asked: Option<Amount>) -> Amount {
     asked.unwrap_or(config.requester.cap)
-}
-
-/// The ledger of a home for reading it. Blocks.
-///
-/// # Errors
-/// [`super::node::StartError`], and whatever opening the keys fails with.
-pub fn read_ledger(context: &Context) -> Result<cocoon_settlement::ledger::Ledger, Failure> {
-    let config = context.config()?;
-    let keys = context.keys(config.chain.network)?;
-    let home: &Home = context.home();
-    Ok(super::node::open_ledger(&home.ledger_file(), keys.operator().clone())?)
 }

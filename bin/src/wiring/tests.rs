@@ -95,7 +95,7 @@ fn settlement(payout: ContractAddress, config: &ProvideConfig) -> SettlementTerm
         payout,
         fee_to: ContractAddress(faucet_address().unwrap().hash),
         fee_bps: FEE_BPS,
-        challenge_window_s: config.challenge_window_s,
+        challenge_window_s: config.challenge_window_s(Network::Devnet),
         deposit_min: config.deposit_min,
     }
 }

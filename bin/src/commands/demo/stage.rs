@@ -23,8 +23,8 @@ use crate::keystore::{self, Keys, Protection};
 use crate::wiring::buying::Buyer;
 use crate::wiring::keeper::Pace;
 use crate::wiring::node::{FEE_BPS, Parts, RunningNode};
+use crate::wiring::open_home::tick;
 use crate::wiring::serving::Served;
-use crate::wiring::session::tick;
 
 /// Time between two blocks: a quarter of what a devnet takes, so that nobody waits for long.
 pub(super) const BLOCK_TIME: Duration = Duration::from_millis(500);
