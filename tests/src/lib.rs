@@ -3,6 +3,8 @@
 //! Everything here goes through the public command line, as a person or a script would. A [`Process`] is killed when it is
 //! dropped, so no test leaves one behind.
 
+mod line;
+
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -14,6 +16,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
+
+pub use line::Line;
 
 /// Longest any step of a suite may take before it counts as hung. Generous: two busy cores build and test at once in CI.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -31,6 +35,21 @@ pub fn binary() -> Result<PathBuf> {
     let binary = folder.join("swarm");
     ensure!(binary.is_file(), "{} is missing: run `cargo build --release --bin swarm` first", binary.display());
     Ok(binary)
+}
+
+/// Asks until there is an answer.
+///
+/// # Errors
+/// Those of `ask`; and when [`PATIENCE`] ends first.
+pub fn until<T>(what: &str, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let Some(answer) = ask()? {
+            return Ok(answer);
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    bail!("still not after {PATIENCE:?}: {what}")
 }
 
 /// A free TCP port on loopback.
@@ -57,6 +76,21 @@ impl Home {
         let home = Self { dir: TempDir::new()?, chain: chain.to_owned() };
         home.run(&["init", "--no-passphrase"])?;
         Ok(home)
+    }
+
+    /// A copy of this home as it is now, that reaches the chain another way: what somebody has who kept a backup.
+    ///
+    /// # Errors
+    /// When a file cannot be copied.
+    pub fn copy(&self, chain: &str) -> Result<Self> {
+        let dir = TempDir::new()?;
+        for entry in std::fs::read_dir(self.path())? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                std::fs::copy(entry.path(), dir.path().join(entry.file_name()))?;
+            }
+        }
+        Ok(Self { dir, chain: chain.to_owned() })
     }
 
     /// The directory.
@@ -104,6 +138,27 @@ impl Home {
         let (stdout, stderr) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
         ensure!(out.status.success(), "swarm {args:?}: {}\n{stdout}\n{stderr}", out.status);
         Ok(stdout.into_owned())
+    }
+
+    /// Runs a command that must fail, and gives what it wrote to standard error.
+    ///
+    /// # Errors
+    /// When it succeeds.
+    pub fn fail(&self, args: &[&str]) -> Result<String> {
+        let out = self.command(args)?.stdin(Stdio::null()).output()?;
+        ensure!(!out.status.success(), "swarm {args:?} succeeded:\n{}", String::from_utf8_lossy(&out.stdout));
+        Ok(String::from_utf8_lossy(&out.stderr).into_owned())
+    }
+
+    /// Runs a command with `--json` and gives the one value it prints.
+    ///
+    /// # Errors
+    /// As [`Home::json`], and when it prints none or several.
+    pub fn value(&self, args: &[&str]) -> Result<Value> {
+        let mut lines = self.json(args)?;
+        let value = lines.pop().with_context(|| format!("swarm {args:?} prints nothing"))?;
+        ensure!(lines.is_empty(), "swarm {args:?} prints more than one value");
+        Ok(value)
     }
 
     /// Runs a command with `--json` and gives its lines.

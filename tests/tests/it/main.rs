@@ -1,8 +1,10 @@
 //! End-to-end suites: separate processes on loopback, driven through the public command line alone.
 
+mod channels;
 mod demo;
 mod edges;
 mod faults;
 mod gateway;
+mod restart;
 mod swarm;
 mod world;

@@ -1,7 +1,7 @@
 //! A devnet, providers and a requester, each a process with a home of its own, selling and buying the generated model.
 
 use anyhow::{Context, Result};
-use cocoon_tests::{Home, Process, free_port};
+use cocoon_tests::{Home, Line, Process, free_port};
 use serde_json::Value;
 
 /// A million tokens written cost so many TON: high, so that a slice is worth the gas of its claim.
@@ -41,9 +41,19 @@ impl Devnet {
         Ok(())
     }
 
+    /// A line to it that can be cut.
+    pub(crate) fn line(&self) -> Result<Line> {
+        Line::to(self.port)
+    }
+
     /// A new home with money.
     pub(crate) fn home(&self) -> Result<Home> {
-        let home = Home::init(&self.url)?;
+        Self::home_at(&self.url)
+    }
+
+    /// A new home with money, that reaches a chain there.
+    pub(crate) fn home_at(url: &str) -> Result<Home> {
+        let home = Home::init(url)?;
         home.run(&["wallet", "deposit", "--faucet", "10"])?;
         Ok(home)
     }
@@ -60,7 +70,11 @@ pub(crate) struct Provider {
 impl Provider {
     /// Starts one, joined to the peers in `bootstrap`.
     pub(crate) fn start(devnet: &Devnet, price: &'static str, bootstrap: &[&str]) -> Result<Self> {
-        let home = devnet.home()?;
+        Self::start_in(devnet.home()?, price, bootstrap)
+    }
+
+    /// Starts one in a home that was prepared for it.
+    pub(crate) fn start_in(home: Home, price: &'static str, bootstrap: &[&str]) -> Result<Self> {
         // One slice costs 0.0128 TON: with two of them unpaid the provider stops, so a third receipt proves the first voucher.
         home.set("float_ton", "\"0.02\"")?;
         let (process, address) = Self::run(&home, price, bootstrap)?;
