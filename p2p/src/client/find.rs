@@ -75,3 +75,21 @@ impl Client {
 fn is_offer_for(event: &NodeEvent, wanted: ModelId) -> bool {
     matches!(event, NodeEvent::OfferSeen { model, .. } if *model == wanted)
 }
+
+#[cfg(test)]
+mod tests {
+    use cocoon_market::OfferId;
+
+    use super::*;
+    use crate::fixtures::key;
+    use crate::node::OfferPath;
+
+    #[test]
+    fn only_an_offer_for_the_wanted_model_is_worth_another_look() {
+        let (wanted, other) = (ModelId([1; 32]), ModelId([2; 32]));
+        let seen = |model| NodeEvent::OfferSeen { id: OfferId([0; 32]), provider: key(1).node_id(), model, how: OfferPath::Gossip };
+        assert!(is_offer_for(&seen(wanted), wanted));
+        assert!(!is_offer_for(&seen(other), wanted));
+        assert!(!is_offer_for(&NodeEvent::OfferWithdrawn { provider: key(1).node_id(), model: wanted }, wanted));
+    }
+}

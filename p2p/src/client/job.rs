@@ -124,7 +124,7 @@ impl Client {
         };
         request.check()?;
         let job = request.job;
-        let stream = self.node.open_job(&agreement.body().provider_peer, &[]).await?;
+        let stream = self.node.open_job(&agreement.body().provider_peer).await?;
         let (frames, mut writer) = requester_end(stream);
         let now = self.node.clock().now();
         let check = JobCheck::new(now, agreement, &request, agreement.terms().cap);

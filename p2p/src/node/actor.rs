@@ -193,7 +193,7 @@ impl Actor {
             Command::Offers { model, max, reply } => drop(reply.send(self.offers.list(model, max))),
             Command::Negotiate { peer, addresses, request, reply } => self.ask(peer, addresses, request, reply),
             Command::Respond { channel, response } => self.respond(channel, *response),
-            Command::OpenJob { peer, addresses, reply } => self.open_job(peer, addresses, reply),
+            Command::OpenJob { peer, reply } => self.open_job(peer, reply),
             Command::Serve { answers, reply } => drop(reply.send(self.on_serve(answers))),
             Command::Penalise { peer, offence } => self.penalise(&peer, offence),
             Command::Shutdown { reply } => return Next::Stop(reply),

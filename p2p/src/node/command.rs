@@ -72,7 +72,6 @@ pub(crate) enum Command {
     },
     OpenJob {
         peer: libp2p::PeerId,
-        addresses: Vec<Multiaddr>,
         reply: Reply<Result<JobStream, ReachError>>,
     },
     Serve {

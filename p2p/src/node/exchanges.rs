@@ -35,20 +35,20 @@ impl Actor {
         self.asked.insert(id, reply);
     }
 
-    pub(super) fn open_job(&mut self, peer: libp2p::PeerId, addresses: Vec<Multiaddr>, reply: Reply<Result<JobStream, ReachError>>) {
+    pub(super) fn open_job(&mut self, peer: libp2p::PeerId, reply: Reply<Result<JobStream, ReachError>>) {
         if self.is_banned(&peer) {
             let _ = reply.send(Err(ReachError::Banned));
             return;
         }
-        let addresses = self.or_offered(&peer, addresses);
+        let addresses = self.offered_by(&peer);
         self.intend_offer(peer);
         self.swarm.behaviour_mut().jobs.open(peer, addresses, reply);
     }
 
-    /// The addresses that are given, or those that the peer's offers list.
-    fn or_offered(&self, peer: &libp2p::PeerId, addresses: Vec<Multiaddr>) -> Vec<Multiaddr> {
-        if !addresses.is_empty() || self.swarm.is_connected(peer) {
-            return addresses;
+    /// Where a peer can be dialled, as its offers say. Who is connected is not looked for in the book.
+    fn offered_by(&self, peer: &libp2p::PeerId) -> Vec<Multiaddr> {
+        if self.swarm.is_connected(peer) {
+            return Vec::new();
         }
         super::parse_addresses(&self.offers.addresses_of(&market_peer(peer)))
     }

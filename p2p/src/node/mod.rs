@@ -374,11 +374,10 @@ impl Node {
     }
 
     /// Opens a job stream.
-    pub(crate) async fn open_job(&self, peer: &PeerId, addresses: &[String]) -> Result<JobStream, ReachError> {
+    pub(crate) async fn open_job(&self, peer: &PeerId) -> Result<JobStream, ReachError> {
         let peer = libp2p_peer(peer).ok_or(ReachError::NotAPeer)?;
-        let addresses = parse_addresses(addresses);
         let (reply, opened) = oneshot::channel();
-        self.commands.clone().send(Command::OpenJob { peer, addresses, reply }).await.map_err(|_| NodeStopped)?;
+        self.commands.clone().send(Command::OpenJob { peer, reply }).await.map_err(|_| NodeStopped)?;
         // The way to the stream goes through a connection, and ends with it.
         opened.await.unwrap_or(Err(ReachError::Lost))
     }

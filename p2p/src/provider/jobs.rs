@@ -69,11 +69,10 @@ struct Admitted {
 impl Desk {
     /// The order is the first frame, and due at once.
     async fn read_order(&self, peer: &PeerId, frames: &mut JobFrames<RequesterFrame>) -> Option<JobRequest> {
-        match within(START_TIMEOUT, frames.next()).await {
-            Ok(Some(Ok(RequesterFrame::Start(request)))) => return Some(*request),
-            Ok(Some(Ok(RequesterFrame::Voucher(_) | RequesterFrame::Cancel))) => self.node.penalise(peer, Offence::Garbage).await,
-            Ok(Some(Err(error))) if error.is_garbage() => self.node.penalise(peer, Offence::Garbage).await,
-            Ok(Some(Err(_)) | None) => {}
+        match within(START_TIMEOUT, frames.next()).await.map(Heard::of) {
+            Ok(Heard::Order(request)) => return Some(*request),
+            Ok(Heard::Voucher(_) | Heard::Cancel | Heard::Garbage) => self.node.penalise(peer, Offence::Garbage).await,
+            Ok(Heard::Nothing) => {}
             Err(_) => self.node.penalise(peer, Offence::Low).await,
         }
         None
@@ -131,9 +130,33 @@ struct Running {
     _place: Place,
 }
 
+/// What the stream brought.
+#[derive(Debug, PartialEq, Eq)]
+enum Heard {
+    Order(Box<JobRequest>),
+    Voucher(SignedVoucher),
+    Cancel,
+    /// What no requester sends.
+    Garbage,
+    /// Nothing more: the stream ended or broke, which connections do.
+    Nothing,
+}
+
+impl Heard {
+    fn of(frame: Option<Result<RequesterFrame, FrameError>>) -> Self {
+        match frame {
+            Some(Ok(RequesterFrame::Start(request))) => Self::Order(request),
+            Some(Ok(RequesterFrame::Voucher(voucher))) => Self::Voucher(voucher),
+            Some(Ok(RequesterFrame::Cancel)) => Self::Cancel,
+            Some(Err(error)) if error.is_garbage() => Self::Garbage,
+            Some(Err(_)) | None => Self::Nothing,
+        }
+    }
+}
+
 /// What can happen next to a job.
 enum Input {
-    Frame(Option<Result<RequesterFrame, FrameError>>),
+    Heard(Heard),
     Work(Option<ExecutionEvent>),
     Time,
     Stop,
@@ -181,29 +204,23 @@ impl Running {
             }
         }
         self.execution.cancel.cancel();
-        if self.is_owed_after_stop() {
-            // Whether it came or not, the job is over.
-            let _ = within(OWED_WAIT, self.take_what_is_owed()).await;
-        }
+        // Whether it came or not, the job is over.
+        let _ = within(OWED_WAIT, self.take_what_is_owed()).await;
         self.writer.close().await;
         self.end.clone()
     }
 
-    /// A job that this side broke off still has its receipts paid, if the requester is not itself the reason.
-    fn is_owed_after_stop(&self) -> bool {
-        let JobEnd::Stopped(reason) = &self.end else { return false };
-        self.paid_to < self.receipted_to && !matches!(reason, StopReason::BadVoucher | StopReason::Malformed | StopReason::Unpaid { .. })
-    }
-
-    async fn take_what_is_owed(&mut self) {
-        while self.paid_to < self.receipted_to {
-            match self.frames.next().await {
-                Some(Ok(RequesterFrame::Voucher(voucher))) if self.accept(&voucher).await.is_ok() => {}
+    /// Waits for vouchers after the end, until none is due or something else comes.
+    async fn take_what_is_owed(&mut self) -> Result<(), StopReason> {
+        while is_owed(&self.end, self.receipted_to, self.paid_to) {
+            match Heard::of(self.frames.next().await) {
+                Heard::Voucher(voucher) => drop(self.accept(&voucher).await?),
                 // One that wants no more has nothing against it that there is no more.
-                Some(Ok(RequesterFrame::Cancel)) => {}
-                _ => break,
+                Heard::Cancel => {}
+                Heard::Order(_) | Heard::Garbage | Heard::Nothing => break,
             }
         }
+        Ok(())
     }
 
     async fn next_input(&mut self, stop: &mut StopSign) -> Input {
@@ -215,7 +232,7 @@ impl Running {
         let stops = !matches!(state, MeterState::Finishing { .. });
         let mut stop = if stops { stop.left_future() } else { future::pending().right_future() };
         select_biased! {
-            frame = self.frames.next().fuse() => Input::Frame(frame),
+            frame = self.frames.next().fuse() => Input::Heard(Heard::of(frame)),
             event = work => Input::Work(event),
             () = self.deadline.reached().fuse() => Input::Time,
             () = stop => Input::Stop,
@@ -224,11 +241,10 @@ impl Running {
 
     async fn on_input(&mut self, input: Input) -> Result<(), Gone> {
         match input {
-            Input::Frame(Some(Ok(RequesterFrame::Voucher(voucher)))) => self.on_voucher(&voucher).await,
-            Input::Frame(Some(Ok(RequesterFrame::Cancel))) => self.apply(MeterEvent::Cancelled).await,
-            Input::Frame(Some(Ok(RequesterFrame::Start(_)))) => self.on_garbage().await,
-            Input::Frame(Some(Err(error))) if error.is_garbage() => self.on_garbage().await,
-            Input::Frame(Some(Err(_)) | None) => Err(Gone),
+            Input::Heard(Heard::Voucher(voucher)) => self.on_voucher(&voucher).await,
+            Input::Heard(Heard::Cancel) => self.apply(MeterEvent::Cancelled).await,
+            Input::Heard(Heard::Order(_) | Heard::Garbage) => self.on_garbage().await,
+            Input::Heard(Heard::Nothing) => Err(Gone),
             Input::Work(Some(event)) => self.on_work(event).await,
             // An executor that ends without a word has failed.
             Input::Work(None) => self.apply(MeterEvent::Failed(StopReason::Internal)).await,
@@ -300,11 +316,7 @@ impl Running {
                 MeterEffect::Pause | MeterEffect::Resume => {}
                 MeterEffect::Finish { reason, usage } => self.finish(reason, usage).await?,
                 MeterEffect::Stop(reason) => self.stop(reason).await?,
-                MeterEffect::Close { unpaid } => {
-                    if !unpaid.is_zero() {
-                        tracing::info!(job = %self.job, %unpaid, "the last voucher did not come");
-                    }
-                }
+                MeterEffect::Close { unpaid } => tracing::debug!(job = %self.job, %unpaid, "no more vouchers are waited for"),
             }
         }
         Ok(())
@@ -357,5 +369,44 @@ impl Running {
             tracing::debug!(job = %self.job, %error, "the requester cannot be written to");
             Gone
         })
+    }
+}
+
+/// Whether a job that this side broke off still has receipts to be paid. A requester that is itself the reason is not
+/// waited for.
+const fn is_owed(end: &JobEnd, receipted_to: u64, paid_to: u64) -> bool {
+    let JobEnd::Stopped(reason) = end else { return false };
+    paid_to < receipted_to && !matches!(reason, StopReason::BadVoucher | StopReason::Malformed | StopReason::Unpaid { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use cocoon_market::codec::DecodeError;
+
+    use super::*;
+
+    #[test]
+    fn a_stream_that_breaks_off_is_no_garbage() {
+        let error = |error: FrameError| Heard::of(Some(Err(error)));
+        assert_eq!(error(FrameError::Truncated), Heard::Nothing);
+        assert_eq!(error(FrameError::Io(io::ErrorKind::ConnectionReset.into())), Heard::Nothing);
+        assert_eq!(error(FrameError::Decode(DecodeError::TooLarge { len: 2, max: 1 })), Heard::Garbage);
+        assert_eq!(Heard::of(None), Heard::Nothing);
+        assert_eq!(Heard::of(Some(Ok(RequesterFrame::Cancel))), Heard::Cancel);
+    }
+
+    #[test]
+    fn a_job_that_was_broken_off_waits_for_the_vouchers_of_its_receipts() {
+        let stopped = |reason| JobEnd::Stopped(reason);
+        assert!(is_owed(&stopped(StopReason::Shutdown), 2, 1));
+        assert!(!is_owed(&stopped(StopReason::Shutdown), 2, 2));
+        assert!(!is_owed(&stopped(StopReason::Shutdown), 1, 2), "another job of the channel may have paid for more");
+        for reason in [StopReason::BadVoucher, StopReason::Malformed] {
+            assert!(!is_owed(&stopped(reason), 2, 1), "the requester is the reason");
+        }
+        assert!(!is_owed(&JobEnd::RequesterLost, 2, 1));
+        assert!(!is_owed(&JobEnd::Finished(FinishReason::Stop), 2, 1), "the meter has waited already");
     }
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use cocoon_market::offer::OFFER_LIFETIME_MS_MAX;
-use cocoon_market::{Offer, OperatorKey, Timestamp, Verified};
+use cocoon_market::{ModelId, Offer, OperatorKey, Timestamp, Verified};
+use cocoon_p2p::node::Limits;
 use cocoon_p2p::testing::{Answer, listing};
 use cocoon_p2p::{Client, Clock, Found, Mdns, Node, NodeConfig, NodeError, NodeEvent, OfferPath, Shutdown};
 use futures::StreamExt as _;
@@ -75,6 +76,53 @@ async fn kademlia_names_the_providers_of_a_model() {
         }
     });
     found.await.expect("the provider record is never found");
+}
+
+#[tokio::test]
+async fn a_client_asks_the_providers_that_kademlia_names() {
+    // The one in the middle knows no offers and hands on none.
+    let deaf = NodeConfig { limits: Limits { book_offers: 0, ..Limits::default() }, ..config() };
+    let world = World::on(node(1), node_with(45, deaf), Answer::of(1)).await;
+    let far = node_with(46, NodeConfig { bootstrap: vec![address(&world.client_node).await], ..config() });
+    let mut events = far.events();
+    wait_for(&mut events, |event| matches!(event, NodeEvent::PeerConnected { how: Found::Bootstrap, .. }).then_some(())).await;
+    let client = Client::new(far, world.client_key.clone(), world.payer.clone());
+    // The record travels by itself; asking again is how a client waits for it.
+    let found = tokio::time::timeout(Duration::from_secs(20), async {
+        while client.find(&demand(), 1).await.unwrap().best.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    });
+    found.await.expect("the offer is never found");
+}
+
+#[tokio::test]
+async fn a_demand_waits_a_moment_for_an_offer_that_is_on_its_way() {
+    let world = World::new(Answer::of(1)).await;
+    world.provider.sell(Vec::new()).await.unwrap();
+    let wanted = demand();
+    let (found, sold) = futures::join!(world.client.find(&wanted, 1), async {
+        // Asked in vain first.
+        let none = world.client_node.pull_offers(&world.provider_node.peer_id(), MODEL).await.unwrap();
+        world.provider.sell(vec![listing(MODEL, PRICE)]).await.unwrap();
+        none
+    });
+    assert_eq!((found.unwrap().best.len(), sold), (1, 0));
+}
+
+#[tokio::test]
+async fn a_pull_counts_what_is_valid_and_takes_nothing_of_ones_own() {
+    let world = World::new(Answer::of(1)).await;
+    world.offer().await;
+    let (provider, client) = (world.provider_node.peer_id(), world.client_node.peer_id());
+    assert_eq!(world.client_node.pull_offers(&provider, MODEL).await.unwrap(), 1);
+    assert_eq!(world.client_node.pull_offers(&provider, ModelId([8; 32])).await.unwrap(), 0);
+    world.provider.sell(vec![listing(MODEL, PRICE), listing(ModelId([8; 32]), PRICE)]).await.unwrap();
+    let mut events = world.provider_node.events();
+    assert_eq!(world.provider_node.pull_offers(&client, MODEL).await.unwrap(), 1);
+    while let Some(event) = events.try_next() {
+        assert!(!matches!(event, NodeEvent::OfferSeen { how: OfferPath::Pull, .. }), "{event:?}");
+    }
 }
 
 #[tokio::test]

@@ -5,10 +5,10 @@ use std::time::Duration;
 use cocoon_market::job::{FinishReason, StopReason};
 use cocoon_market::{Amount, Usage};
 use cocoon_p2p::testing::{Answer, PayerFault, Stumble};
-use cocoon_p2p::{JobEnd, JobError, JobEvent, Shutdown};
+use cocoon_p2p::{Found, JobEnd, JobError, JobEvent, Payee as _, ProviderEvent, Shutdown};
 use futures::StreamExt as _;
 
-use super::world::{PRICE, World, drain, order, text_of};
+use super::world::{PRICE, World, drain, order, text_of, wait_for};
 
 /// What a prompt of four words and so many tokens cost.
 fn cost(tokens: u64) -> Amount {
@@ -19,6 +19,7 @@ fn cost(tokens: u64) -> Amount {
 async fn a_job_is_answered_receipted_and_paid_to_the_last_token() {
     let world = World::new(Answer::of(100)).await;
     let agreement = world.agree().await;
+    let mut told = world.provider.events();
     let mut handle = world.run(&agreement, 100).await;
     let (events, error) = drain(&mut handle).await;
     assert!(error.is_none(), "{error:?}");
@@ -32,6 +33,91 @@ async fn a_job_is_answered_receipted_and_paid_to_the_last_token() {
     assert_eq!(world.payee.receipts(&channel).len(), 7);
     let last = world.payer.vouchers(&channel).pop().unwrap();
     assert_eq!((last.voucher.sequence, last.voucher.cumulative), (7, cost(100)));
+    // The provider's owner sees each of them, and nothing unpaid at the end.
+    let (mut receipted, mut paid) = (Vec::new(), Vec::new());
+    while let Some(event) = told.try_next() {
+        match event {
+            ProviderEvent::Receipted { sequence, .. } => receipted.push(sequence),
+            ProviderEvent::Paid { sequence, cumulative, .. } => paid.push((sequence, cumulative)),
+            _ => {}
+        }
+    }
+    assert_eq!((receipted, paid.len(), paid.last()), ((1..=7).collect(), 7, Some(&(7, cost(100)))));
+}
+
+#[tokio::test]
+async fn a_requester_remembers_how_its_jobs_went_over_a_restart() {
+    let world = World::new(Answer::of(20)).await;
+    let agreement = world.agree().await;
+    let provider = agreement.body().provider;
+    assert!(world.client_node.experience().await.unwrap().is_empty());
+    drain(&mut world.run(&agreement, 20).await).await;
+    let experience = world.client_node.experience().await.unwrap();
+    assert!(experience.get(&provider).is_some_and(|record| record.first_chunk_ms().is_some()), "{experience:?}");
+    let newcomer = super::world::node(42);
+    newcomer.recall(experience.clone()).await.unwrap();
+    assert_eq!(newcomer.experience().await.unwrap(), experience);
+}
+
+#[tokio::test]
+async fn a_job_that_never_began_says_nothing_about_its_provider() {
+    let world = World::new(Answer { stumble: Stumble::HangAfter(0), ..Answer::of(20) }).await;
+    let agreement = world.agree().await;
+    let mut handle = world.run(&agreement, 20).await;
+    handle.cancel();
+    let (events, error) = drain(&mut handle).await;
+    assert!(matches!(events.as_slice(), [.., JobEvent::Done { reason: FinishReason::Cancelled, .. }]), "{events:?} {error:?}");
+    assert!(world.client_node.experience().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_job_has_the_name_it_was_given() {
+    use cocoon_market::JobId;
+    use cocoon_p2p::JobOrder;
+    let world = World::new(Answer::of(1)).await;
+    let agreement = world.agree().await;
+    let named = JobOrder { job: Some(JobId([5; 16])), ..order(1) };
+    assert_eq!(world.client.run(&agreement, named).await.unwrap().job(), JobId([5; 16]));
+    assert_ne!(world.run(&agreement, 1).await.job(), world.run(&agreement, 1).await.job());
+}
+
+#[tokio::test]
+async fn a_provider_is_dialled_where_its_offer_says() {
+    use cocoon_p2p::{Client, NodeEvent};
+    let (far, between) = (super::world::node(43), super::world::node(44));
+    super::world::connect(&far, &between).await;
+    let mut events = far.events();
+    let world = World::on(super::world::node(1), between, Answer::of(10)).await;
+    wait_for(&mut events, |event| matches!(event, NodeEvent::OfferSeen { .. }).then_some(())).await;
+    // As after a restart: an agreement, and no connection with its provider.
+    let client = Client::new(far.clone(), world.client_key.clone(), world.payer.clone());
+    let agreement = super::world::agreement_with(&world, &world.client_key, far.peer_id(), 16);
+    world.payee.agreed(&agreement).await.unwrap();
+    let (_, error) = drain(&mut client.run(&agreement, order(10)).await.unwrap()).await;
+    assert!(error.is_none(), "{error:?}");
+    let provider = world.provider_node.peer_id();
+    let how = wait_for(&mut events, |event| match event {
+        NodeEvent::PeerConnected { peer, how } if *peer == provider => Some(*how),
+        _ => None,
+    });
+    assert_eq!(how.await, Found::Gossip);
+}
+
+#[tokio::test]
+async fn a_banned_peer_is_not_asked_for_anything() {
+    use cocoon_p2p::penalty::Offence;
+    use cocoon_p2p::{DealWishes, NegotiateError, ReachError};
+    let world = World::new(Answer::of(1)).await;
+    let (offer, agreement) = (world.offer().await, world.agree().await);
+    let provider = world.provider_node.peer_id();
+    assert_eq!(world.client_node.pull_offers(&provider, super::world::MODEL).await.unwrap(), 1);
+    world.client_node.penalise(&provider, Offence::Forgery).await;
+    let error = world.client.negotiate(&offer, DealWishes::new(cost(100))).await.unwrap_err();
+    assert!(matches!(error, NegotiateError::Reach(ReachError::Banned)), "{error:?}");
+    let error = world.client.run(&agreement, order(1)).await.unwrap_err();
+    assert!(matches!(error, JobError::Reach(ReachError::Banned)), "{error:?}");
+    let error = world.client_node.pull_offers(&provider, super::world::MODEL).await.unwrap_err();
+    assert!(matches!(error, ReachError::Banned), "{error:?}");
 }
 
 #[tokio::test]
@@ -227,10 +313,11 @@ async fn an_agreement_serves_no_other_peer() {
     let agreement = world.agree().await;
     let stranger = super::world::node(41);
     super::world::connect(&stranger, &world.provider_node).await;
-    let client = Client::new(stranger, world.client_key.clone(), world.payer.clone());
+    let client = Client::new(stranger.clone(), world.client_key.clone(), world.payer.clone());
     let (_, error) = drain(&mut client.run(&agreement, order(10)).await.unwrap()).await;
     let refused = StopReason::Refused(Refusal::Unknown);
     assert!(matches!(error, Some(JobError::Stopped { ref reason, .. }) if *reason == refused), "{error:?}");
+    assert!(stranger.experience().await.unwrap().is_empty(), "a plain refusal says nothing about a provider");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! From an offer to an agreement, and why not.
 
-use cocoon_market::agreement::Refusal;
+use cocoon_market::agreement::{ChannelProblem, Refusal};
 use cocoon_market::negotiation::End;
 use cocoon_market::{Amount, PriceTable};
 use cocoon_p2p::testing::{Answer, PayerFault};
@@ -104,6 +104,22 @@ async fn a_peer_that_negotiates_too_often_is_refused_and_told_so() {
     world.agree().await;
     let error = world.client.negotiate(&world.offer().await, DealWishes::new(CAP)).await.unwrap_err();
     assert!(matches!(error, NegotiateError::Ended(End::Refused(Refusal::Unavailable))), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_channel_that_is_not_seen_yet_is_asked_for_again_a_moment_later() {
+    let world = World::new(Answer::of(1)).await;
+    let not_yet = Refusal::Channel(ChannelProblem::NotOpen);
+    world.payee.refuse(Some(not_yet.clone()));
+    let (offer, mut refusals) = (world.offer().await, Vec::new());
+    let observe = |step| {
+        if let NegotiationStep::Refused { reason } = step {
+            refusals.push(reason);
+            world.payee.refuse(None);
+        }
+    };
+    world.client.negotiate_observed(&offer, DealWishes::new(CAP), observe).await.unwrap();
+    assert_eq!(refusals, [not_yet]);
 }
 
 fn name(step: &NegotiationStep) -> &'static str {

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cocoon_market::agreement::{Agreement, AgreementTerms, Terms};
 use cocoon_market::job::Prompt;
 use cocoon_market::offer::{Confidentiality, Tier};
-use cocoon_market::{Agreement, Amount, Demand, ModelId, NetworkId, Offer, OperatorKey, Usage, Verified};
-use cocoon_p2p::testing::{Answer, MockExecutor, MockPayee, MockPayer, listing, memory_transport};
+use cocoon_market::{Amount, Demand, ModelId, NetworkId, Offer, OfferId, OperatorKey, PeerId, ProposalId, Usage, Verified};
+use cocoon_p2p::testing::{Answer, MockExecutor, MockPayee, MockPayer, channel_between, listing, memory_transport};
 use cocoon_p2p::{
     Client, Clock, DealWishes, Identity, JobEnd, JobError, JobEvent, JobHandle, JobOrder, KadMode, Node, NodeConfig, Provider,
     ProviderConfig, ProviderEvent, Receiver, Spawner,
@@ -159,4 +160,33 @@ pub(crate) async fn drain(handle: &mut JobHandle) -> (Vec<JobEvent>, Option<JobE
 
 pub(crate) fn text_of(events: &[JobEvent]) -> String {
     events.iter().filter_map(|event| if let JobEvent::Chunk(chunk) = event { Some(chunk.text.as_str()) } else { None }).collect()
+}
+
+/// An agreement that was made some other way, between this requester and the world's provider.
+pub(crate) fn agreement_with(world: &World, requester: &OperatorKey, peer: PeerId, slice_tokens: u32) -> Agreement {
+    let (now, sold, provider) = (Clock::system().now(), listing(MODEL, PRICE), &world.provider_key);
+    let terms = AgreementTerms {
+        proposal: ProposalId([0; 32]),
+        offer: OfferId([0; 32]),
+        requester: requester.node_id(),
+        requester_peer: peer,
+        provider: provider.node_id(),
+        provider_peer: world.provider_node.peer_id(),
+        terms: Terms {
+            model: MODEL,
+            price: sold.price,
+            cap: Amount::from_nano(1_000_000_000),
+            tier: sold.tier,
+            confidentiality: sold.confidentiality,
+            slice_tokens,
+            float: sold.float,
+            jobs_max: 1,
+            first_chunk_ms: 10_000,
+            chunk_ms: 10_000,
+            channel: channel_between(&requester.node_id(), &provider.node_id()),
+            expires_at: now.plus_ms(3_600_000),
+        },
+        accepted_at: now,
+    };
+    Agreement::commit(Verified::sign(terms, provider).unwrap(), requester).unwrap()
 }

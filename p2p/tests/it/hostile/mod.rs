@@ -1,5 +1,6 @@
 //! Peers that do not play by the rules: garbage on every protocol, forged offers, floods, false work.
 
+mod buyer;
 mod offers;
 mod peer;
 mod work;
@@ -14,9 +15,22 @@ use cocoon_p2p::testing::Answer;
 use futures::StreamExt as _;
 use libp2p::Multiaddr;
 use libp2p::swarm::SwarmEvent;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::world::{World, address, drain, node, wait_for};
 use peer::Hostile;
+
+/// A message as it travels.
+fn frame<T: Serialize>(message: &T) -> Vec<u8> {
+    let cbor = codec::encode(message, 1 << 20).unwrap();
+    [&u32::try_from(cbor.len()).unwrap().to_be_bytes(), cbor.as_slice()].concat()
+}
+
+/// The message in the body of a frame.
+fn unframed<T: DeserializeOwned>(body: &[u8]) -> T {
+    codec::decode(body, 1 << 20).unwrap()
+}
 
 /// What a peer could send where something else is expected.
 fn garbage() -> Vec<Vec<u8>> {
@@ -104,10 +118,7 @@ async fn a_negotiation_in_another_peers_name_is_refused_and_bans() {
     let mut hostile = Hostile::new(79);
     let peer = hostile.market_peer();
     let at = hostile.connect(&world.provider_node).await;
-    let cbor = codec::encode(&stolen, 4096).unwrap();
-    let mut frame = u32::try_from(cbor.len()).unwrap().to_be_bytes().to_vec();
-    frame.extend(cbor);
-    let _ = hostile.shout(at, NEGOTIATE_PROTOCOL, &frame).await;
+    let _ = hostile.shout(at, NEGOTIATE_PROTOCOL, &frame(&stolen)).await;
     wait_for(&mut events, |event| matches!(event, NodeEvent::PeerBanned { peer: banned, .. } if *banned == peer).then_some(())).await;
     drop(offer);
 }

@@ -9,6 +9,7 @@ use cocoon_p2p::testing::listing;
 use cocoon_p2p::{Clock, NodeEvent, OfferRejection};
 use futures::{AsyncWriteExt as _, StreamExt as _};
 
+use super::frame;
 use super::peer::Hostile;
 use crate::world::{MODEL, PRICE, connect, node, wait_for};
 
@@ -176,9 +177,7 @@ async fn a_pull_answered_with_a_forged_offer_bans() {
     let OfferMessage::Offer(mut signed) = message(offer(&hostile, &key), &key) else { unreachable!() };
     signed.signature.0[5] ^= 1;
     let answer = PullResponse { offers: vec![signed] };
-    let cbor = codec::encode(&answer, 1 << 20).unwrap();
-    let mut frame = u32::try_from(cbor.len()).unwrap().to_be_bytes().to_vec();
-    frame.extend(cbor);
+    let frame = frame(&answer);
     let mut incoming = hostile.swarm.behaviour().streams.new_control().accept(OFFERS_PULL_PROTOCOL).unwrap();
     let peer = hostile.market_peer();
     hostile.connect(&node).await;

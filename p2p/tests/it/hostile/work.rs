@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use cocoon_market::agreement::{Agreement, AgreementTerms, Terms};
-use cocoon_market::codec;
 use cocoon_market::ids::Digest;
 use cocoon_market::job::{Chunk, FinishReason, JobRequest, ProviderFrame, RequesterFrame};
 use cocoon_market::progress::JobFault;
@@ -12,13 +11,35 @@ use cocoon_market::{Amount, OfferId, OperatorKey, ProposalId, TokenCommitment, U
 use cocoon_p2p::protocol::JOB_PROTOCOL;
 use cocoon_p2p::testing::{MockPayer, channel_between, listing};
 use cocoon_p2p::{Client, Clock, JobError, JobEvent, Node, NodeEvent, PayErrorKind};
+use futures::channel::mpsc;
 use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
 
 use super::peer::Hostile;
+use super::{frame, unframed};
 use crate::world::{MODEL, PRICE, drain, node, order, wait_for};
 
 /// A client with an agreement, and a provider that answers each order with whatever `script` makes of it.
 async fn cheated_by(script: impl Fn(&JobRequest, &Agreement) -> Vec<ProviderFrame> + Send + 'static) -> (Vec<JobEvent>, JobError, bool) {
+    let served = served_by(true, script).await;
+    (served.given, served.error.expect("the job cannot succeed"), served.banned)
+}
+
+/// What became of a job.
+struct Served {
+    given: Vec<JobEvent>,
+    error: Option<JobError>,
+    banned: bool,
+    /// All that the client said after its order.
+    said: Vec<RequesterFrame>,
+    client_node: Node,
+}
+
+async fn served_by(stays: bool, script: impl Fn(&JobRequest, &Agreement) -> Vec<ProviderFrame> + Send + 'static) -> Served {
+    served_with(stays, move |request, agreement| script(request, agreement).iter().map(frame).collect()).await
+}
+
+/// A job whose provider answers the order with these bytes, and then stays to listen or hangs up.
+async fn served_with(stays: bool, script: impl Fn(&JobRequest, &Agreement) -> Vec<Vec<u8>> + Send + 'static) -> Served {
     let (requester, provider) = (OperatorKey::from_seed(&[12; 32]), OperatorKey::from_seed(&[13; 32]));
     let client_node = node(40);
     let mut events = client_node.events();
@@ -28,12 +49,12 @@ async fn cheated_by(script: impl Fn(&JobRequest, &Agreement) -> Vec<ProviderFram
     let agreement = agreement_between(&client_node, &requester, &hostile, &provider);
     let incoming = hostile.swarm.behaviour().streams.new_control().accept(JOB_PROTOCOL).unwrap();
     let task = tokio::spawn(hostile.run());
-    tokio::spawn(act(incoming, script, agreement.clone()));
+    let (heard, mut hears) = mpsc::channel(1);
+    tokio::spawn(act(incoming, script, agreement.clone(), stays, heard));
     let payer = Arc::new(MockPayer::new(requester.clone()));
     let client = Client::new(client_node.clone(), requester, payer.clone());
     let mut handle = client.run(&agreement, order(100)).await.unwrap();
     let (given, error) = drain(&mut handle).await;
-    let error = error.expect("the job cannot succeed");
     assert_eq!(payer.vouchers(&agreement.terms().channel).len(), given.iter().filter(|e| matches!(e, JobEvent::Receipted { .. })).count());
     // The penalty is spoken before the handle ends, and the node hears it before it answers this.
     client_node.connected_peers().await.unwrap();
@@ -41,8 +62,19 @@ async fn cheated_by(script: impl Fn(&JobRequest, &Agreement) -> Vec<ProviderFram
     while let Some(event) = events.try_next() {
         banned |= matches!(event, NodeEvent::PeerBanned { .. });
     }
+    let said = frames(&hears.next().await.expect("the provider was ordered something"));
     task.abort();
-    (given, error, banned)
+    Served { given, error, banned, said, client_node }
+}
+
+fn frames(mut bytes: &[u8]) -> Vec<RequesterFrame> {
+    let mut frames = Vec::new();
+    while let Some((head, rest)) = bytes.split_first_chunk::<4>() {
+        let (body, rest) = rest.split_at(u32::from_be_bytes(*head) as usize);
+        frames.push(unframed(body));
+        bytes = rest;
+    }
+    frames
 }
 
 fn agreement_between(client: &Node, requester: &OperatorKey, hostile: &Hostile, provider: &OperatorKey) -> Agreement {
@@ -76,23 +108,27 @@ fn agreement_between(client: &Node, requester: &OperatorKey, hostile: &Hostile, 
 
 async fn act(
     mut incoming: libp2p_stream::IncomingStreams,
-    script: impl Fn(&JobRequest, &Agreement) -> Vec<ProviderFrame>,
+    script: impl Fn(&JobRequest, &Agreement) -> Vec<Vec<u8>>,
     agreement: Agreement,
+    stays: bool,
+    mut heard: mpsc::Sender<Vec<u8>>,
 ) {
     while let Some((_, mut stream)) = incoming.next().await {
         let mut head = [0u8; 4];
         stream.read_exact(&mut head).await.unwrap();
         let mut body = vec![0u8; u32::from_be_bytes(head) as usize];
         stream.read_exact(&mut body).await.unwrap();
-        let RequesterFrame::Start(request) = codec::decode(&body, 1 << 20).unwrap() else { panic!("no order") };
+        let RequesterFrame::Start(request) = unframed(&body) else { panic!("no order") };
         for frame in script(&request, &agreement) {
-            let cbor = codec::encode(&frame, 1 << 20).unwrap();
-            let bytes = [&u32::try_from(cbor.len()).unwrap().to_be_bytes(), cbor.as_slice()].concat();
-            stream.write_all(&bytes).await.unwrap();
+            stream.write_all(&frame).await.unwrap();
         }
         stream.flush().await.unwrap();
         // Waits for the requester to end it.
-        let _ = stream.read_to_end(&mut Vec::new()).await;
+        let mut said = Vec::new();
+        if stays {
+            let _ = stream.read_to_end(&mut said).await;
+        }
+        let _ = heard.try_send(said);
     }
 }
 
@@ -146,10 +182,34 @@ async fn cheated_by_receipt(change: impl Fn(&mut Receipt) + Send + 'static) -> J
 async fn the_honest_script_is_paid_until_it_falls_silent() {
     let script =
         |request: &JobRequest, agreement: &Agreement| vec![chunk(0, 0, 1), chunk(1, 1, 2), signed(honest_receipt(request, agreement))];
-    let (given, error, banned) = cheated_by(script).await;
+    let Served { given, error, banned, said, client_node } = served_by(true, script).await;
     assert!(matches!(given.as_slice(), [JobEvent::Chunk(_), JobEvent::Chunk(_), JobEvent::Receipted { .. }]), "{given:?}");
-    let JobError::TooSlow { progress, .. } = error else { panic!("{error:?}") };
+    let Some(JobError::TooSlow { progress, .. }) = error else { panic!("{error:?}") };
     assert_eq!((progress.paid, progress.received_tokens, banned), (Amount::from_nano(8000), 2, false));
+    assert!(matches!(said.as_slice(), [RequesterFrame::Voucher(_), RequesterFrame::Cancel]), "it is told that nobody waits: {said:?}");
+    assert_eq!(client_node.experience().await.unwrap().len(), 1, "and remembered for it");
+}
+
+#[tokio::test]
+async fn a_job_that_is_done_and_paid_needs_no_more_words() {
+    let script = |request: &JobRequest, agreement: &Agreement| {
+        let mut receipt = honest_receipt(request, agreement);
+        receipt.body.last = true;
+        receipt.header.body = receipt.body.digest();
+        let done = ProviderFrame::Done { reason: FinishReason::Stop, usage: receipt.body.usage };
+        vec![chunk(0, 0, 1), chunk(1, 1, 2), signed(receipt), done]
+    };
+    let served = served_by(true, script).await;
+    assert!(served.error.is_none() && matches!(served.given.last(), Some(JobEvent::Done { .. })), "{:?}", served.error);
+    assert!(matches!(served.said.as_slice(), [RequesterFrame::Voucher(_)]), "{:?}", served.said);
+}
+
+#[tokio::test]
+async fn garbage_is_told_from_a_stream_that_breaks_off() {
+    let garbage = served_with(true, |_, _| vec![frame(&chunk(0, 0, 1)), vec![0, 0, 0, 1, 0xff]]).await;
+    assert!(matches!(garbage.error, Some(JobError::Garbage { .. })), "{:?}", garbage.error);
+    let broken = served_with(false, |_, _| vec![frame(&chunk(0, 0, 1)), vec![0, 0, 0, 9, 1]]).await;
+    let Some(JobError::ProviderLost { received_tokens: 1, .. }) = broken.error else { panic!("{:?}", broken.error) };
 }
 
 #[tokio::test]
