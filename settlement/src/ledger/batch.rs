@@ -20,6 +20,7 @@ use super::record::{
 };
 use super::state::State;
 use super::store::{Store, StoreError, Table, Write, WriteMode};
+use super::verifier::Verifier;
 use crate::contract::ChannelTerms;
 
 /// A voucher whose signature was checked against `signer`. Checking is the slow part, so it happens outside of a batch.
@@ -36,6 +37,11 @@ impl CheckedVoucher {
     /// [`BadSignature`].
     pub fn new(signed: SignedVoucher, signer: NodeId) -> Result<Self, BadSignature> {
         signed.verify(&signer)?;
+        Ok(Self { signed, signer })
+    }
+
+    pub(super) fn checked_by(verifier: &Verifier, signed: SignedVoucher, signer: NodeId) -> Result<Self, BadSignature> {
+        verifier.verify(&signer, &signed.voucher.to_bytes(), &signed.signature)?;
         Ok(Self { signed, signer })
     }
 }
@@ -56,6 +62,14 @@ impl CheckedReceipt {
         signed.verify(&signer)?;
         Ok(Self { signed, signer })
     }
+
+    pub(super) fn checked_by(verifier: &Verifier, signed: SignedReceipt, signer: NodeId) -> Result<Self, ReceiptError> {
+        if signed.receipt.body.digest() != signed.receipt.header.body {
+            return Err(ReceiptError::Body);
+        }
+        verifier.verify(&signer, &signed.receipt.header.to_bytes(), &signed.signature)?;
+        Ok(Self { signed, signer })
+    }
 }
 
 /// Entries on their way into the ledger. Each method is whole: it enters what it says or nothing.
@@ -65,6 +79,10 @@ pub struct Batch<'a> {
     state: &'a State,
     staged: State,
     writes: BTreeMap<(Table, Vec<u8>), (WriteMode, Vec<u8>)>,
+    /// What changes with each receipt, encoded once at the end.
+    jobs: BTreeMap<JobId, JobRecord>,
+    totals: BTreeMap<AgreementId, Amount>,
+    allowances: BTreeMap<AgreementId, Allowance>,
 }
 
 impl fmt::Debug for Batch<'_> {
@@ -76,16 +94,23 @@ impl fmt::Debug for Batch<'_> {
 impl<'a> Batch<'a> {
     pub(super) fn new(store: &'a dyn Store, key: &'a OperatorKey, state: &'a State) -> Self {
         let staged = State { next_order: state.next_order, ..State::default() };
-        Self { store, key, state, staged, writes: BTreeMap::new() }
+        let (writes, jobs, totals) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { store, key, state, staged, writes, jobs, totals, allowances: BTreeMap::new() }
     }
 
     /// What is to be written, and what changes in memory when it is.
     pub(super) fn finish(mut self) -> Result<(Vec<Write>, State), StoreError> {
-        let mut heads = Vec::new();
+        let mut lines = Vec::new();
         for (channel, book) in &self.staged.books {
-            heads.push(Line::new(Table::Heads, channel_key(*channel), &book.head, WriteMode::Put)?);
+            lines.push(Line::new(Table::Heads, channel_key(*channel), &book.head, WriteMode::Put)?);
         }
-        self.write(heads)?;
+        for (job, record) in &self.jobs {
+            lines.push(Line::new(Table::Jobs, job_key(*job), record, WriteMode::Put)?);
+        }
+        for (agreement, total) in &self.totals {
+            lines.push(Line::new(Table::Totals, agreement.as_bytes().to_vec(), total, WriteMode::Put)?);
+        }
+        self.write(lines)?;
         let write = |((table, key), (mode, value))| Write { table, key, value, mode };
         Ok((self.writes.into_iter().map(write).collect(), self.staged))
     }
@@ -181,10 +206,10 @@ impl<'a> Batch<'a> {
         let is_first = job.is_none();
         let (receipt, job) = book.next_receipt(draft, job.as_ref())?;
         let allowance = self.allowance(draft.agreement)?;
-        check_allowance(&receipt, &allowance, self.total(draft.agreement)?)?;
-        book.check_risk(&receipt, is_first, &allowance)?;
+        let total = check_allowance(&receipt, &allowance, self.total(draft.agreement)?)?;
+        self.book(draft.channel)?.check_risk(&receipt, is_first, &allowance)?;
         let signed = receipt.sign(self.key);
-        self.push_receipt(signed, &job)?;
+        self.push_receipt(signed, job, total)?;
         Ok(signed)
     }
 
@@ -208,8 +233,8 @@ impl<'a> Batch<'a> {
         }
         let receipt = &checked.signed.receipt;
         let job = book.check_receipt(receipt, job.as_ref())?;
-        check_allowance(receipt, &self.allowance(job.agreement)?, self.total(job.agreement)?)?;
-        self.push_receipt(checked.signed, &job)?;
+        let total = check_allowance(receipt, &self.allowance(job.agreement)?, self.total(job.agreement)?)?;
+        self.push_receipt(checked.signed, job, total)?;
         Ok(true)
     }
 
@@ -294,7 +319,10 @@ impl<'a> Batch<'a> {
     /// # Errors
     /// [`LedgerError::Store`].
     pub fn job(&self, job: JobId) -> Result<Option<JobRecord>, LedgerError> {
-        Ok(self.get(Table::Jobs, &job_key(job))?)
+        match self.jobs.get(&job) {
+            Some(staged) => Ok(Some(*staged)),
+            None => Ok(self.get(Table::Jobs, &job_key(job))?),
+        }
     }
 
     /// What all jobs under an agreement cost so far, as this batch leaves it.
@@ -302,12 +330,20 @@ impl<'a> Batch<'a> {
     /// # Errors
     /// [`LedgerError::Store`].
     pub fn total(&self, agreement: AgreementId) -> Result<Amount, LedgerError> {
-        Ok(self.get(Table::Totals, agreement.as_bytes())?.unwrap_or(Amount::ZERO))
+        match self.totals.get(&agreement) {
+            Some(staged) => Ok(*staged),
+            None => Ok(self.get(Table::Totals, agreement.as_bytes())?.unwrap_or(Amount::ZERO)),
+        }
     }
 
-    fn allowance(&self, agreement: AgreementId) -> Result<Allowance, LedgerError> {
+    fn allowance(&mut self, agreement: AgreementId) -> Result<Allowance, LedgerError> {
+        if let Some(known) = self.allowances.get(&agreement) {
+            return Ok(*known);
+        }
         let record: Option<AgreementRecord> = self.get(Table::Agreements, agreement.as_bytes())?;
-        Ok(record.ok_or(LedgerError::UnknownAgreement(agreement))?.allowance()?)
+        let allowance = record.ok_or(LedgerError::UnknownAgreement(agreement))?.allowance()?;
+        self.allowances.insert(agreement, allowance);
+        Ok(allowance)
     }
 
     fn receipt(&self, channel: ChannelRef, sequence: u64) -> Result<Option<ReceiptRecord>, LedgerError> {
@@ -322,17 +358,15 @@ impl<'a> Batch<'a> {
         self.staged.books.get_mut(&channel).ok_or(LedgerError::UnknownChannel(channel))
     }
 
-    fn push_receipt(&mut self, signed: SignedReceipt, job: &JobRecord) -> Result<(), LedgerError> {
+    fn push_receipt(&mut self, signed: SignedReceipt, job: JobRecord, total: Amount) -> Result<(), LedgerError> {
         let header = signed.receipt.header;
-        let root = self.book(header.channel)?.root_with(&signed);
-        let receipt = ReceiptRecord { receipt: signed, root };
-        let total = self.total(job.agreement)?.checked_add(signed.receipt.body.amount)?;
-        self.write(vec![
-            Line::new(Table::Totals, job.agreement.as_bytes().to_vec(), &total, WriteMode::Put)?,
-            Line::new(Table::Receipts, sequence_key(header.channel, header.sequence), &receipt, WriteMode::Insert)?,
-            Line::new(Table::Jobs, job_key(header.job), job, WriteMode::Put)?,
-        ])?;
-        self.book_mut(header.channel)?.push_receipt(&signed);
+        let next = self.book(header.channel)?.tree_with(&signed);
+        let receipt = ReceiptRecord { receipt: signed, root: next.root };
+        let key = sequence_key(header.channel, header.sequence);
+        self.write(vec![Line::new(Table::Receipts, key, &receipt, WriteMode::Insert)?])?;
+        self.totals.insert(job.agreement, total);
+        self.jobs.insert(header.job, job);
+        self.book_mut(header.channel)?.push_receipt(&signed, next);
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use cocoon_market::ids::Digest;
 use cocoon_market::receipt::{Receipt, ReceiptBody, ReceiptHeader};
+use cocoon_market::tree::Frontier;
 use cocoon_market::{
     AgreementId, Amount, ChannelRef, CooperativeClose, JobId, NodeId, SignedReceipt, SignedVoucher, Timestamp, Usage, Voucher,
 };
@@ -61,6 +62,13 @@ pub struct ChannelBook {
     pub(super) unpaid: BTreeMap<u64, Unpaid>,
     /// What the receipts of `unpaid` sum to for each job; none that costs nothing.
     pub(super) owing: BTreeMap<JobId, Amount>,
+}
+
+/// The receipts tree after one more receipt.
+pub(super) struct Grown {
+    leaf: Digest,
+    receipts: Frontier,
+    pub(super) root: Digest,
 }
 
 /// A receipt that no voucher covers.
@@ -214,19 +222,20 @@ impl ChannelBook {
         continue_job(receipt, job)
     }
 
-    /// The root of the tree with one more receipt.
-    pub(super) fn root_with(&self, receipt: &SignedReceipt) -> Digest {
-        self.head.receipts.appended(&receipt.receipt.header.digest()).root()
+    /// The tree with one more receipt.
+    pub(super) fn tree_with(&self, receipt: &SignedReceipt) -> Grown {
+        let leaf = receipt.receipt.header.digest();
+        let receipts = self.head.receipts.appended(&leaf);
+        Grown { leaf, root: receipts.root(), receipts }
     }
 
-    /// Takes the receipt that one of the two above let pass.
-    pub(super) fn push_receipt(&mut self, receipt: &SignedReceipt) {
-        let header = &receipt.receipt.header;
-        self.head.receipts = self.head.receipts.appended(&header.digest());
-        self.head.last_receipt = Some(header.digest());
-        self.head.owed = header.cumulative;
+    /// Takes the receipt that one of the two above let pass, and the tree with it.
+    pub(super) fn push_receipt(&mut self, receipt: &SignedReceipt, grown: Grown) {
+        self.head.receipts = grown.receipts;
+        self.head.last_receipt = Some(grown.leaf);
+        self.head.owed = receipt.receipt.header.cumulative;
         if self.record.role == Role::Provider {
-            self.push_unpaid(receipt, self.head.receipts.root());
+            self.push_unpaid(receipt, grown.root);
         }
     }
 
@@ -331,13 +340,13 @@ pub(super) fn repeats(draft: &ReceiptDraft, issued: &Receipt) -> bool {
         && (draft.input, draft.output, draft.seed, draft.work) == (body.input, body.output, body.seed, body.work)
 }
 
-/// Whether a receipt stays within what all jobs under its agreement may cost, of which so much is spent, in the agreed channel.
-pub(super) fn check_allowance(receipt: &Receipt, allowance: &Allowance, spent: Amount) -> Result<(), LedgerError> {
+/// What all jobs under the receipt's agreement cost with it, of which so much is spent, if that is allowed and the channel the agreed one.
+pub(super) fn check_allowance(receipt: &Receipt, allowance: &Allowance, spent: Amount) -> Result<Amount, LedgerError> {
     if receipt.header.channel != allowance.channel {
         return Err(ReceiptFault::OtherChannel.into());
     }
     let (cap, total) = (allowance.cap, spent.checked_add(receipt.body.amount)?);
-    if total <= cap { Ok(()) } else { Err(ReceiptFault::AboveCap { cap, total }.into()) }
+    if total <= cap { Ok(total) } else { Err(ReceiptFault::AboveCap { cap, total }.into()) }
 }
 
 fn continue_job(receipt: &Receipt, job: Option<&JobRecord>) -> Result<JobRecord, LedgerError> {

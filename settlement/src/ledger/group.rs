@@ -10,6 +10,7 @@ use super::error::LedgerError;
 use super::record::{decode, encode};
 use super::state::State;
 use super::store::{Damage, Store, StoreError, Table, Write, WriteMode};
+use super::verifier::Verifier;
 
 /// Version of the entries' layout.
 const FORMAT: u32 = 1;
@@ -19,6 +20,7 @@ const FORMAT: u32 = 1;
 pub struct Ledger {
     store: Box<dyn Store>,
     key: OperatorKey,
+    verifier: Verifier,
     /// None after a commit failed, because the store alone knows then how much of it is there. Locked for moments only, so that
     /// those who ask never wait for the disk.
     state: Mutex<Option<Arc<State>>>,
@@ -56,7 +58,8 @@ impl Ledger {
         let store: Box<dyn Store> = Box::new(store);
         check_owner(&*store, &key)?;
         let state = State::load(&*store)?;
-        Ok(Self { store, key, state: Mutex::new(Some(Arc::new(state))), line: Mutex::default(), moved: Condvar::new() })
+        let state = Mutex::new(Some(Arc::new(state)));
+        Ok(Self { store, key, verifier: Verifier::default(), state, line: Mutex::default(), moved: Condvar::new() })
     }
 
     /// Whose books these are.
@@ -126,6 +129,10 @@ impl Ledger {
 
     pub(super) fn store(&self) -> &dyn Store {
         &*self.store
+    }
+
+    pub(super) const fn verifier(&self) -> &Verifier {
+        &self.verifier
     }
 
     pub(super) fn with_state<T>(&self, ask: impl FnOnce(&State) -> T) -> Result<T, LedgerError> {

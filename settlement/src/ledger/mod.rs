@@ -40,6 +40,7 @@ mod group;
 #[cfg(feature = "redb")]
 mod redb_store;
 mod state;
+mod verifier;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -123,8 +124,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Voucher`].
     pub fn accept_voucher(&self, signed: SignedVoucher) -> Result<bool, LedgerError> {
-        let signer = self.record(signed.voucher.channel)?.terms.requester;
-        let checked = CheckedVoucher::new(signed, signer).map_err(VoucherFault::Signature)?;
+        let checked = self.check_voucher(signed)?;
         self.commit(move |batch| batch.accept_voucher(&checked))?
     }
 
@@ -209,9 +209,22 @@ impl Ledger {
         self.commit(move |batch| batch.update_order(id, record))?
     }
 
-    fn check_receipt(&self, signed: SignedReceipt) -> Result<CheckedReceipt, LedgerError> {
+    /// Checks a receipt's body and its provider's signature, for a batch. Keys are kept, so this is faster than [`CheckedReceipt::new`].
+    ///
+    /// # Errors
+    /// [`LedgerError::Receipt`], [`LedgerError::UnknownChannel`].
+    pub fn check_receipt(&self, signed: SignedReceipt) -> Result<CheckedReceipt, LedgerError> {
         let signer = self.record(signed.receipt.header.channel)?.terms.provider;
-        Ok(CheckedReceipt::new(signed, signer).map_err(ReceiptFault::Receipt)?)
+        Ok(CheckedReceipt::checked_by(self.verifier(), signed, signer).map_err(ReceiptFault::Receipt)?)
+    }
+
+    /// Checks the signature of a voucher's requester, for a batch. Keys are kept, so this is faster than [`CheckedVoucher::new`].
+    ///
+    /// # Errors
+    /// [`LedgerError::Voucher`], [`LedgerError::UnknownChannel`].
+    pub fn check_voucher(&self, signed: SignedVoucher) -> Result<CheckedVoucher, LedgerError> {
+        let signer = self.record(signed.voucher.channel)?.terms.requester;
+        Ok(CheckedVoucher::checked_by(self.verifier(), signed, signer).map_err(VoucherFault::Signature)?)
     }
 }
 
