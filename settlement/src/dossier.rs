@@ -354,12 +354,11 @@ fn receipts_up_to(ledger: &Ledger, channel: &cocoon_market::ChannelRef, last: u6
     let mut receipts: Vec<SignedReceipt> = Vec::new();
     loop {
         let from = receipts.last().map_or(1, |receipt| receipt.receipt.header.sequence.saturating_add(1));
-        let page: Vec<ReceiptRecord> = ledger.receipts(*channel, from, SCAN)?;
-        let is_end = page.len() < SCAN;
-        receipts.extend(page.into_iter().map(|record| record.receipt).take_while(|receipt| receipt.receipt.header.sequence <= last));
-        if is_end || receipts.last().is_some_and(|receipt| receipt.receipt.header.sequence >= last) {
+        let page: Vec<ReceiptRecord> = ledger.receipts(*channel, from, (from..=last).take(SCAN).count())?;
+        if page.is_empty() {
             return Ok(receipts);
         }
+        receipts.extend(page.into_iter().map(|record| record.receipt));
     }
 }
 
@@ -376,10 +375,9 @@ fn claim_covering(ledger: &Ledger, channel: cocoon_market::ChannelRef, sequence:
             }
             _ => None,
         });
-        match page.last() {
-            _ if covering.is_some() => return Ok(covering),
-            Some((last, _)) if page.len() == SCAN => from = OrderId(last.0.saturating_add(1)),
-            _ => return Ok(None),
+        match (covering, page.last()) {
+            (None, Some((last, _))) => from = OrderId(last.0.saturating_add(1)),
+            (found, _) => return Ok(found),
         }
     }
 }

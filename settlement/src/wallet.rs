@@ -295,10 +295,52 @@ mod tests {
         assert_eq!(comment(&"x".repeat(COMMENT_BYTES_MAX + 1)).err(), Some(WalletError::Message));
     }
 
+    fn outgoing(bounce: Bounce) -> Outgoing {
+        Outgoing { to: Address::from(ContractAddress([9; 32])), value: Amount::from_nano(7), bounce, body: None, state_init: None }
+    }
+
+    #[test]
+    fn a_message_says_whether_it_comes_back() {
+        // A zero that marks it as internal, no routing by hypercube, whether it bounces, not bounced; int_msg_info of TON's block.tlb.
+        let flags = |bounce| internal_message(&outgoing(bounce)).unwrap().data()[0] >> 4;
+        assert_eq!((flags(Bounce::Yes), flags(Bounce::No)), (0b0110, 0b0100));
+    }
+
+    #[test]
+    fn the_first_message_deploys_the_wallet_and_no_other_does() {
+        let wallet = OwnerWallet::from_seed(&[1; 32]).unwrap();
+        let sign = |seqno| wallet.sign(seqno, u32::MAX, &[outgoing(Bounce::No)]).unwrap();
+        let (first, second) = (sign(0), sign(1));
+        assert!(first.boc.len() > second.boc.len() + 500, "{} and {} bytes, the code has some 700", first.boc.len(), second.boc.len());
+        assert_eq!(STANDARD.decode(first.boc_base64()).unwrap(), first.boc);
+    }
+
+    #[test]
+    fn the_next_number_is_the_wallets_own() {
+        let mut data = CellBuilder::new();
+        data.store_u32(32, 7).unwrap();
+        let state = |status, data| AccountState {
+            status,
+            balance: Amount::ZERO,
+            code: None,
+            data,
+            last_transaction: None,
+            seen_at: crate::chain::Head { seqno: 1, unix_s: 1_800_000_000, root_hash: [0; 32] },
+        };
+        let data = data.build().unwrap().to_arc();
+        let seqno = |status, data| next_seqno(&state(status, data));
+        assert_eq!(seqno(AccountStatus::Uninitialized, Some(data.clone())), Ok(0));
+        assert_eq!(seqno(AccountStatus::Active, Some(data.clone())), Ok(7));
+        assert_eq!(seqno(AccountStatus::Active, Some(EMPTY_ARC_CELL.clone())), Err(WalletError::Message));
+        assert_eq!(seqno(AccountStatus::Active, None), Err(WalletError::Message));
+        assert_eq!(seqno(AccountStatus::Frozen, Some(data)), Err(WalletError::Message));
+    }
+
     #[test]
     fn secrets_are_not_shown() {
         let mnemonic = Mnemonic::parse(WORDS).unwrap();
         let wallet = OwnerWallet::new(&mnemonic).unwrap();
-        assert!(!format!("{mnemonic:?}{wallet:?}").contains("fancy"));
+        let account = wallet.account();
+        assert_eq!(format!("{mnemonic:?} {wallet:?}"), format!("Mnemonic(..) OwnerWallet {{ account: {account:?}, .. }}"));
     }
 }

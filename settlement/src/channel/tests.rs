@@ -91,6 +91,9 @@ fn both_parties_close_at_once_within_what_is_there() {
     channel.apply(at(1), voucher(channel.address(), 100)).unwrap();
     assert_eq!(channel.apply(at(1), close(channel.address(), 1_001)), Err(Exit::OverDeposit.into()));
     assert_eq!(channel.apply(at(1), close(channel.address(), 99)), Err(Exit::BelowDrawn.into()));
+    for all_or_nothing_more in [1_000, 100] {
+        channel.clone().apply(at(1), close(channel.address(), all_or_nothing_more)).unwrap();
+    }
     let statement = CooperativeClose { channel: channel.address(), sequence: 1, cumulative: Amount::from_nano(300) };
     let forged = Event::CloseDelivered { statement, requester: statement.sign(&requester()), provider: statement.sign(&requester()) };
     assert_eq!(channel.apply(at(1), forged), Err(Exit::BadSignature.into()));

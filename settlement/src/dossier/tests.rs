@@ -1,7 +1,7 @@
 use cocoon_market::agreement::{AgreementTerms, Terms};
 use cocoon_market::ids::ContractAddress;
 use cocoon_market::offer::{Confidentiality, DeviceClaim, DeviceKind, ModelClaim, ModelClass, SettlementTerms, Tier};
-use cocoon_market::{ModelId, NetworkId, OperatorKey, PeerId, PriceTable, ProposalId, Timestamp};
+use cocoon_market::{AgreementId, ModelId, NetworkId, OperatorKey, PeerId, PriceTable, ProposalId, Receipt, Timestamp, Voucher};
 
 use super::*;
 use crate::contract::ChannelStatus;
@@ -94,6 +94,11 @@ fn agreement(offer: &Verified<Offer>) -> Agreement {
 
 /// Two jobs side by side in one channel, the first of them the dossier's; all paid, all claimed.
 fn collected() -> Dossier {
+    Dossier::collect(&provider_ledger(), JOB).unwrap()
+}
+
+/// The ledger of the provider, after two jobs.
+fn provider_ledger() -> Ledger {
     let ledger = Ledger::open(MemoryStore::default(), key(2)).unwrap();
     let requester = Ledger::open(MemoryStore::default(), key(1)).unwrap();
     let offer = offer();
@@ -105,30 +110,46 @@ fn collected() -> Dossier {
         let channel = ledger.record_channel(role, channel_terms(), NOW).unwrap();
         ledger.record_sight(channel, sight).unwrap();
     }
-    let channel = channel_terms().channel().unwrap();
+    claim(&ledger, foreign_voucher());
     for (job, tokens, amount, last) in [(JOB, 10, 105, false), (JobId([8; 16]), 5, 55, true), (JOB, 20, 100, true)] {
-        let receipt = ledger
-            .issue_receipt(ReceiptDraft {
-                channel,
-                agreement: agreement.id(),
-                job,
-                usage: Usage { input_tokens: 5, output_tokens: tokens },
-                amount: Amount::from_nano(amount),
-                input: Digest([0; 32]),
-                output: Digest([0; 32]),
-                seed: Digest([0; 32]),
-                work: Digest([0; 32]),
-                last,
-                issued_at: NOW,
-            })
-            .unwrap();
-        ledger.accept_voucher(requester.pay_receipt(receipt).unwrap()).unwrap();
+        let amount = Amount::from_nano(amount);
+        let draft = ReceiptDraft { last, amount, ..draft(agreement.id(), job, tokens) };
+        let voucher = requester.pay_receipt(ledger.issue_receipt(draft).unwrap()).unwrap();
+        ledger.accept_voucher(voucher).unwrap();
+        claim(&ledger, voucher);
     }
-    let best = ledger.channel(channel).unwrap().head().voucher.unwrap();
-    let landed = Landed { transaction: Digest([3; 32]), lt: 5, unix_s: NOW.unix_s() };
-    let id = ledger.add_order(Order::Claim(best), NOW).unwrap();
-    ledger.update_order(id, OrderRecord { state: OrderState::Confirmed(landed), ..OrderRecord::new(Order::Claim(best), NOW) }).unwrap();
-    Dossier::collect(&ledger, JOB).unwrap()
+    ledger
+}
+
+/// So many tokens of a job, for nothing.
+fn draft(agreement: AgreementId, job: JobId, tokens: u64) -> ReceiptDraft {
+    ReceiptDraft {
+        channel: channel_terms().channel().unwrap(),
+        agreement,
+        job,
+        usage: Usage { input_tokens: 5, output_tokens: tokens },
+        amount: Amount::ZERO,
+        input: Digest([0; 32]),
+        output: Digest([0; 32]),
+        seed: Digest([0; 32]),
+        work: Digest([0; 32]),
+        last: false,
+        issued_at: NOW,
+    }
+}
+
+/// A voucher over more receipts than any here, in another channel.
+fn foreign_voucher() -> SignedVoucher {
+    let channel = ChannelTerms { salt: Digest([8; 32]), ..channel_terms() }.channel().unwrap();
+    Voucher { channel, sequence: 9, cumulative: Amount::from_nano(999), receipts_root: Digest([0; 32]) }.sign(&key(1))
+}
+
+/// A claim that landed, at a logical time that says how many receipts it covers.
+fn claim(ledger: &Ledger, voucher: SignedVoucher) {
+    let landed = Landed { transaction: Digest([3; 32]), lt: voucher.voucher.sequence, unix_s: NOW.unix_s() };
+    let order = Order::Claim(voucher);
+    let id = ledger.add_order(order, NOW).unwrap();
+    ledger.update_order(id, OrderRecord { state: OrderState::Confirmed(landed), ..OrderRecord::new(order, NOW) }).unwrap();
 }
 
 fn failing(dossier: &Dossier) -> Vec<Check> {
@@ -145,7 +166,7 @@ fn a_job_that_went_well_has_a_sound_dossier() {
     assert!(report.is_sound());
     assert_eq!(report.cost, Some(Amount::from_nano(205)));
     assert_eq!(report.usage, Some(Usage { input_tokens: 5, output_tokens: 20 }));
-    assert_eq!(report.look_up.unwrap().lt, 5);
+    assert_eq!(report.look_up.unwrap().lt, 3, "the first claim of the channel that covers the job");
 }
 
 #[test]
@@ -185,20 +206,84 @@ fn every_altered_paper_is_noticed() {
     assert_eq!(alter(&|d| d.claim.as_mut().unwrap().voucher.voucher.sequence = 9), [Check::Claim]);
 }
 
+/// The provider signs other words.
+fn reword(signed: &mut SignedReceipt, change: impl FnOnce(&mut Receipt)) {
+    change(&mut signed.receipt);
+    signed.receipt.header.body = signed.receipt.body.digest();
+    *signed = signed.receipt.sign(&key(2));
+}
+
 #[test]
 fn a_receipt_above_the_agreed_price_is_noticed() {
     let mut dossier = collected();
-    let last = &mut dossier.receipts[1];
-    last.receipt.body.amount = Amount::from_nano(101);
-    last.receipt.header.body = last.receipt.body.digest();
-    *last = last.receipt.sign(&key(2));
+    reword(&mut dossier.receipts[1], |r| r.body.amount = Amount::from_nano(101));
     let failing = failing(&dossier);
     assert!(failing.contains(&Check::Price), "{failing:?}");
 }
 
 #[test]
+fn receipts_that_do_not_continue_one_another_are_noticed() {
+    let check = |change: &dyn Fn(&mut Vec<SignedReceipt>)| {
+        let mut dossier = collected();
+        change(&mut dossier.receipts);
+        let failing = failing(&dossier);
+        assert!(failing.contains(&Check::Sequence) && !failing.contains(&Check::Receipts), "{failing:?}");
+    };
+    check(&|receipts| receipts.insert(1, receipts[0]));
+    check(&|receipts| reword(&mut receipts[1], |r| r.body.usage.output_tokens = 9));
+    check(&|receipts| reword(&mut receipts[0], |r| r.body.last = true));
+}
+
+#[test]
+fn a_channel_that_is_not_as_offered_is_noticed() {
+    let check = |change: &dyn Fn(&mut SettlementTerms), expected: &[Check]| {
+        let mut other = offer().value().clone();
+        change(&mut other.settlement);
+        let offer = Some(Verified::sign(other, &key(2)).unwrap().into_signed());
+        assert_eq!(failing(&Dossier { offer, ..collected() }), expected);
+    };
+    let both = [Check::AgreementFitsOffer, Check::Channel];
+    check(&|s| s.network = NetworkId::TESTNET, &both);
+    check(&|s| s.payout = ContractAddress([9; 32]), &both);
+    check(&|s| s.fee_to = ContractAddress([9; 32]), &both);
+    check(&|s| s.fee_bps = 400, &both);
+    check(&|s| s.challenge_window_s = 86_401, &both);
+    check(&|s| s.challenge_window_s = 86_399, &[Check::AgreementFitsOffer]);
+}
+
+#[test]
+fn a_job_far_down_a_long_channel_has_all_its_papers() {
+    let ledger = provider_ledger();
+    let requester = Ledger::open(MemoryStore::default(), key(1)).unwrap();
+    let agreement = agreement(&offer());
+    requester.record_agreement(&agreement, NOW).unwrap();
+    let channel = requester.record_channel(Role::Requester, channel_terms(), NOW).unwrap();
+    requester.record_sight(channel, ledger.channel(channel).unwrap().head().sight.unwrap()).unwrap();
+    let (far, scan) = (JobId([9; 16]), u64::try_from(SCAN).unwrap());
+    let drafts: Vec<_> =
+        (1..=2 * scan).map(|tokens| draft(agreement.id(), if tokens == scan + 9 { far } else { JobId([5; 16]) }, tokens)).collect();
+    assert!(ledger.commit(move |batch| drafts.iter().all(|draft| batch.issue_receipt(draft).is_ok())).unwrap());
+    let receipts = ledger.receipts(channel, 1, usize::MAX).unwrap();
+    let (covered, sequence) = (receipts.len() - 5, scan + 12);
+    for record in &receipts[..covered] {
+        requester.record_receipt(record.receipt).unwrap();
+    }
+    let voucher = requester.issue_voucher(channel).unwrap();
+    ledger.accept_voucher(voucher).unwrap();
+    assert!((0..SCAN).all(|_| ledger.add_order(Order::Close(channel), NOW).is_ok()));
+    claim(&ledger, voucher);
+    let dossier = Dossier::collect(&ledger, far).unwrap();
+    assert_eq!(dossier.receipts.iter().map(|receipt| receipt.receipt.header.sequence).collect::<Vec<_>>(), [sequence]);
+    assert_eq!((dossier.leaves.len(), dossier.claim.map(|claim| claim.voucher)), (covered, Some(voucher)));
+    assert!(dossier.verify().is_sound());
+}
+
+#[test]
 fn what_is_no_dossier_is_not_read() {
     assert!(matches!(Dossier::from_json(b"{}"), Err(DossierError::Malformed(_))));
+    let mut largest = collected().to_json().unwrap();
+    largest.resize(DOSSIER_BYTES_MAX, b' ');
+    assert!(Dossier::from_json(&largest).is_ok());
     assert!(matches!(Dossier::from_json(&vec![b' '; DOSSIER_BYTES_MAX + 1]), Err(DossierError::TooLarge { .. })));
     let other = Dossier { format: "cocoon-dossier/2".into(), ..collected() };
     assert!(matches!(Dossier::from_json(&other.to_json().unwrap()), Err(DossierError::Format)));
