@@ -36,8 +36,8 @@ impl Environment {
     }
 }
 
-/// Keeps Mesa's layer that asks the desktop for its favourite adapter from complaining on stderr where there is no desktop: this program chooses its
-/// adapter itself. What a person set stays.
+/// Keeps Mesa's layer that asks the desktop for its favourite adapter from complaining on stderr where there is no desktop: this
+/// program chooses its adapter itself. What a person set stays.
 ///
 /// # Safety
 /// No other thread may run: the environment is shared by all of them without a lock.

@@ -1,8 +1,8 @@
 //! The running node: payment, execution and peers, put together from a configuration and keys.
 //!
-//! Modules in reading order: [`desk`] (ledger and chain), [`payer`] and [`payee`] (the two sides of payment), [`keeper`] (orders,
-//! claims, watching), [`office`] (desk and keeper together), [`serving`] and [`executor`] (models and jobs), [`buying`] (offers, agreements, jobs), [`node`] (all of it together), [`session`]
-//! (a node for one command).
+//! Modules in reading order: [`open_home`] (keys and chain), [`desk`] (ledger and chain), [`payer`] and [`payee`] (the two sides of
+//! payment), [`keeper`] (orders, claims, watching), [`office`] (desk and keeper together), [`serving`] and [`executor`] (models and
+//! jobs), [`buying`] (offers, agreements, jobs), [`node`] (all of it together), [`session`] (a node for one command).
 
 pub mod answering;
 pub mod buying;

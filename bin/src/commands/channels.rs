@@ -1,6 +1,7 @@
 //! `swarm channels`: where the money of this node's deals lies.
 
 mod ending;
+mod error;
 
 use cocoon_settlement::ledger::{OrderState, Role};
 

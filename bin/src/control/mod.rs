@@ -1,8 +1,8 @@
 //! Questions between processes of one home: a node that runs has the ledger to itself, and answers what others want to read of it.
 //!
-//! The node listens on a Unix socket in its home that its owner alone can open, and that asks the system who calls. Where that cannot be (other systems, a home with
-//! a very long path) it listens on loopback and wants a token from a file that its owner alone can read. A caller sends one line of JSON, is sent one
-//! back, and that was it. Nothing can be changed this way, only read.
+//! The node listens on a Unix socket in its home that its owner alone can open, and that asks the system who calls. Where that cannot
+//! be (other systems, a home with a very long path) it listens on loopback and wants a token from a file that its owner alone can read.
+//! A caller sends one line of JSON, is sent one back, and that was it. Nothing can be changed this way, only read.
 //!
 //! A node holds the lock of its ledger before it listens, so whatever it finds in the place of its socket was left by one that died.
 

@@ -8,6 +8,7 @@ pub mod dossier;
 pub mod jobs;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use cocoon_market::ChannelRef;
 use cocoon_settlement::ledger::Ledger;
@@ -21,10 +22,17 @@ use crate::context::Context;
 use crate::control::{self, Connection};
 use crate::failure::Failure;
 use crate::keystore::{Keys, KeystoreError};
+use crate::wiring::node::StartError;
 use crate::wiring::office::open_ledger;
 
 /// Rows of a list, at most. A page of them is a few hundred kilobytes, and nobody reads more.
 pub const ROWS_MAX: usize = 10_000;
+
+/// How long to look for the node that has the ledger: one that starts or stops has it for moments without answering.
+const STARTING: Duration = Duration::from_secs(3);
+
+/// The pause between two looks.
+const STARTING_PAUSE: Duration = Duration::from_millis(50);
 
 /// A question about a ledger.
 pub trait Question: Serialize + DeserializeOwned {
@@ -61,15 +69,24 @@ impl Books {
     /// Asks the node of this home if one runs, which needs no keys; else opens the ledger. Blocks.
     ///
     /// # Errors
-    /// [`StartError`](crate::wiring::node::StartError), and whatever opening the keys fails with.
+    /// [`StartError`], and whatever opening the keys fails with.
     pub fn open(context: &Context) -> Result<Self, Failure> {
         if let Some(node) = control::connect(context.home()) {
             return Ok(Self::InNode(node));
         }
         let config = context.config()?;
         let keys = context.keys(config.chain.network)?;
-        let ledger = Arc::new(open_ledger(&context.home().ledger_file(), keys.operator().clone())?);
-        Ok(Self::Here(Box::new(OwnBooks { ledger, keys, config })))
+        let by = Instant::now() + STARTING;
+        loop {
+            match open_ledger(&context.home().ledger_file(), keys.operator().clone()) {
+                Ok(ledger) => return Ok(Self::Here(Box::new(OwnBooks { ledger: Arc::new(ledger), keys, config }))),
+                Err(StartError::InUse { .. }) if Instant::now() < by => std::thread::sleep(STARTING_PAUSE),
+                Err(error) => return Err(error.into()),
+            }
+            if let Some(node) = control::connect(context.home()) {
+                return Ok(Self::InNode(node));
+            }
+        }
     }
 
     /// Asks.

@@ -1,7 +1,7 @@
 //! A desk with its keeper: whoever gives an order there can wait until the chain shows it.
 //!
-//! It is the one place that sends messages of a home's wallet on behalf of its channels. A node has one, and so has a command that settles without
-//! joining the network. One a ledger at a time: the ledger sees to that.
+//! It is the one place that sends messages of a home's wallet on behalf of its channels. A node has one, and so has a command that
+//! settles without joining the network. One a ledger at a time: the ledger sees to that.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -10,7 +10,7 @@ use crate::world::{Devnet, PRICE, Provider, balance, nano};
 const WINDOW_S: &str = "60";
 
 /// A small job, many of which fit under one agreement.
-fn ask<'a>(bootstrap: &'a str) -> Vec<&'a str> {
+fn ask(bootstrap: &str) -> Vec<&str> {
     vec!["ask", "--model", "tiny", "--no-mdns", "--bootstrap", bootstrap, "--max-tokens", "8", "--cap", "0.1", "hello there"]
 }
 

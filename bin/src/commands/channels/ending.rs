@@ -1,21 +1,21 @@
 //! `swarm channels close` and `finish`: a requester takes its deposit back without its provider.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cocoon_market::{Amount, ChannelRef};
 use cocoon_settlement::contract::ChannelStatus;
-use cocoon_settlement::ledger::{ChannelBook, Landed, Order, OrderFailure, OrderId, OrderState, Role};
+use cocoon_settlement::ledger::{ChannelBook, Landed, Order, OrderId, OrderState, Role};
 use cocoon_settlement::settler::{ChannelCheckError, Preview, Progress, SettleError};
 use serde::Serialize;
 use tokio::sync::broadcast;
 
+use super::error::EndError;
 use crate::cli::EndArgs;
 use crate::context::Context;
-use crate::failure::{Exit, Failure, NextStep};
-use crate::output::{Output, span_text, time_text, ton_text};
-use crate::query::channels::{ChannelsError, deadline_s, find};
+use crate::failure::Failure;
+use crate::output::{Output, time_text, ton_text};
+use crate::query::channels::{deadline_s, find};
 use crate::signals::stop_requested;
 use crate::wiring::desk::{Desk, DeskError};
 use crate::wiring::keeper::Duty;
@@ -26,6 +26,9 @@ use crate::wiring::session::pace;
 /// How long it may take until the message is sent, for those who do not wait for more.
 const SEND_LIMIT: Duration = Duration::from_secs(60);
 
+/// What of the value is used up by the message's way and work, rounded up: a close takes 0.00094 TON at the prices of 2026.
+const USUAL_COST: Amount = Amount::from_nano(1_000_000);
+
 /// Which end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
@@ -33,92 +36,6 @@ pub(super) enum End {
     Close,
     /// The rest comes back.
     Finish,
-}
-
-/// Why a channel was not ended.
-#[derive(Debug, thiserror::Error)]
-enum EndError {
-    #[error(transparent)]
-    Find(#[from] ChannelsError),
-    #[error("this node is the provider of channel {0}, and only its requester may close it and is refunded")]
-    NotRequester(ChannelRef),
-    #[error("channel {0} is not on the chain")]
-    NotOnChain(ChannelRef),
-    #[error("channel {0} is still being opened")]
-    Opening(ChannelRef),
-    #[error("channel {channel} is closing already; its challenge window ends {}", time_text((*deadline_s).into()))]
-    Closing { channel: ChannelRef, deadline_s: u32 },
-    #[error("channel {0} is closed already")]
-    Closed(ChannelRef),
-    #[error("channel {0} is open; only a closing one can be finished")]
-    NotClosing(ChannelRef),
-    #[error("the challenge window of channel {channel} is open until {}, for another {}", time_text((*deadline_s).into()), span_text(*left_s))]
-    WindowOpen { channel: ChannelRef, deadline_s: u32, left_s: u64 },
-    #[error("the wallet holds {}, and the message needs {}, most of which comes back", ton_text(*balance), ton_text(*needed))]
-    Poor { needed: Amount, balance: Amount },
-    #[error(transparent)]
-    Desk(DeskError),
-    #[error("interrupted before the chain showed it")]
-    Interrupted,
-}
-
-impl From<DeskError> for EndError {
-    fn from(error: DeskError) -> Self {
-        match error {
-            DeskError::Poor { needed, balance } => Self::Poor { needed, balance },
-            error => Self::Desk(error),
-        }
-    }
-}
-
-impl From<SettleError> for EndError {
-    fn from(error: SettleError) -> Self {
-        Self::Desk(error.into())
-    }
-}
-
-impl From<cocoon_settlement::ledger::LedgerError> for EndError {
-    fn from(error: cocoon_settlement::ledger::LedgerError) -> Self {
-        Self::Desk(error.into())
-    }
-}
-
-impl NextStep for EndError {
-    fn next_step(&self) -> Cow<'static, str> {
-        match self {
-            Self::Find(error) => error.next_step(),
-            Self::NotRequester(_) => "swarm up, which claims what vouchers pay this node, also while the channel closes".into(),
-            Self::NotOnChain(_) => "nothing: no deposit lies there".into(),
-            Self::Opening(channel) => format!("again when swarm channels show {} says open", channel.address.short()).into(),
-            Self::Closing { channel, .. } => format!("swarm channels finish {} after that", channel.address.short()).into(),
-            Self::Closed(_) => "swarm wallet balance; what was left has been refunded".into(),
-            Self::NotClosing(channel) => format!("swarm channels close {} first", channel.address.short()).into(),
-            Self::WindowOpen { .. } => "again after that; a node of this home that runs then does so by itself".into(),
-            Self::Poor { .. } => "swarm wallet deposit".into(),
-            Self::Desk(DeskError::Slow(_)) | Self::Interrupted => {
-                "the same again, which waits for the message that is under way; a node of this home goes on with it, too".into()
-            }
-            Self::Desk(DeskError::Order(OrderFailure::WalletTooPoor)) => "swarm wallet deposit, then again".into(),
-            Self::Desk(DeskError::Order(_) | DeskError::Channel(_)) => "swarm channels show, which looks at the channel again".into(),
-            Self::Desk(error) if error.is_chain_trouble() => "check the chain (--chain); swarm doctor looks closer".into(),
-            Self::Desk(_) => "check the disk of the home; swarm doctor looks closer".into(),
-        }
-    }
-
-    fn exit(&self) -> Exit {
-        match self {
-            Self::Find(error) => error.exit(),
-            Self::NotRequester(_) | Self::NotClosing(_) => Exit::Usage,
-            Self::NotOnChain(_)
-            | Self::Opening(_)
-            | Self::Closing { .. }
-            | Self::Closed(_)
-            | Self::WindowOpen { .. }
-            | Self::Poor { .. }
-            | Self::Desk(_)
-            | Self::Interrupted => Exit::Failed,
-        }
-    }
 }
 
 /// Runs `swarm channels close` or `finish`.
@@ -157,6 +74,8 @@ struct Prepared {
     message: &'static str,
     /// What it carries; what its work does not cost comes back.
     value_nanoton: Amount,
+    /// What it usually costs.
+    cost_nanoton: Amount,
     /// What the wallet must hold, its own gas included: more than this it cannot cost.
     cost_max_nanoton: Amount,
     balance_nanoton: Amount,
@@ -233,6 +152,7 @@ impl Prepared {
                 End::Finish => "finish_close",
             },
             value_nanoton: preview.value,
+            cost_nanoton: USUAL_COST,
             cost_max_nanoton: preview.needed,
             balance_nanoton: preview.balance,
             message_hash: preview.message.hash.to_string(),
@@ -256,8 +176,9 @@ fn dry_run_text(prepared: &Prepared) -> String {
         End::Finish => format!("the channel would be closed for ever, and {} would be refunded", ton_text(prepared.refund_nanoton)),
     };
     format!(
-        "Nothing was sent. If it were, {changes}.\nThe message carries {}, and what its work does not cost comes back:\n{}\n  hash {}",
+        "Nothing was sent. If it were, {changes}.\nThe message carries {}, all but about {} of which comes back:\n{}\n  hash {}",
         ton_text(prepared.value_nanoton),
+        ton_text(prepared.cost_nanoton),
         prepared.boc,
         prepared.message_hash,
     )
