@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ureq::Agent;
 use ureq::http::{Response, StatusCode, header};
+use ureq::tls::{RootCerts, TlsConfig};
 
 use super::fetch::check;
 use super::{FetchEvent, FetchOptions, Listener, SourceError};
@@ -35,6 +36,8 @@ fn agent(options: &FetchOptions) -> Agent {
         .timeout_connect(Some(CONNECT_TIMEOUT))
         .timeout_recv_response(Some(RESPONSE_TIMEOUT))
         .timeout_recv_body(Some(options.request_timeout))
+        // What the machine trusts, so that a company's own authority counts, as it does for pip.
+        .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
         .user_agent(concat!("cocoon-swarm/", env!("CARGO_PKG_VERSION")))
         .build()
         .into()
