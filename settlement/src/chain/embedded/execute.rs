@@ -9,6 +9,7 @@ use tycho_types::models::{
 };
 use tycho_types::num::Tokens;
 
+use super::actions::without_ignored_modes;
 use super::compute::{Computed, compute};
 use super::footprint;
 
@@ -140,9 +141,15 @@ fn act(state: &mut ExecutorState<'_>, received: &mut ReceivedMessage, computed: 
     let actions = std::mem::take(&mut computed.phase.actions);
     let original_balance = std::mem::take(&mut computed.phase.original_balance);
     let Some(compute_phase) = computed.succeeded() else { return Ok(None) };
+    let action_list_hash = *actions.repr_hash();
+    let actions = without_ignored_modes(&actions)?.unwrap_or(actions);
     let context =
         ActionPhaseContext { received_message: Some(received), original_balance, new_state, actions, compute_phase, inspector: None };
-    Ok(Some(state.action_phase(context)?))
+    let mut acted = state.action_phase(context)?;
+    acted.action_phase.action_list_hash = action_list_hash;
+    // TON writes no argument where the executor writes the first action, whose number is zero.
+    acted.action_phase.result_arg = acted.action_phase.result_arg.filter(|action| *action != 0);
+    Ok(Some(acted))
 }
 
 /// Sends back a message that came to nothing, if it asks for that.

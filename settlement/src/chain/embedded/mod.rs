@@ -16,6 +16,7 @@
 //! Invariants, each a property test: a chain reopened has the state it had (EC-1); accounts, messages under way, fees and burned value
 //! add up to what was issued (EC-2); a message that is not accepted leaves no trace (EC-3).
 
+mod actions;
 mod block;
 mod committed;
 mod compute;
