@@ -21,6 +21,8 @@ use crate::ledger::{
 };
 use crate::wallet::{Outgoing, OwnerWallet, next_seqno};
 
+mod kill;
+
 const WINDOW_S: u32 = 300;
 const PAYOUT: ContractAddress = ContractAddress([0xaa; 32]);
 const FEES_TO: ContractAddress = ContractAddress([0xbb; 32]);
