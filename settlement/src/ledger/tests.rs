@@ -8,6 +8,7 @@ use super::testing::Deal;
 use super::*;
 use crate::contract::ChannelStatus;
 
+mod entries;
 #[cfg(feature = "redb")]
 mod faults;
 mod limits;
