@@ -201,6 +201,8 @@ mod tests {
     fn more_than_there_is_cannot_be_taken() {
         let err = Amount::from_nano(5).checked_sub(Amount::from_nano(9));
         assert_eq!(err, Err(AmountError::Underflow { have: 5, take: 9 }));
+        assert_eq!(Amount::from_nano(5).saturating_sub(Amount::from_nano(9)), Amount::ZERO);
+        assert_eq!(Amount::from_nano(9).saturating_sub(Amount::from_nano(5)), Amount::from_nano(4));
         assert_eq!(Amount::from_nano(u128::MAX).checked_add(Amount::from_nano(1)), Err(AmountError::Overflow));
         assert_eq!(Amount::from_nano(u128::MAX).checked_mul(2), Err(AmountError::Overflow));
         assert_eq!(Amount::from_nano(1).split_bps(BPS_WHOLE + 1), Err(AmountError::Share(10_001)));

@@ -113,6 +113,18 @@ mod tests {
     }
 
     #[test]
+    fn a_cap_pays_for_so_many_tokens_and_not_for_one_more() {
+        for (job, output, cap, expected) in [(10, 1_000_001, 21, 9), (10, 1_000_000, 21, 10), (0, 3, 2, 333_333), (10, 7, 11, 0)] {
+            let (table, cap) = (price(job, 1, output), Amount::from_nano(cap));
+            assert_eq!(table.output_tokens_within(cap, 1), expected, "{table:?} {cap}");
+            let cost = |output_tokens| table.cost(Usage { input_tokens: 1, output_tokens }).unwrap();
+            assert!(cost(expected) <= cap && cost(expected + 1) > cap);
+        }
+        assert_eq!(price(12, 0, 1).output_tokens_within(Amount::from_nano(11), 0), 0, "not even the job");
+        assert_eq!(price(12, 0, 0).output_tokens_within(Amount::from_nano(12), 9), u64::MAX, "free");
+    }
+
+    #[test]
     fn tables_are_compared_price_by_price() {
         let (a, b) = (price(1, 5, 3), price(2, 4, 3));
         assert_eq!((a.at_least(&b), a.at_most(&b)), (price(2, 5, 3), price(1, 4, 3)));
