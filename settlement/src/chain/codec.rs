@@ -48,10 +48,10 @@ pub fn to_boc(cell: &ArcCell) -> Result<Vec<u8>, CodecError> {
 #[cfg(any(feature = "embedded", feature = "http"))]
 pub use checked::from_boc;
 
+#[cfg(feature = "embedded")]
+pub(crate) use checked::{amount, from_edge, to_edge};
 #[cfg(any(feature = "embedded", feature = "http"))]
 pub(crate) use checked::{decode, parse_transaction};
-#[cfg(feature = "embedded")]
-pub(crate) use checked::{from_edge, to_edge};
 
 #[cfg(any(feature = "embedded", feature = "http"))]
 mod checked {

@@ -32,7 +32,8 @@ use tonlib_core::cell::ArcCell;
 pub use address::{Address, AddressError, BASECHAIN, Bounce, MASTERCHAIN};
 pub use error::{AnswerFault, ChainError, Disputed, Rejection, Sought};
 pub use types::{
-    AccountState, AccountStatus, Hash, Head, Message, MessageKind, MethodResult, PAGE_MAX, Page, StackItem, Transaction, TxId,
+    AccountState, AccountStatus, FeeQuery, Fees, Hash, Head, Message, MessageKind, MethodResult, PAGE_MAX, Page, Signatures, StackItem,
+    Transaction, TxId,
 };
 
 /// Bytes an external message may have. The network's own limit.
@@ -81,6 +82,22 @@ pub trait Chain: Send + Sync {
 
     /// A parameter of the chain's configuration: gas and forwarding prices among them.
     fn config_param(&self, index: u32) -> Result<ArcCell, ChainError>;
+
+    /// The transactions of a block, in the order of their execution.
+    ///
+    /// # Errors
+    /// [`ChainError::Unsupported`] where the chain cannot list them.
+    fn block_transactions(&self, _seqno: u32) -> Result<Vec<Transaction>, ChainError> {
+        Err(ChainError::Unsupported("listing the transactions of a block"))
+    }
+
+    /// What a message from outside would cost now. Nothing is sent.
+    ///
+    /// # Errors
+    /// [`ChainError::Rejected`] when it would not be accepted, [`ChainError::Unsupported`] where the chain cannot tell.
+    fn estimate_fees(&self, _query: &FeeQuery) -> Result<Fees, ChainError> {
+        Err(ChainError::Unsupported("estimating fees"))
+    }
 }
 
 impl<C: Chain + ?Sized> Chain for Arc<C> {
@@ -114,6 +131,14 @@ impl<C: Chain + ?Sized> Chain for Arc<C> {
 
     fn config_param(&self, index: u32) -> Result<ArcCell, ChainError> {
         C::config_param(self, index)
+    }
+
+    fn block_transactions(&self, seqno: u32) -> Result<Vec<Transaction>, ChainError> {
+        C::block_transactions(self, seqno)
+    }
+
+    fn estimate_fees(&self, query: &FeeQuery) -> Result<Fees, ChainError> {
+        C::estimate_fees(self, query)
     }
 }
 

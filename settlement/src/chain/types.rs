@@ -231,3 +231,38 @@ impl MethodResult {
         matches!(self.exit_code, 0 | 1)
     }
 }
+
+/// Whether a message whose cost is asked for has to be signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signatures {
+    /// As always.
+    Checked,
+    /// Any signature is taken for a good one, so that the cost is known before somebody has to sign.
+    Assumed,
+}
+
+/// A message from outside that is not sent, but whose cost is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeeQuery {
+    /// Its destination.
+    pub to: Address,
+    /// What it says.
+    pub body: ArcCell,
+    /// Code and data that it brings.
+    pub init: Option<(ArcCell, ArcCell)>,
+    /// Whether it has to be signed.
+    pub signatures: Signatures,
+}
+
+/// What a message from outside would cost its destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fees {
+    /// For bringing it in.
+    pub import: Amount,
+    /// Rent that is due by now.
+    pub storage: Amount,
+    /// For what the code does.
+    pub gas: Amount,
+    /// For the messages it sends.
+    pub forward: Amount,
+}

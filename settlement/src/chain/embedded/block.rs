@@ -98,6 +98,11 @@ impl OpenBlock {
         &self.head
     }
 
+    /// What it is to the code that runs in it.
+    pub(super) const fn params(&self) -> &ExecutorParams {
+        &self.params
+    }
+
     pub(super) const fn lt_start(&self) -> u64 {
         self.lt_start
     }

@@ -7,12 +7,12 @@ use tycho_types::models::{AccountState as VmAccountState, IntAddr, MsgInfo};
 
 use super::block::execution;
 use super::faucet::{FUND_MAX, FaucetWallet};
-use super::store::{BlockRecord, account_key};
-use super::{Embedded, getter, keep};
+use super::store::{AccountKey, BlockRecord, account_key};
+use super::{Embedded, estimate, getter, keep};
 use crate::chain::codec::{CodecError, decode, parse_transaction, to_edge};
 use crate::chain::{
-    AccountState, AccountStatus, Address, BASECHAIN, Chain, ChainError, EXTERNAL_BYTES_MAX, EXTERNAL_DEPTH_MAX, Faucet, Hash, Head,
-    MASTERCHAIN, MethodResult, Page, Rejection, Sought, StackItem, Transaction, TxId, check_method_call, check_page,
+    AccountState, AccountStatus, Address, BASECHAIN, Chain, ChainError, EXTERNAL_BYTES_MAX, EXTERNAL_DEPTH_MAX, Faucet, FeeQuery, Fees,
+    Hash, Head, MASTERCHAIN, MethodResult, Page, Rejection, Sought, StackItem, Transaction, TxId, check_method_call, check_page,
 };
 
 /// How long the faucet's messages are valid. They are executed at once; a minute covers any block time.
@@ -112,6 +112,24 @@ impl Chain for Embedded {
     fn config_param(&self, index: u32) -> Result<ArcCell, ChainError> {
         let param = self.config.raw.params.as_dict().get(index).map_err(execution)?.ok_or(ChainError::NotFound(Sought::ConfigParam))?;
         to_edge(&param).map_err(|error| ChainError::Execution(error.into()))
+    }
+
+    fn block_transactions(&self, seqno: u32) -> Result<Vec<Transaction>, ChainError> {
+        let inner = self.current()?;
+        let cells = inner.committed.store.block_transactions(seqno)?.ok_or(ChainError::NotFound(Sought::Block))?;
+        let parse = |(account, cell): &(AccountKey, Cell)| {
+            let workchain = account.first().map_or(BASECHAIN, |byte| i8::from_be_bytes([*byte]));
+            parse_transaction(workchain, cell).map_err(|error| ChainError::Execution(error.into()))
+        };
+        cells.iter().map(parse).collect()
+    }
+
+    fn estimate_fees(&self, query: &FeeQuery) -> Result<Fees, ChainError> {
+        let mut inner = self.current()?;
+        let open = self.open_block(&mut inner)?;
+        let fees = estimate::fees(&open, &inner.committed, &self.config, query);
+        keep(&mut inner, open);
+        fees
     }
 }
 

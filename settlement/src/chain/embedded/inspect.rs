@@ -4,10 +4,10 @@ use tonlib_core::cell::ArcCell;
 use tycho_types::cell::CellBuilder;
 
 use super::block::{OpenBlock, execution};
-use super::store::{AccountKey, BlockRecord, account_key};
+use super::store::{BlockRecord, account_key};
 use super::{Embedded, block, keep};
-use crate::chain::codec::{parse_transaction, to_edge};
-use crate::chain::{Address, ChainError, Hash, Head, Sought, Transaction};
+use crate::chain::codec::to_edge;
+use crate::chain::{Address, ChainError, Hash, Head, Sought};
 
 /// What a block is to the code that runs in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,20 +72,6 @@ impl Embedded {
         let surroundings = open.surroundings();
         keep(&mut inner, open);
         Ok(surroundings)
-    }
-
-    /// The transactions of a block, in the order of their execution. Those of one block came with one commit.
-    ///
-    /// # Errors
-    /// [`ChainError::NotFound`].
-    pub fn block_transactions(&self, seqno: u32) -> Result<Vec<Transaction>, ChainError> {
-        let inner = self.current()?;
-        let cells = inner.committed.store.block_transactions(seqno)?.ok_or(ChainError::NotFound(Sought::Block))?;
-        let parse = |(account, cell): &(AccountKey, _)| {
-            let workchain = account.first().map_or(0, |byte| i8::from_be_bytes([*byte]));
-            parse_transaction(workchain, cell).map_err(|error| ChainError::Execution(error.into()))
-        };
-        cells.iter().map(parse).collect()
     }
 }
 

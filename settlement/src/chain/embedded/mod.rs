@@ -21,6 +21,7 @@ mod block;
 mod committed;
 mod compute;
 mod config;
+mod estimate;
 mod execute;
 mod face;
 mod faucet;

@@ -5,6 +5,7 @@
 
 #[cfg(feature = "http")]
 pub mod client;
+mod explore;
 mod json;
 pub mod server;
 pub mod transport;

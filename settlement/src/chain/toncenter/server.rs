@@ -9,7 +9,13 @@
 //! | `runGetMethod` | `address`, `method`, `stack` | |
 //! | `sendBoc`, `sendBocReturnHash` | `boc` | |
 //! | `getConfigParam` | `config_id` or `param` | |
-//! | `estimateFee` | | answered with an error: not offered |
+//! | `shards` | `seqno` | one shard, whose block is the masterchain's |
+//! | `lookupBlock` | `seqno` | |
+//! | `getBlockTransactions` | `seqno`, `workchain`, `count` | |
+//! | `tryLocateTx`, `tryLocateResultTx`, `tryLocateSourceTx` | `source`, `destination`, `created_lt` | |
+//! | `estimateFee` | `address`, `body`, `init_code`, `init_data`, `ignore_chksig` | by executing the message and forgetting it |
+//! | `getWalletInformation` | `address` | |
+//! | `packAddress`, `unpackAddress`, `detectAddress` | `address` | |
 //! | `faucet` | `address`, `amount` in nano-units | only where there is a faucet |
 //!
 //! Every call may be made by `GET` with a query, by `POST` with a JSON object, or inside a JSON-RPC envelope posted to `jsonRPC`.
@@ -19,6 +25,7 @@ use std::sync::Arc;
 use cocoon_market::Amount;
 use serde_json::{Map, Value, json};
 
+use super::explore;
 use super::json::{EXIT_NO_CODE, MASTERCHAIN_SHARD, base64, cell_base64, from_base64, from_hash, integer, stack_from_json, stack_to_json};
 use crate::chain::codec::CodecError;
 use crate::chain::{
@@ -63,12 +70,12 @@ pub struct Reply {
 
 /// Why a call has no result.
 #[derive(Debug)]
-struct Failure {
+pub(super) struct Failure {
     status: u16,
     text: String,
 }
 
-type Answer = Result<Value, Failure>;
+pub(super) type Answer = Result<Value, Failure>;
 
 /// Puts toncenter's face on a chain.
 #[derive(Clone)]
@@ -151,7 +158,16 @@ impl Server {
             }
             "getConfigParam" => self.config_param(params),
             "faucet" => self.fund(params),
-            "estimateFee" => Err(Failure::new(501, "estimateFee is not offered by this chain")),
+            "shards" => explore::shards(&*self.chain, params),
+            "lookupBlock" => explore::lookup_block(&*self.chain, params),
+            "getBlockTransactions" => explore::block_transactions(&*self.chain, params),
+            "tryLocateTx" | "tryLocateResultTx" => explore::locate_result(&*self.chain, params),
+            "tryLocateSourceTx" => explore::locate_source(&*self.chain, params),
+            "estimateFee" => explore::estimate_fee(&*self.chain, params),
+            "getWalletInformation" => explore::wallet_information(&*self.chain, params),
+            "packAddress" => Ok(json!(params.address()?.friendly(Bounce::Yes))),
+            "unpackAddress" => Ok(json!(params.address()?.raw())),
+            "detectAddress" => explore::detect_address(params),
             _ => Err(Failure::new(404, "no such method")),
         }
     }
@@ -252,19 +268,23 @@ impl Server {
 
 /// The parameters of a call.
 #[derive(Debug, Clone, Copy)]
-struct Params<'a>(&'a Value);
+pub(super) struct Params<'a>(pub(super) &'a Value);
 
 impl<'a> Params<'a> {
-    fn text(self, name: &'static str) -> Result<&'a str, Failure> {
+    pub(super) fn text(self, name: &'static str) -> Result<&'a str, Failure> {
         self.0.get(name).and_then(Value::as_str).ok_or(Failure::missing(name))
     }
 
-    fn address(self) -> Result<Address, Failure> {
-        self.text("address")?.parse().map_err(|_| Failure::new(422, "address is not a TON address"))
+    pub(super) fn address(self) -> Result<Address, Failure> {
+        self.address_in("address")
+    }
+
+    pub(super) fn address_in(self, name: &'static str) -> Result<Address, Failure> {
+        self.text(name)?.parse().map_err(|_| Failure { status: 422, text: format!("{name} is not a TON address") })
     }
 
     /// A whole number, which may be absent but not wrong.
-    fn integer<T: std::str::FromStr>(self, name: &'static str) -> Result<Option<T>, Failure> {
+    pub(super) fn integer<T: std::str::FromStr>(self, name: &'static str) -> Result<Option<T>, Failure> {
         match self.0.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(value) => {
@@ -273,7 +293,7 @@ impl<'a> Params<'a> {
         }
     }
 
-    fn hash(self, name: &'static str) -> Result<Option<Hash>, Failure> {
+    pub(super) fn hash(self, name: &'static str) -> Result<Option<Hash>, Failure> {
         match self.0.get(name).and_then(Value::as_str) {
             None => Ok(None),
             Some(text) => from_hash(text).map(Some).ok_or_else(|| Failure { status: 422, text: format!("{name} is not a hash") }),
@@ -282,11 +302,11 @@ impl<'a> Params<'a> {
 }
 
 impl Failure {
-    fn new(status: u16, text: &str) -> Self {
+    pub(super) fn new(status: u16, text: &str) -> Self {
         Self { status, text: text.to_owned() }
     }
 
-    fn missing(name: &'static str) -> Self {
+    pub(super) fn missing(name: &'static str) -> Self {
         Self { status: 422, text: format!("{name} is missing") }
     }
 }
@@ -333,7 +353,7 @@ fn reply(answer: Answer) -> Reply {
     }
 }
 
-fn block_id(block: &Head) -> Value {
+pub(super) fn block_id(block: &Head) -> Value {
     let hash = base64(&block.root_hash);
     json!({
         "@type": "ton.blockIdExt",
@@ -345,12 +365,12 @@ fn block_id(block: &Head) -> Value {
     })
 }
 
-fn transaction_id(id: Option<TxId>) -> Value {
+pub(super) fn transaction_id(id: Option<TxId>) -> Value {
     let TxId { lt, hash } = id.unwrap_or(TxId { lt: 0, hash: [0; 32] });
     json!({ "@type": "internal.transactionId", "lt": lt.to_string(), "hash": base64(&hash) })
 }
 
-const fn status_word(status: AccountStatus) -> &'static str {
+pub(super) const fn status_word(status: AccountStatus) -> &'static str {
     match status {
         AccountStatus::Uninitialized => "uninitialized",
         AccountStatus::Active => "active",
@@ -358,7 +378,7 @@ const fn status_word(status: AccountStatus) -> &'static str {
     }
 }
 
-fn transaction(transaction: &Transaction) -> Answer {
+pub(super) fn transaction(transaction: &Transaction) -> Answer {
     let other_fee = transaction.total_fees.saturating_sub(transaction.storage_fee);
     let mut json = json!({
         "@type": "raw.transaction",

@@ -233,7 +233,7 @@ fn requests_that_make_no_sense_are_answered() {
     let post = |target: &str, body: &[u8]| server.serve(Request { verb: Verb::Post, target, body }).status;
     let get = |target: &str| server.serve(Request { verb: Verb::Get, target, body: b"" }).status;
     assert_eq!(get("/api/v2/noSuchMethod"), 404);
-    assert_eq!(get("/api/v2/estimateFee"), 501);
+    assert_eq!(get("/api/v2/estimateFee"), 422);
     assert_eq!(get("/api/v2/getAddressInformation"), 422);
     assert_eq!(get("/api/v2/getAddressInformation?address=%zz"), 422);
     assert_eq!(get(&format!("/getTransactions?address={}&lt=1", chain.faucet())), 422);
@@ -256,6 +256,96 @@ fn base64_hashes_survive_a_query() {
         let target = format!("/getTransactions?address={to}&lt={}&hash={hash}&limit=1", id.lt);
         assert_eq!(server.serve(Request { verb: Verb::Get, target: &target, body: b"" }).status, 200, "{hash}");
     }
+}
+
+/// A server, and what a wallet of it was called for: its address, the transaction that sent a message, the one that received it.
+fn served_transfer() -> (Server, TestWallet, crate::chain::Transaction, crate::chain::Transaction) {
+    let (chain, _) = chain(Blocks::Instant);
+    let wallet = TestWallet::funded(&chain, 1, ton(10));
+    let to = Address::basechain([7; 32]);
+    chain.send_boc(&wallet.transfer(0, &to, ton(1), Bounce::No)).unwrap();
+    let sent = chain.transactions(&wallet.address, Page::newest(1)).unwrap().remove(0);
+    let received = chain.transactions(&to, Page::newest(1)).unwrap().remove(0);
+    (Server::new(Arc::new(chain)), wallet, sent, received)
+}
+
+#[test]
+fn a_block_lists_what_happened_in_it() {
+    let (server, wallet, sent, received) = served_transfer();
+    let ask = |call: &str, params: &Value| server.handle(call, params).json["result"].clone();
+    let shards = ask("shards", &json!({ "seqno": 2 }));
+    assert_eq!((&shards["shards"][0]["workchain"], &shards["shards"][0]["seqno"]), (&json!(0), &json!(2)));
+    let listed = ask("getBlockTransactions", &json!({ "workchain": 0, "seqno": 2, "shard": "-9223372036854775808" }));
+    assert_eq!(listed["incomplete"], false);
+    let named: Vec<(&str, String)> = listed["transactions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|short| (short["account"].as_str().unwrap(), short["lt"].as_str().unwrap().to_owned()))
+        .collect();
+    let (from, to) = (wallet.address.raw(), received.account.raw());
+    assert_eq!(named, [(from.as_str(), sent.id.lt.to_string()), (to.as_str(), received.id.lt.to_string())]);
+    let first = ask("getBlockTransactions", &json!({ "seqno": 2, "count": 1 }));
+    assert_eq!((&first["incomplete"], first["transactions"].as_array().unwrap().len()), (&json!(true), 1));
+    assert_eq!(ask("getBlockTransactions", &json!({ "seqno": 2, "workchain": -1 }))["transactions"], json!([]));
+    assert_eq!(server.handle("getBlockTransactions", &json!({ "seqno": 9 })).status, 404);
+    assert_eq!(ask("lookupBlock", &json!({ "seqno": 2, "workchain": -1 }))["seqno"], 2);
+}
+
+#[test]
+fn a_message_is_found_on_both_of_its_ends() {
+    let (server, wallet, sent, received) = served_transfer();
+    let message = &sent.out_messages[0];
+    let params = |created_lt: u64| json!({ "source": wallet.address.raw(), "destination": received.account.raw(), "created_lt": created_lt.to_string() });
+    for (call, expected) in [("tryLocateTx", &received), ("tryLocateResultTx", &received), ("tryLocateSourceTx", &sent)] {
+        let found = server.handle(call, &params(message.created_lt)).json;
+        assert_eq!(found["result"]["transaction_id"]["lt"], expected.id.lt.to_string(), "{call}");
+        assert_eq!(server.handle(call, &params(message.created_lt + 7)).status, 404, "{call}");
+        assert_eq!(server.handle(call, &json!({ "source": wallet.address.raw() })).status, 422, "{call}");
+    }
+}
+
+#[test]
+fn fees_are_told_before_they_are_paid() {
+    let (server, wallet, sent, _) = served_transfer();
+    let boc = wallet.transfer(1, &Address::basechain([7; 32]), ton(1), Bounce::No);
+    let body = server_body(&boc);
+    let ask =
+        |check: bool| server.handle("estimateFee", &json!({ "address": wallet.address.raw(), "body": body, "ignore_chksig": !check }));
+    let told = ask(true).json["result"]["source_fees"].clone();
+    let sum: u64 = ["in_fwd_fee", "gas_fee", "storage_fee", "fwd_fee"].iter().map(|name| told[name].as_u64().unwrap()).sum();
+    let paid = sent.total_fees.nano() + sent.out_messages[0].forward_fee.nano();
+    assert!(
+        u128::from(sum) <= paid && told["gas_fee"].as_u64().unwrap() > 0,
+        "{sum} told, {paid} paid with the code that was brought along"
+    );
+    let head = server.handle("getMasterchainInfo", &json!({})).json;
+    assert_eq!(ask(false).json["result"]["source_fees"], told);
+    assert_eq!(server.handle("getMasterchainInfo", &json!({})).json, head, "nothing happened");
+    let nobody = server.handle("estimateFee", &json!({ "address": Address::basechain([9; 32]).raw(), "body": body }));
+    assert_eq!(nobody.status, 500);
+}
+
+/// The body of an external message, in base64.
+fn server_body(boc: &[u8]) -> String {
+    use tycho_types::models::OwnedMessage;
+    let message = crate::chain::codec::decode(boc).unwrap().parse::<OwnedMessage>().unwrap();
+    let (range, cell) = &message.body;
+    json::base64(&tycho_types::boc::Boc::encode(tycho_types::cell::CellBuilder::build_from(range.apply_allow_exotic(cell)).unwrap()))
+}
+
+#[test]
+fn a_wallet_is_known_by_its_code() {
+    let (server, wallet, ..) = served_transfer();
+    let ask = |address: &Address| server.handle("getWalletInformation", &json!({ "address": address.raw() })).json["result"].clone();
+    let known = ask(&wallet.address);
+    assert_eq!((&known["wallet"], &known["wallet_type"], &known["seqno"]), (&json!(true), &json!("wallet v4 r2"), &json!(1)));
+    assert_eq!(ask(&Address::basechain([9; 32]))["wallet"], false);
+    let forms = server.handle("detectAddress", &json!({ "address": wallet.address.raw() })).json["result"].clone();
+    assert_eq!(forms["non_bounceable"]["b64url"], wallet.address.friendly(Bounce::No));
+    let packed = server.handle("packAddress", &json!({ "address": wallet.address.raw() })).json;
+    let unpacked = server.handle("unpackAddress", &json!({ "address": packed["result"] })).json;
+    assert_eq!(unpacked["result"], wallet.address.raw());
 }
 
 /// Serves one request on a socket, as little of HTTP as a client needs.
@@ -343,7 +433,7 @@ proptest! {
     }
 
     #[test]
-    fn no_request_panics_the_server(target in "/(api/v2/)?(sendBoc|runGetMethod|getTransactions|jsonRPC|.{0,9})(\\?.{0,30})?", body in noise()) {
+    fn no_request_panics_the_server(target in "/(api/v2/)?(sendBoc|runGetMethod|getTransactions|jsonRPC|estimateFee|shards|getBlockTransactions|tryLocateTx|.{0,9})(\\?.{0,30})?", body in noise()) {
         let (chain, _) = chain(Blocks::Manual);
         let server = Server::new(Arc::new(chain));
         for verb in [Verb::Get, Verb::Post] {
