@@ -100,7 +100,7 @@ impl ModelError {
 }
 
 fn kept_text(kept_bytes: u64) -> String {
-    if kept_bytes == 0 { "nothing of this source can be kept".to_owned() } else { format!("{} are kept", bytes_text(kept_bytes)) }
+    if kept_bytes == 0 { "nothing is kept".to_owned() } else { format!("{} are kept", bytes_text(kept_bytes)) }
 }
 
 impl NextStep for ModelError {
