@@ -18,5 +18,5 @@ mod tests;
 
 pub use freshness::{Pause, may_work, may_work_in, sight_counts_ms};
 pub use plan::{ClaimPolicy, Seen, Step, plan};
-pub use shell::{Preview, Progress, SettleError, Settler, drawn_shares, order_value};
+pub use shell::{Preview, Progress, SettleError, Settler, drawn_shares, find_transaction, order_value};
 pub use verify::{ChannelCheckError, ChannelView, Expected, verify_channel};

@@ -489,24 +489,31 @@ impl Settler {
         }
     }
 
-    /// The transaction of `account` that this message caused, if it is newer than `after_lt`.
     fn find(&self, account: &Address, message: &Hash, after_lt: u64) -> Result<Option<Transaction>, SettleError> {
-        let mut page = Page { from: None, after_lt, limit: PAGE_MAX };
-        for _ in 0..PAGES_MAX {
-            let transactions = self.chain.transactions(account, page)?;
-            let is_last = transactions.len() < usize::from(PAGE_MAX);
-            let next = transactions.last().and_then(|transaction| transaction.previous);
-            let ours = |transaction: &Transaction| transaction.in_message.as_ref().is_some_and(|of| of.hash == *message);
-            if let Some(found) = transactions.into_iter().find(ours) {
-                return Ok(Some(found));
-            }
-            match next {
-                Some(next) if !is_last && next.lt > after_lt => page.from = Some(next),
-                _ => return Ok(None),
-            }
-        }
-        Err(SettleError::TooManyTransactions(*account))
+        find_transaction(self.chain(), account, message, after_lt)
     }
+}
+
+/// The transaction of `account` that this message caused, if it is newer than `after_lt`.
+///
+/// # Errors
+/// [`SettleError::Chain`], [`SettleError::TooManyTransactions`].
+pub fn find_transaction(chain: &dyn Chain, account: &Address, message: &Hash, after_lt: u64) -> Result<Option<Transaction>, SettleError> {
+    let mut page = Page { from: None, after_lt, limit: PAGE_MAX };
+    for _ in 0..PAGES_MAX {
+        let transactions = chain.transactions(account, page)?;
+        let is_last = transactions.len() < usize::from(PAGE_MAX);
+        let next = transactions.last().and_then(|transaction| transaction.previous);
+        let ours = |transaction: &Transaction| transaction.in_message.as_ref().is_some_and(|of| of.hash == *message);
+        if let Some(found) = transactions.into_iter().find(ours) {
+            return Ok(Some(found));
+        }
+        match next {
+            Some(next) if !is_last && next.lt > after_lt => page.from = Some(next),
+            _ => return Ok(None),
+        }
+    }
+    Err(SettleError::TooManyTransactions(*account))
 }
 
 /// What an order takes out of the wallet, the wallet's own fees aside; what is not used comes back.
