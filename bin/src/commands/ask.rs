@@ -15,7 +15,7 @@ use crate::cli::AskArgs;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, NextStep};
 use crate::output::{Format, Output};
-use crate::signals::stop_requested;
+use crate::signals::StopSignals;
 use crate::story::Event;
 use crate::wiring::answering::seed_bytes;
 use crate::wiring::buying::{BuyError, Buyer, Deal, Origin, RunningJob, Want};
@@ -73,18 +73,19 @@ async fn ask(context: &Context, args: &AskArgs, session: &Session, order: JobOrd
     if args.dry_run {
         return Ok(look(&buyer, &want, context.out()).await?);
     }
+    let mut signals = StopSignals::listen();
     let deal = tokio::select! {
         biased;
-        () = stop_requested() => return Err(AskError::Interrupted.into()),
+        () = signals.requested() => return Err(AskError::Interrupted.into()),
         deal = agree(&buyer, &want, context.out()) => deal?,
     };
     let started = Instant::now();
     let job = tokio::select! {
         biased;
-        () = stop_requested() => return Err(AskError::Interrupted.into()),
+        () = signals.requested() => return Err(AskError::Interrupted.into()),
         job = buyer.run(&deal, order, want.cap) => job?,
     };
-    Ok(Telling::new(context.out(), &deal, job, started).follow().await?)
+    Ok(Telling::new(context.out(), &deal, job, started).follow(&mut signals).await?)
 }
 
 async fn want(context: &Context, args: &AskArgs, session: &Session) -> Result<Want, Failure> {
@@ -131,13 +132,12 @@ impl<'a> Telling<'a> {
         Self { out, provider, job, started, first: None }
     }
 
-    async fn follow(mut self) -> Result<(), BuyError> {
-        let mut stop = std::pin::pin!(stop_requested());
+    async fn follow(mut self, signals: &mut StopSignals) -> Result<(), BuyError> {
         let mut stopping = false;
         loop {
             let event = tokio::select! {
                 biased;
-                () = &mut stop, if !stopping => {
+                () = signals.requested(), if !stopping => {
                     stopping = true;
                     self.job.cancel();
                     continue;

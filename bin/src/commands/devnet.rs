@@ -29,7 +29,7 @@ use crate::cli::DevnetArgs;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, NextStep, chain_text};
 use crate::output::Tone;
-use crate::signals::stop_requested;
+use crate::signals::StopSignals;
 
 /// Requests answered at once. The chain answers one after the other; more would only wait in a thread each.
 const REQUESTS_MAX: usize = 32;
@@ -103,6 +103,7 @@ pub async fn run(context: &Context, args: &DevnetArgs) -> Result<(), Failure> {
     let listen = |source| DevnetError::Listen { address: args.listen, source };
     let listener = TcpListener::bind(args.listen).await.map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
+    let mut signals = StopSignals::listen();
     tell_ready(context, &chain, address, &dir, block_time)?;
 
     let stop = CancellationToken::new();
@@ -111,7 +112,7 @@ pub async fn run(context: &Context, args: &DevnetArgs) -> Result<(), Failure> {
     let mut server = tokio::spawn(serve.into_future());
     let result = tokio::select! {
         biased;
-        () = stop_requested() => Ok(()),
+        () = signals.requested() => Ok(()),
         ended = &mut blocks => ended.map_err(DevnetError::Blocks),
         ended = &mut server => ended.map_err(DevnetError::Blocks).and_then(|served| served.map_err(DevnetError::Server)),
     };

@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::gateway::Gateway;
 use crate::metrics;
 use crate::output::Tone;
-use crate::signals::stop_requested;
+use crate::signals::StopSignals;
 use crate::wiring::answering::SwarmBackend;
 use crate::wiring::session::{Addresses, Part, Session};
 
@@ -37,6 +37,7 @@ pub async fn run(context: &Context, args: &GatewayArgs) -> Result<(), Failure> {
     let session = Session::open(context, Part::Visitor, addresses).await?;
     let backend = Arc::new(SwarmBackend::new(session.buyer(), context.clone(), session.config.clone()));
     let ready = Ready { base_url: format!("http://{address}/v1"), default_model: session.config.requester.model.clone() };
+    let mut signals = StopSignals::listen();
     context.out().event("ready", &ready, |ready| {
         let heading = context.out().paint(Tone::Strong, "The gateway is up.");
         let usage = format!("  OPENAI_BASE_URL={} OPENAI_API_KEY=none python my_script.py", ready.base_url);
@@ -45,7 +46,7 @@ pub async fn run(context: &Context, args: &GatewayArgs) -> Result<(), Failure> {
     let serve = gateway.serve(backend, metrics::router(recorder), stop.clone());
     let served = tokio::select! {
         biased;
-        () = ask_twice(context, &stop) => Ok(()),
+        () = ask_twice(context, &mut signals, &stop) => Ok(()),
         served = serve => served,
     };
     stop.cancel();
@@ -54,9 +55,9 @@ pub async fn run(context: &Context, args: &GatewayArgs) -> Result<(), Failure> {
 }
 
 /// Asked to stop, it takes no more chats; asked again, it leaves those that still run.
-async fn ask_twice(context: &Context, stop: &CancellationToken) {
-    stop_requested().await;
+async fn ask_twice(context: &Context, signals: &mut StopSignals, stop: &CancellationToken) {
+    signals.requested().await;
     context.out().note("stopping: letting chats end; Ctrl-C again ends them");
     stop.cancel();
-    stop_requested().await;
+    signals.requested().await;
 }

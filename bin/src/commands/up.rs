@@ -19,7 +19,7 @@ use crate::failure::{Failure, NextStep};
 use crate::gateway::Gateway;
 use crate::metrics;
 use crate::output::Tone;
-use crate::signals::stop_requested;
+use crate::signals::StopSignals;
 use crate::wiring::answering::SwarmBackend;
 use crate::wiring::serving::Served;
 use crate::wiring::session::{Addresses, Part, Session, ensure_model};
@@ -79,13 +79,14 @@ pub async fn run(context: &Context, args: &UpArgs) -> Result<(), Failure> {
     }
     let addresses = session.node.node().listen_addresses().await.unwrap_or_default();
     let provider = provide(&session, &overridden(&session.config, args), &served).await?;
+    let mut signals = StopSignals::listen();
     tell_ready(context, &session, addresses, &served);
-    stop_requested().await;
+    signals.requested().await;
     context.out().note("stopping: withdrawing offers, letting jobs end, claiming; Ctrl-C again ends at once");
     let hurry = CancellationToken::new();
     let second = hurry.clone();
     tokio::spawn(async move {
-        stop_requested().await;
+        signals.requested().await;
         second.cancel();
     });
     stop.cancel();

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use cocoon_market::Amount;
-use cocoon_settlement::chain::{AccountStatus, Address, AddressError, Bounce, Chain, ChainError, Page, Transaction};
+use cocoon_settlement::chain::{AccountStatus, Address, AddressError, Bounce, Chain, ChainError, Hash, Transaction};
+use cocoon_settlement::settler::{SettleError, find_transaction};
 use cocoon_settlement::wallet::{self, COMMENT_BYTES_MAX, Outgoing, SignedTransfer, WalletError};
 use serde::Serialize;
 
@@ -24,9 +25,6 @@ const VALID_S: u64 = 60;
 
 /// How often the chain is asked whether it has the message: less than a block, and within a public endpoint's limits.
 const LOOK_PERIOD: Duration = Duration::from_millis(1_200);
-
-/// How many of the wallet's newest transactions are looked through for ours.
-const LOOK_TRANSACTIONS: u16 = 16;
 
 /// How long to wait for the faucet's money.
 const FAUCET_WAIT: Duration = Duration::from_secs(30);
@@ -194,6 +192,9 @@ struct Prepared {
     boc: String,
     #[serde(skip)]
     signed: SignedTransfer,
+    /// Logical time of the wallet's last transaction before it.
+    #[serde(skip)]
+    after_lt: u64,
 }
 
 fn prepare(context: &Context, config: &Config, chain: &dyn Chain, order: &Order) -> Result<(Address, Prepared), Failure> {
@@ -221,6 +222,7 @@ fn prepare(context: &Context, config: &Config, chain: &dyn Chain, order: &Order)
         message_hash: signed.hash.to_string(),
         boc: signed.boc_base64(),
         signed,
+        after_lt: account.last_transaction.map_or(0, |last| last.lt),
     };
     Ok((owner.address(), prepared))
 }
@@ -270,9 +272,8 @@ fn send(context: &Context, config: &Config, order: &Order, wait: Duration) -> Re
     let mut transaction = None;
     if !wait.is_zero() {
         context.out().note("sent; waiting for the chain");
-        let is_ours = |transaction: &Transaction| transaction.in_message.as_ref().is_some_and(|message| message.hash == hash);
-        let find = || Ok(chain.transactions(&owner, Page::newest(LOOK_TRANSACTIONS))?.into_iter().find(is_ours));
-        let found = poll(wait, LOOK_PERIOD, find)?.ok_or(MoveError::NotSeen { waited_s: wait.as_secs() })?;
+        let found = poll(wait, LOOK_PERIOD, || look(&*chain, &owner, &hash, prepared.after_lt))?
+            .ok_or(MoveError::NotSeen { waited_s: wait.as_secs() })?;
         if !found.success || found.out_messages.is_empty() {
             return Err(MoveError::NotSent { exit_code: found.exit_code, action_code: found.action_code }.into());
         }
@@ -292,6 +293,16 @@ fn send(context: &Context, config: &Config, order: &Order, wait: Duration) -> Re
         None => format!("{} sent to {}, not waited for\n  message {}", ton_text(prepared.nanoton), prepared.to, prepared.message_hash),
     });
     Ok(())
+}
+
+/// The wallet's transaction with this message.
+fn look(chain: &dyn Chain, owner: &Address, message: &Hash, after_lt: u64) -> Result<Option<Transaction>, ChainError> {
+    match find_transaction(chain, owner, message, after_lt) {
+        Ok(found) => Ok(found),
+        Err(SettleError::Chain(error)) => Err(error),
+        // So many newer ones that ours is out of sight: the person is told to look before sending again.
+        Err(_) => Ok(None),
+    }
 }
 
 /// Asks until there is an answer, or the time is over. A chain that is out of reach for a moment is asked again.

@@ -16,7 +16,7 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::{Output, time_text, ton_text};
 use crate::query::channels::{deadline_s, find};
-use crate::signals::stop_requested;
+use crate::signals::StopSignals;
 use crate::wiring::desk::{Desk, DeskError};
 use crate::wiring::keeper::Duty;
 use crate::wiring::office::{Office, open_desk};
@@ -51,9 +51,19 @@ pub(super) async fn run(context: &Context, end: End, args: &EndArgs) -> Result<(
         context.out().event("dry_run", &prepared, dry_run_text);
         return Ok(());
     }
+    let mut signals = StopSignals::listen();
     let office = Office::start(desk, pace(&home.config), Duty::Orders);
-    let carried_out = carry_out(context.out(), &office, &prepared, Duration::from_secs(args.wait)).await;
-    office.close().await;
+    let carried_out = tokio::select! {
+        biased;
+        () = signals.requested() => Err(EndError::Interrupted),
+        carried_out = carry_out(context.out(), &office, &prepared, Duration::from_secs(args.wait)) => carried_out,
+    };
+    // What the keeper is doing may hang on a chain that does not answer; a second Ctrl-C does not wait for it.
+    tokio::select! {
+        biased;
+        () = signals.requested() => {}
+        () = office.close() => {}
+    }
     Ok(carried_out?)
 }
 
@@ -205,7 +215,6 @@ async fn carry_out(out: &Output, office: &Office, prepared: &Prepared, wait: Dur
     loop {
         tokio::select! {
             biased;
-            () = stop_requested() => return Err(EndError::Interrupted),
             Ok(step) = progress.recv() => tell(out, order, &step),
             done = &mut settled => {
                 done?;
