@@ -1,17 +1,19 @@
 //! Offers that are forged, expired, misplaced, or too many.
 
+use std::sync::Arc;
+
 use cocoon_market::codec;
 use cocoon_market::offer::{ModelClass, OFFER_LIFETIME_MS_MAX, OfferMessage};
 use cocoon_market::{Offer, OperatorKey, Timestamp, Verified};
 use cocoon_p2p::protocol::OFFERS_PULL_PROTOCOL;
-use cocoon_p2p::protocol::offers::PullResponse;
-use cocoon_p2p::testing::listing;
-use cocoon_p2p::{Clock, NodeEvent, OfferRejection};
-use futures::{AsyncWriteExt as _, StreamExt as _};
+use cocoon_p2p::protocol::offers::{PullRequest, PullResponse};
+use cocoon_p2p::testing::{MockPayer, listing};
+use cocoon_p2p::{Client, Clock, NodeEvent, OfferRejection};
+use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
 
-use super::frame;
 use super::peer::Hostile;
-use crate::world::{MODEL, PRICE, connect, node, wait_for};
+use super::{frame, unframed};
+use crate::world::{MODEL, PRICE, connect, demand, node, wait_for};
 
 fn offer(hostile: &Hostile, key: &OperatorKey) -> Offer {
     let listing = listing(MODEL, PRICE);
@@ -166,6 +168,35 @@ async fn a_flood_of_offers_stops_at_the_limit_and_is_no_longer_listened_to() {
     })
     .await;
     assert!(forwarded <= 16, "{forwarded} were forwarded");
+    task.abort();
+}
+
+#[tokio::test]
+async fn neighbours_are_asked_for_what_the_book_cannot_answer() {
+    let (client, key) = (node(37), OperatorKey::from_seed(&[9; 32]));
+    // A neighbour that publishes nothing, and tells what it has to who asks for that.
+    let mut hostile = Hostile::new(81);
+    let OfferMessage::Offer(signed) = message(offer(&hostile, &key), &key) else { unreachable!() };
+    let mut incoming = hostile.swarm.behaviour().streams.new_control().accept(OFFERS_PULL_PROTOCOL).unwrap();
+    tokio::spawn(async move {
+        while let Some((_, mut stream)) = incoming.next().await {
+            let mut head = [0; 4];
+            stream.read_exact(&mut head).await.unwrap();
+            let mut body = vec![0; u32::from_be_bytes(head) as usize];
+            stream.read_exact(&mut body).await.unwrap();
+            let asked: PullRequest = unframed(&body);
+            let offers = if asked.model == Some(MODEL) { vec![signed.clone()] } else { Vec::new() };
+            let _ = stream.write_all(&frame(&PullResponse { offers })).await;
+            let _ = stream.close().await;
+        }
+    });
+    let mut events = client.events();
+    hostile.connect(&client).await;
+    let task = tokio::spawn(hostile.run());
+    wait_for(&mut events, |event| matches!(event, NodeEvent::PeerConnected { .. }).then_some(())).await;
+    let client = Client::new(client, OperatorKey::from_seed(&[12; 32]), Arc::new(MockPayer::default()));
+    let found = client.find(&demand(), 1).await.unwrap();
+    assert_eq!(found.best.iter().map(|found| found.offer.provider).collect::<Vec<_>>(), [key.node_id()]);
     task.abort();
 }
 
