@@ -14,7 +14,8 @@
 //! | between accounts | when the block is closed, or in a later one if it is full | logical time, then hash |
 //!
 //! Invariants, each a property test: a chain reopened has the state it had (EC-1); accounts, messages under way, fees and burned value
-//! add up to what was issued (EC-2); a message that is not accepted leaves no trace (EC-3).
+//! add up to what was issued (EC-2); a message that is not accepted leaves no trace (EC-3); the messages from outside and the times of
+//! the blocks make the same chain again (EC-4).
 
 mod actions;
 mod block;
@@ -30,6 +31,7 @@ mod getter;
 mod inspect;
 mod machine;
 mod options;
+mod replay;
 mod store;
 
 use std::path::Path;
@@ -50,6 +52,7 @@ use super::{Address, ChainError, Hash, Head};
 pub use self::faucet::FaucetError;
 pub use self::inspect::Surroundings;
 pub use self::options::{Blocks, Clock, OpenError, Options, Supply, system_clock};
+pub use self::replay::ReplayError;
 pub use self::store::StoreError;
 
 /// Blocks made at once for one message under [`Blocks::Instant`], so that a ring of contracts cannot hold its sender for ever.
@@ -180,6 +183,16 @@ impl Embedded {
         })?;
         inner.committed.queue().keys().for_each(|key| digest.update(key));
         Ok(digest.finalize().into())
+    }
+
+    /// Writes the chain as of its newest block to a new file, from which it can be opened and goes on.
+    ///
+    /// # Errors
+    /// [`ChainError::Storage`]; [`StoreError::Exists`] within it when there is a file already.
+    pub fn snapshot(&self, path: &Path) -> Result<Head, ChainError> {
+        let inner = self.lock();
+        inner.committed.store.copy_to(path)?;
+        Ok(inner.committed.head().head())
     }
 
     /// A panic elsewhere leaves whole blocks in the store, so a poisoned lock guards nothing broken.

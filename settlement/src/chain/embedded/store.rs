@@ -49,6 +49,9 @@ pub enum StoreError {
     /// What was read is not what was written.
     #[error("the chain's database holds a damaged {0}")]
     Damaged(&'static str),
+    /// There is a file where a new one was to be written.
+    #[error("there is a file already")]
+    Exists,
     /// The file is no chain, or one of another version of this program.
     #[error("this file is no chain that this program can continue")]
     Format,
@@ -152,6 +155,22 @@ impl Store {
         Ok(Self { db })
     }
 
+    /// Writes everything to a new file, in one transaction, so that there is a whole copy or none.
+    pub(super) fn copy_to(&self, path: &Path) -> Result<(), StoreError> {
+        if path.exists() {
+            return Err(StoreError::Exists);
+        }
+        let to = Database::builder().create(path)?;
+        let (read, write) = (self.db.begin_read()?, to.begin_write()?);
+        copy_table(&read, &write, META)?;
+        copy_table(&read, &write, BLOCKS)?;
+        copy_table(&read, &write, ACCOUNTS)?;
+        copy_table(&read, &write, TRANSACTIONS)?;
+        copy_table(&read, &write, CONTENTS)?;
+        copy_table(&read, &write, QUEUE)?;
+        Ok(write.commit()?)
+    }
+
     /// The configuration written at genesis.
     pub(super) fn config(&self) -> Result<Option<Cell>, StoreError> {
         let meta = self.db.begin_read()?.open_table(META)?;
@@ -240,6 +259,19 @@ impl Store {
         }
         Ok(messages)
     }
+}
+
+fn copy_table<K: redb::Key + 'static>(
+    from: &redb::ReadTransaction,
+    to: &redb::WriteTransaction,
+    table: TableDefinition<'static, K, &'static [u8]>,
+) -> Result<(), StoreError> {
+    let mut copy = to.open_table(table)?;
+    for entry in from.open_table(table)?.iter()? {
+        let (key, value) = entry?;
+        copy.insert(key.value(), value.value())?;
+    }
+    Ok(())
 }
 
 fn write_block(write: &redb::WriteTransaction, block: &BlockWrite<'_>) -> Result<(), StoreError> {

@@ -253,6 +253,65 @@ fn the_same_messages_make_the_same_chain() {
     assert_eq!(run(), run());
 }
 
+/// A chain with wallets, transfers, bounces, a full block and blocks without anything.
+fn eventful(chain: &mut Embedded, clock: &crate::chain::testing::ManualClock) {
+    let wallet = TestWallet::funded(chain, 1, ton(10));
+    chain.make_block().unwrap();
+    chain.limits.transactions = 6;
+    for seqno in 0..12 {
+        clock.advance_ms(700);
+        let (to, bounce) = (Address::basechain([seqno as u8 + 1; 32]), if seqno % 2 == 0 { Bounce::Yes } else { Bounce::No });
+        while let Err(error) = chain.send_boc(&wallet.transfer(seqno, &to, Amount::from_nano(100_000_000), bounce)) {
+            assert!(matches!(error, ChainError::BlockFull), "{error}");
+            chain.make_block().unwrap();
+        }
+        assert!(chain.send_boc(&wallet.transfer(seqno, &to, ton(1), bounce)).is_err(), "what is refused is not in the log");
+        if seqno % 5 == 0 {
+            chain.make_block().unwrap();
+        }
+    }
+    chain.make_block().unwrap();
+    chain.make_block().unwrap();
+}
+
+#[test]
+fn the_log_makes_the_same_chain_again() {
+    let (mut chain, clock) = chain(Blocks::Manual);
+    assert_eq!(chain.replay().unwrap(), 0);
+    eventful(&mut chain, &clock);
+    assert_eq!(chain.replay().unwrap(), chain.head().unwrap().seqno);
+    chain.limits.transactions = 7;
+    assert!(matches!(chain.replay(), Err(ReplayError::Differs { .. })), "other rules make another chain");
+}
+
+#[test]
+fn a_chain_made_by_itself_is_made_again_too() {
+    let (chain, clock) = chain(Blocks::Instant);
+    let wallet = TestWallet::funded(&chain, 1, ton(10));
+    for seqno in 0..4 {
+        clock.advance_ms(1_500);
+        chain.send_boc(&wallet.transfer(seqno, &Address::basechain([7; 32]), ton(1), Bounce::Yes)).unwrap();
+    }
+    assert_eq!(chain.replay().unwrap(), chain.head().unwrap().seqno);
+}
+
+#[test]
+fn a_snapshot_goes_on_where_the_chain_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("snapshot");
+    let (mut chain, clock) = chain(Blocks::Manual);
+    eventful(&mut chain, &clock);
+    let head = chain.snapshot(&path).unwrap();
+    assert!(matches!(chain.snapshot(&path), Err(ChainError::Storage(_))), "a snapshot does not overwrite another");
+    let state = chain.state_hash().unwrap();
+    let options = Options { blocks: Blocks::Manual, clock: clock.clock() };
+    let mut copy = Embedded::open(&path, options).unwrap();
+    copy.limits.transactions = 6;
+    assert_eq!((copy.head().unwrap(), copy.state_hash().unwrap()), (head, state));
+    assert_eq!(copy.replay().unwrap(), head.seqno);
+    assert_eq!(copy.make_block().unwrap(), chain.make_block().unwrap());
+}
+
 #[test]
 fn a_file_that_is_no_chain_is_refused() {
     let dir = tempfile::tempdir().unwrap();
