@@ -10,7 +10,7 @@ use redb::{Database, DatabaseError, ReadableDatabase, StorageError, TableDefinit
 use super::store::{Damage, Entry, Store, StoreError, Table, Write, WriteMode};
 
 /// Memory for cached pages. A ledger reads little: heads and unpaid receipts are kept by the ledger itself.
-const CACHE_BYTES: usize = 16 << 20;
+const CACHE_BYTES: usize = 16_777_216;
 
 type Opener = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
 
@@ -140,8 +140,8 @@ fn make(path: &Path) -> Result<(), StoreError> {
     create_tables(&database)?;
     drop(database);
     std::fs::rename(&aside, path).map_err(io_error)?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    sync_directory(parent).map_err(io_error)
+    let path = path.canonicalize().map_err(io_error)?;
+    path.parent().map_or(Ok(()), sync_directory).map_err(io_error)
 }
 
 /// A rename is durable once its directory is. Windows has no such call and needs none.

@@ -8,6 +8,7 @@ use super::testing::Deal;
 use super::*;
 use crate::contract::ChannelStatus;
 
+mod damage;
 mod entries;
 #[cfg(feature = "redb")]
 mod faults;
@@ -292,11 +293,41 @@ fn a_ledger_of_another_key_is_refused() {
 
 #[test]
 fn the_store_itself_refuses_to_replace_what_is_written_once() {
-    let store = MemoryStore::default();
-    let write = |mode| Write { table: Table::Receipts, key: vec![1], value: vec![2], mode };
-    store.commit(&[write(WriteMode::Insert)]).unwrap();
-    assert!(matches!(store.commit(&[write(WriteMode::Insert)]), Err(StoreError::Exists(Table::Receipts))));
-    store.commit(&[write(WriteMode::Put)]).unwrap();
+    let check = |store: &dyn Store| {
+        let write = |value, mode| Write { table: Table::Receipts, key: vec![1], value: vec![value], mode };
+        let other = Write { table: Table::Orders, key: vec![1], value: vec![9], mode: WriteMode::Put };
+        store.commit(&[write(2, WriteMode::Insert)]).unwrap();
+        let refused = store.commit(&[other, write(3, WriteMode::Insert)]);
+        assert!(matches!(refused, Err(StoreError::Exists(Table::Receipts))), "{refused:?}");
+        assert_eq!(store.get(Table::Receipts, &[1]).unwrap(), Some(vec![2]));
+        assert_eq!(store.get(Table::Orders, &[1]).unwrap(), None, "all of a commit or nothing");
+        store.commit(&[write(4, WriteMode::Put)]).unwrap();
+        assert_eq!(store.get(Table::Receipts, &[1]).unwrap(), Some(vec![4]));
+    };
+    check(&MemoryStore::default());
+    #[cfg(feature = "redb")]
+    check(&RedbStore::open(tempfile::tempdir().unwrap().path().join("ledger.redb")).unwrap());
+}
+
+#[test]
+fn a_store_lists_what_begins_with_a_prefix_from_a_key_on() {
+    let check = |store: &dyn Store| {
+        let write = |table, key: &[u8]| Write { table, key: key.to_vec(), value: key.to_vec(), mode: WriteMode::Put };
+        let keys: [&[u8]; 4] = [&[1, 0], &[1, 5], &[1, 9], &[2, 0]];
+        store.commit(&keys.map(|key| write(Table::Receipts, key))).unwrap();
+        store.commit(&[write(Table::Vouchers, &[1, 7])]).unwrap();
+        let scan = |prefix: &[u8], from: &[u8], limit| -> Vec<Vec<u8>> {
+            store.scan(Table::Receipts, prefix, from, limit).unwrap().into_iter().map(|(key, _)| key).collect()
+        };
+        assert_eq!(scan(&[], &[], 9), keys);
+        assert_eq!(scan(&[1], &[], 9), keys[..3]);
+        assert_eq!(scan(&[1], &[1, 5], 9), keys[1..3]);
+        assert_eq!(scan(&[1], &[1, 1], 1), keys[1..2]);
+        assert!(scan(&[1], &[2], 9).is_empty() && scan(&[3], &[], 9).is_empty());
+    };
+    check(&MemoryStore::default());
+    #[cfg(feature = "redb")]
+    check(&RedbStore::open(tempfile::tempdir().unwrap().path().join("ledger.redb")).unwrap());
 }
 
 #[test]

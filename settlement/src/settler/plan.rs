@@ -103,3 +103,107 @@ impl ClaimPolicy {
         !undrawn.is_zero() && (is_closing || undrawn >= self.at_least)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cocoon_market::ids::Digest;
+    use cocoon_market::{Amount, ChannelRef, NetworkId};
+    use tonlib_core::cell::EMPTY_ARC_CELL;
+
+    use super::*;
+    use crate::chain::{MessageKind, TxId};
+
+    const THERE: ContractAddress = ContractAddress([7; 32]);
+    const CLOSE: Order = Order::Close(ChannelRef { network: NetworkId::DEVNET, address: THERE });
+    const FINISH: Order = Order::Finish(ChannelRef { network: NetworkId::DEVNET, address: THERE });
+    const TRANSFER: Order = Order::Transfer { to: THERE, amount: Amount::ZERO };
+
+    fn message(to: ContractAddress) -> Message {
+        Message {
+            kind: MessageKind::Internal,
+            source: None,
+            destination: Some(Address::from(to)),
+            value: Amount::ZERO,
+            forward_fee: Amount::ZERO,
+            bounce: true,
+            bounced: false,
+            created_lt: 1,
+            created_at_s: 1,
+            body: EMPTY_ARC_CELL.clone(),
+            has_init: false,
+            hash: [0; 32],
+        }
+    }
+
+    fn transaction(out_messages: Vec<Message>, exit_code: Option<i32>, action_code: Option<i32>, success: bool) -> Transaction {
+        Transaction {
+            id: TxId { lt: 1, hash: [0; 32] },
+            previous: None,
+            account: Address::from(THERE),
+            unix_s: 1,
+            in_message: None,
+            out_messages,
+            total_fees: Amount::ZERO,
+            storage_fee: Amount::ZERO,
+            gas_used: 0,
+            exit_code,
+            action_code,
+            success,
+            raw: EMPTY_ARC_CELL.clone(),
+        }
+    }
+
+    fn check(order: &Order, wallet_seqno: u32, wallet_at_s: u64, wallet: Option<Transaction>, contract: Option<Transaction>) -> Step {
+        let sent = SentMessage { hash: Digest([0; 32]), seqno: 5, valid_until_s: 100, after_lt: 0, boc: String::new() };
+        plan(order, THERE, &sent, Seen { wallet_at_s, wallet_seqno, wallet: wallet.as_ref(), contract: contract.as_ref() })
+    }
+
+    fn passed_on_to(to: ContractAddress) -> Option<Transaction> {
+        Some(transaction(vec![message(ContractAddress([1; 32])), message(to)], Some(0), Some(0), true))
+    }
+
+    #[test]
+    fn a_message_is_sent_until_its_number_is_used_up_or_its_time_is_over() {
+        assert_eq!(check(&CLOSE, 5, 99, None, None), Step::Send);
+        assert_eq!(check(&CLOSE, 4, 99, None, None), Step::Send, "an endpoint that is behind");
+        assert_eq!(check(&CLOSE, 6, 99, None, None), Step::Requeue);
+        assert_eq!(check(&CLOSE, 5, 100, None, None), Step::Requeue, "the wallet takes it before that second alone");
+        assert_eq!(check(&CLOSE, 5, 101, None, None), Step::Requeue);
+    }
+
+    #[test]
+    fn a_message_that_the_wallet_took_is_never_sent_again() {
+        for at_s in [99, 100] {
+            assert_eq!(check(&CLOSE, 6, at_s, passed_on_to(THERE), None), Step::Wait);
+            assert_eq!(check(&TRANSFER, 6, at_s, passed_on_to(THERE), None), Step::Confirm, "what is sent is transferred");
+            let kept = passed_on_to(ContractAddress([2; 32]));
+            assert_eq!(check(&CLOSE, 6, at_s, kept, None), Step::Fail(OrderFailure::WalletTooPoor));
+        }
+    }
+
+    #[test]
+    fn what_the_contract_did_decides() {
+        let outcome = |order: &Order, exit_code, action_code, success| {
+            check(order, 6, 99, passed_on_to(THERE), Some(transaction(Vec::new(), exit_code, action_code, success)))
+        };
+        assert_eq!(outcome(&CLOSE, Some(0), Some(0), true), Step::Confirm);
+        assert_eq!(outcome(&CLOSE, None, None, false), Step::Fail(OrderFailure::NoContract));
+        for ran in [0, 1] {
+            assert_eq!(outcome(&CLOSE, Some(ran), Some(37), false), Step::Fail(OrderFailure::NotActed(37)));
+        }
+        let refused = |exit: Exit| Step::Fail(OrderFailure::Refused(exit.code()));
+        assert_eq!(outcome(&CLOSE, Some(Exit::NotRequester.code()), None, false), refused(Exit::NotRequester));
+        assert_eq!(outcome(&CLOSE, Some(Exit::Closing.code()), None, false), Step::Confirm, "it has happened before");
+        assert_eq!(outcome(&FINISH, Some(Exit::Closed.code()), None, false), Step::Confirm);
+        assert_eq!(outcome(&FINISH, Some(Exit::NotClosing.code()), None, false), refused(Exit::NotClosing));
+    }
+
+    #[test]
+    fn a_claim_is_due_when_it_is_large_enough_or_the_last_chance() {
+        let policy = ClaimPolicy { at_least: Amount::from_nano(10) };
+        let due = |undrawn, is_closing| policy.is_due(Amount::from_nano(undrawn), is_closing);
+        assert_eq!([due(9, false), due(10, false), due(11, false)], [false, true, true]);
+        assert_eq!([due(0, true), due(1, true)], [false, true]);
+        assert!(!ClaimPolicy { at_least: Amount::ZERO }.is_due(Amount::ZERO, false), "nothing is never due");
+    }
+}

@@ -173,3 +173,112 @@ fn check_money(account: &AccountState, data: &ChannelData, expected: &Expected) 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use cocoon_market::ids::{ContractAddress, Digest};
+    use cocoon_market::{NetworkId, OperatorKey};
+
+    use super::*;
+    use crate::chain::Head;
+    use crate::contract::channel::code;
+
+    fn node(seed: u8) -> NodeId {
+        OperatorKey::from_seed(&[seed; 32]).node_id()
+    }
+
+    fn terms() -> ChannelTerms {
+        ChannelTerms {
+            network: NetworkId::DEVNET,
+            requester: node(1),
+            provider: node(2),
+            refund_to: ContractAddress([3; 32]),
+            payout_to: ContractAddress([4; 32]),
+            fee_to: ContractAddress([5; 32]),
+            fee_bps: 500,
+            challenge_window_s: 86_400,
+            salt: Digest([6; 32]),
+        }
+    }
+
+    fn nano(nano: u128) -> Amount {
+        Amount::from_nano(nano)
+    }
+
+    /// A channel of a hundred, forty of it drawn, that holds exactly the rest.
+    fn data() -> ChannelData {
+        let (deposit, drawn) = (nano(100), nano(40));
+        ChannelData { status: ChannelStatus::Open, deposit, drawn, sequence: 3, receipts_root: Digest([9; 32]), terms: terms() }
+    }
+
+    fn account(data: &ChannelData, balance: u128) -> AccountState {
+        AccountState {
+            status: AccountStatus::Active,
+            balance: nano(balance),
+            code: Some(code().unwrap()),
+            data: Some(data.to_cell().unwrap()),
+            last_transaction: None,
+            seen_at: Head { seqno: 1, unix_s: 1_800_000_000, root_hash: [0; 32] },
+        }
+    }
+
+    fn check(data: &ChannelData, balance: u128, deposit_min: u128) -> Result<ChannelView, ChannelCheckError> {
+        let mut expected = Expected::of_terms(&terms()).unwrap();
+        expected.settlement.deposit_min = nano(deposit_min);
+        verify_channel(&account(data, balance), &expected)
+    }
+
+    #[test]
+    fn a_channel_that_holds_what_it_owes_is_seen_as_it_is() {
+        let sight = ChainSight { status: ChannelStatus::Open, deposit: nano(100), drawn: nano(40), seen_at: Timestamp(1_800_000_000_000) };
+        let channel = terms().channel().unwrap();
+        assert_eq!(check(&data(), 60, 100), Ok(ChannelView { channel, terms: terms(), sight, sequence: 3 }));
+        assert_eq!(check(&data(), 59, 100), Err(ChannelCheckError::Underfunded { balance: nano(59), owed: nano(60) }));
+        let small = ChannelCheckError::SmallDeposit { deposit: nano(100), deposit_min: nano(101) };
+        assert_eq!(check(&data(), 60, 101), Err(small));
+        assert_eq!(check(&ChannelData { drawn: nano(101), ..data() }, 60, 100), Err(ChannelCheckError::ForeignData));
+    }
+
+    #[test]
+    fn a_closed_channel_holds_nothing_and_says_so() {
+        let view = check(&ChannelData { status: ChannelStatus::Closed, ..data() }, 0, 101).unwrap();
+        assert_eq!(view.sight.status, ChannelStatus::Closed);
+        let closing = ChannelData { status: ChannelStatus::Closing { deadline_s: 7 }, ..data() };
+        assert!(matches!(check(&closing, 59, 100), Err(ChannelCheckError::Underfunded { .. })), "a closing one still holds all");
+    }
+
+    #[test]
+    fn an_account_that_is_no_channel_is_none() {
+        let expected = Expected::of_terms(&terms()).unwrap();
+        let verify = |change: &dyn Fn(&mut AccountState)| {
+            let mut account = account(&data(), 60);
+            change(&mut account);
+            verify_channel(&account, &expected)
+        };
+        assert!(verify(&|_| ()).is_ok());
+        assert_eq!(verify(&|account| account.status = AccountStatus::Uninitialized), Err(ChannelCheckError::NotDeployed));
+        assert_eq!(verify(&|account| account.status = AccountStatus::Frozen), Err(ChannelCheckError::Frozen));
+        assert_eq!(verify(&|account| account.code = None), Err(ChannelCheckError::ForeignData));
+        assert!(matches!(verify(&|account| account.code = account.data.clone()), Err(ChannelCheckError::ForeignCode { .. })));
+        assert_eq!(verify(&|account| account.data = account.code.clone()), Err(ChannelCheckError::ForeignData));
+        let other = ChannelTerms { salt: Digest([7; 32]), ..terms() };
+        assert_eq!(check(&ChannelData { terms: other, ..data() }, 60, 0), Err(ChannelCheckError::Address));
+    }
+
+    #[test]
+    fn each_term_is_compared() {
+        let verify = |change: &dyn Fn(&mut Expected)| {
+            let mut expected = Expected::of_terms(&terms()).unwrap();
+            change(&mut expected);
+            verify_channel(&account(&data(), 60), &expected).map(drop)
+        };
+        assert_eq!(verify(&|e| e.settlement.network = NetworkId::TESTNET), Err(ChannelCheckError::Term("network")));
+        assert_eq!(verify(&|e| e.requester = node(2)), Err(ChannelCheckError::Term("requester")));
+        assert_eq!(verify(&|e| e.provider = node(1)), Err(ChannelCheckError::Term("provider")));
+        assert_eq!(verify(&|e| e.settlement.payout = ContractAddress([9; 32])), Err(ChannelCheckError::Term("payout account")));
+        assert_eq!(verify(&|e| e.settlement.fee_to = ContractAddress([9; 32])), Err(ChannelCheckError::Term("fee account")));
+        assert_eq!(verify(&|e| e.settlement.fee_bps = 499), Err(ChannelCheckError::Term("fee")));
+        assert_eq!(verify(&|e| e.settlement.challenge_window_s = 86_401), Err(ChannelCheckError::Term("challenge window")));
+        assert_eq!(verify(&|e| e.settlement.challenge_window_s = 86_399), Ok(()), "a longer one than asked for is fine");
+    }
+}
