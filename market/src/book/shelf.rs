@@ -303,6 +303,25 @@ mod tests {
     }
 
     #[test]
+    fn entries_are_divided_along_the_axis_that_matters_most_to_the_price() {
+        // Two values on each axis, in all combinations.
+        let axis = |job: [u64; 2], output: [u64; 2], tokens_per_s: [u32; 2]| {
+            let nth = |n: u32| {
+                let at = |shift: u32| usize::from((n >> shift) & 1 == 1);
+                item(n, job[at(0)], output[at(1)], tokens_per_s[at(2)], 1, 7)
+            };
+            division(&(0..512).map(nth).collect::<Vec<_>>()).map(|(axis, _)| axis)
+        };
+        // 512 tokens at a million more a million cost 512 more.
+        assert_eq!(axis([1000, 1511], [0, 1_000_000], [50; 2]), Some(Axis::Output));
+        assert_eq!(axis([1000, 1513], [0, 1_000_000], [50; 2]), Some(Axis::Job));
+        // 11 s instead of 6 s make a job about a sixth dearer.
+        assert_eq!(axis([1_000_000, 1_150_000], [0; 2], [50, 100]), Some(Axis::Speed));
+        assert_eq!(axis([1_000_000, 1_190_000], [0; 2], [50, 100]), Some(Axis::Job));
+        assert_eq!(axis([1000; 2], [0; 2], [50; 2]), None);
+    }
+
+    #[test]
     fn the_extent_of_a_leaf_is_computed_anew_when_more_than_an_eighth_is_gone() {
         let mut shelf = Shelf::default();
         let nth = |n: u32| item(n, u64::from(n), 1, 1, 1, 7);

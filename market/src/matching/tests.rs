@@ -291,10 +291,10 @@ fn a_search_reads_only_where_something_better_may_be() {
         let (read, leaves) = leaves_read(&index_of(&entries.collect::<Vec<_>>()), &demand());
         assert!(read <= 3 && leaves > 9, "{read} of {leaves} leaves");
     };
-    two(|n| (u64::from(n % 97), 1_000_000, u64::from(n) * 1_000_000, 50));
-    two(|n| (u64::from(n % 97), u64::from(n) * 1_000_000, 1_000_000, 50));
-    two(|n| (u64::from(n) * 1000, u64::from(n % 97), 1_000_000, 50));
-    two(|n| (100_000 + u64::from(n % 97), 1_000_000, 1_000_000, 5 + n / 50));
+    two(|n| (u64::from(n * 37 % 97), 1_000_000, u64::from(n) * 1_000_000, 50));
+    two(|n| (u64::from(n * 37 % 97), u64::from(n) * 1_000_000, 1_000_000, 50));
+    two(|n| (u64::from(n) * 1000, u64::from(n * 37 % 97), 1_000_000, 50));
+    two(|n| (100_000 + u64::from(n * 37 % 97), 1_000_000, 1_000_000, 5 + n / 50));
     for nothing in [
         Demand { context_tokens: 2049, ..demand() },
         Demand { tokens_per_s: 51, ..demand() },
