@@ -26,8 +26,11 @@ use crate::wiring::session::pace;
 /// How long it may take until the message is sent, for those who do not wait for more.
 const SEND_LIMIT: Duration = Duration::from_secs(60);
 
-/// What of the value is used up by the message's way and work, rounded up: a close takes 0.00094 TON at the prices of 2026.
-const USUAL_COST: Amount = Amount::from_nano(1_000_000);
+/// What of the value a close uses up at the prices of 2026, rounded up: 0.00094 TON.
+const CLOSE_COST: Amount = Amount::from_nano(1_000_000);
+
+/// The same of a finish, which also sends the refund: 0.0012 TON.
+const FINISH_COST: Amount = Amount::from_nano(1_250_000);
 
 /// Which end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,7 +165,10 @@ impl Prepared {
                 End::Finish => "finish_close",
             },
             value_nanoton: preview.value,
-            cost_nanoton: USUAL_COST,
+            cost_nanoton: match end {
+                End::Close => CLOSE_COST,
+                End::Finish => FINISH_COST,
+            },
             cost_max_nanoton: preview.needed,
             balance_nanoton: preview.balance,
             message_hash: preview.message.hash.to_string(),
@@ -211,6 +217,9 @@ async fn carry_out(out: &Output, office: &Office, prepared: &Prepared, wait: Dur
         }
         Ok(desk.await_order(order, wait).await?)
     };
+    if !wait.is_zero() {
+        out.note("waiting for the chain; Ctrl-C leaves the rest to the next run");
+    }
     let mut settled = std::pin::pin!(settled);
     loop {
         tokio::select! {
@@ -255,7 +264,7 @@ async fn sent(desk: &Arc<Desk>, order: OrderId, mut progress: broadcast::Receive
 fn tell(out: &Output, ours: OrderId, step: &Progress) {
     match step {
         Progress::Sent { order, message } if *order == ours => {
-            out.note(&format!("sent as message {message}; waiting for the chain"));
+            out.note(&format!("sent as message {message}"));
         }
         Progress::Sent { .. } => out.note("an order given earlier goes first"),
         Progress::Requeued { .. } => out.note("the message died unused, and another one is signed"),
