@@ -117,7 +117,8 @@ pub(crate) async fn within<F: Future>(limit: Duration, future: F) -> Result<F::O
 /// A timer that follows a machine's `poll_timeout`.
 ///
 /// A deadline that moves away with every token must not cost a timer a token: the old timer is left to fire, and the
-/// machine, asked too early, does nothing and is asked again.
+/// machine, asked too early, does nothing and is asked again. A clock that jumped, as over a machine's sleep, is believed:
+/// what is overdue is due at once, whatever the timer says.
 #[derive(Debug, Default)]
 pub(crate) struct Deadline {
     armed: Option<(Timestamp, Delay)>,
@@ -127,7 +128,7 @@ impl Deadline {
     /// Sees to it that [`Self::reached`] returns at `due`, or earlier.
     pub(crate) fn set(&mut self, now: Timestamp, due: Option<Timestamp>) {
         let Some(due) = due else { return };
-        if self.armed.as_ref().is_none_or(|(at, _)| *at > due) {
+        if self.armed.as_ref().is_none_or(|(at, _)| *at > due || due <= now) {
             self.armed = Some((due, Delay::new(Duration::from_millis(due.since_ms(now)))));
         }
     }

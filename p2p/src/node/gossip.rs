@@ -114,7 +114,8 @@ pub(super) struct Judgement {
 }
 
 impl Judgement {
-    pub(super) fn of(reason: &OfferRejection, is_author: bool) -> Self {
+    pub(super) fn of(reason: &OfferRejection, origin: &Origin) -> Self {
+        let is_author = origin.neighbour == origin.source;
         let (source, neighbour) = (reason.offence_of_source(), reason.offence_of_neighbour(is_author));
         let is_invalid = matches!(source, Some(Offence::Garbage | Offence::Forgery));
         let has_paid = is_author && neighbour.is_some();
@@ -242,9 +243,10 @@ mod tests {
         assert_eq!(again(gate(many, many), elsewhere, &moved), None);
     }
 
+    /// When it came from a neighbour, and when from its author.
     fn judged(reason: OfferRejection) -> [(Option<Offence>, Option<Offence>, bool); 2] {
-        [false, true].map(|is_author| {
-            let judgement = Judgement::of(&reason, is_author);
+        [9, 2].map(|neighbour| {
+            let judgement = Judgement::of(&reason, &Origin { neighbour: peer(neighbour), ..origin() });
             (judgement.neighbour, judgement.source, judgement.is_invalid)
         })
     }

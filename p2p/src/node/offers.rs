@@ -212,7 +212,7 @@ impl Actor {
         if reason != OfferRejection::Outdated {
             self.emit(NodeEvent::OfferRejected { peer: origin.source.clone(), reason: reason.clone() });
         }
-        let Judgement { neighbour, source, is_invalid } = Judgement::of(&reason, origin.neighbour == origin.source);
+        let Judgement { neighbour, source, is_invalid } = Judgement::of(&reason, origin);
         tracing::debug!(peer = ?origin.neighbour, %reason, "offer refused");
         if let Some(offence) = neighbour {
             self.penalise(&origin.neighbour, offence);

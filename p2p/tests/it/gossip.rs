@@ -1,15 +1,17 @@
 //! Offers and peers: how they are found, and what is not forwarded.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cocoon_market::offer::OFFER_LIFETIME_MS_MAX;
 use cocoon_market::{ModelId, Offer, OperatorKey, Timestamp, Verified};
 use cocoon_p2p::node::Limits;
-use cocoon_p2p::testing::{Answer, listing};
-use cocoon_p2p::{Client, Clock, Found, Mdns, Node, NodeConfig, NodeError, NodeEvent, OfferPath, Shutdown};
+use cocoon_p2p::testing::{Answer, listing, memory_transport};
+use cocoon_p2p::{Client, Clock, Found, Identity, Mdns, Node, NodeConfig, NodeError, NodeEvent, OfferPath, ProviderEvent, Shutdown};
 use futures::StreamExt as _;
 
-use super::world::{MODEL, PRICE, World, address, config, connect, demand, node, node_with, wait_for};
+use super::world::{MODEL, PRICE, World, address, config, connect, demand, node, node_with, spawner, wait_for};
 
 fn offer_of(node: &Node, key: &OperatorKey, sequence: u64) -> Offer {
     let listing = listing(MODEL, PRICE);
@@ -141,6 +143,23 @@ async fn a_node_does_not_buy_from_itself() {
     let own = Client::new(world.provider_node.clone(), world.client_key.clone(), world.payer.clone());
     assert!(own.find(&demand(), 1).await.unwrap().best.is_empty());
     assert_eq!(world.provider_node.offers(Some(MODEL), 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_offer_is_announced_again_before_it_ends_even_if_the_machine_slept() {
+    let slept_ms = Arc::new(AtomicU64::new(0));
+    let clock = {
+        let slept_ms = Arc::clone(&slept_ms);
+        Clock::new(move || Clock::system().now().plus_ms(slept_ms.load(Ordering::Relaxed)))
+    };
+    let identity = Identity::from_seed([47; 32]);
+    let seller = Node::with_transport(config(), identity.clone(), memory_transport(&identity), clock, spawner()).unwrap();
+    let world = World::on(seller, node(48), Answer::of(1)).await;
+    let mut events = world.provider.events();
+    slept_ms.store(3_300_000, Ordering::Relaxed);
+    // Whatever wakes the service lets it look at the clock.
+    world.provider.pause(None).await;
+    wait_for(&mut events, |event| matches!(event, ProviderEvent::Published { .. }).then_some(())).await;
 }
 
 #[tokio::test]
