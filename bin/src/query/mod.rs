@@ -1,7 +1,7 @@
 //! Questions about a node's ledger, and their answers.
 //!
 //! Each question is a value that answers itself from a ledger, so that one piece of code answers it wherever the ledger is open: in the
-//! command that asks, or in the node that runs (see [`control`](crate::control)). [`Books`] is either of the two.
+//! command that asks, or in the node that runs (see [`control`]). [`Books`] is either of the two.
 
 pub mod channels;
 pub mod dossier;
