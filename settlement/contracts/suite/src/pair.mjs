@@ -4,7 +4,7 @@
 // account (the faucet) and the messages from outside, all of that comes from the emulator itself: it keeps accounts of its own, and a
 // message between accounts is only delivered if the emulator has sent the very same one.
 import assert from 'node:assert/strict';
-import { Cell, Dictionary, beginCell, loadShardAccount, loadTransaction, storeShardAccount } from '@ton/core';
+import { Address, Cell, Dictionary, beginCell, loadShardAccount, loadTransaction, parseTuple, storeShardAccount } from '@ton/core';
 import { Executor } from '@ton/sandbox';
 import { Chain } from './chain.mjs';
 import { differences } from './difference.mjs';
@@ -79,6 +79,33 @@ export class Pair {
     const theirs = this.#account(raw(address));
     assert.equal(ours.hash().toString('hex'), theirs.hash().toString('hex'), `the states of ${raw(address)} differ`);
     return loadShardAccount(ours.beginParse());
+  }
+
+  /// Runs a get-method on both. Each says its exit code, its gas and the values it left; nothing if there is a value the API has no words for.
+  async ask(address, method, stack = []) {
+    const account = await this.account(address);
+    const { code, data } = account.account.storage.state.state;
+    const body = JSON.stringify({ address: raw(address), method, stack: stack.map(toJson) });
+    const { status, json } = await this.chain.ask({ do: 'http', verb: 'POST', target: '/runGetMethod', body });
+    const { output } = await this.#executor.runGetMethod({
+      code, data, stack, methodId: methodId(method), config: this.#config, verbosity: 'short', address: Address.parse(raw(address)),
+      unixTime: this.now, balance: account.account.storage.balance.coins, randomSeed: Buffer.alloc(32), gasLimit: 1_000_000n, debugEnabled: false,
+    });
+    if (status === 501) return {};
+    assert.equal(status, 200, JSON.stringify(json));
+    const values = parseTuple(Cell.fromBase64(output.stack));
+    return {
+      ours: { exit: json.result.exit_code, gas: json.result.gas_used, stack: json.result.stack.map(fromJson).map(shown) },
+      theirs: { exit: output.vm_exit_code, gas: Number(output.gas_used), stack: values.map(shown) },
+      values,
+    };
+  }
+
+  /// Runs a get-method on both, which must agree, and returns the values.
+  async get(address, method, stack = []) {
+    const { ours, theirs, values } = await this.ask(address, method, stack);
+    assert.deepEqual(ours, theirs);
+    return values;
   }
 
   async balance(address) {
@@ -165,4 +192,42 @@ function destinationOf(message) {
   assert.equal(slice.loadUint(2), 2, 'only messages from outside are sent');
   slice.loadMaybeExternalAddress();
   return slice.loadAddress().toRawString();
+}
+
+/// By convention a method is known to its contract by a checksum of its name.
+function methodId(name) {
+  let crc = 0;
+  for (const byte of Buffer.from(name)) {
+    crc ^= byte << 8;
+    for (let bit = 0; bit < 8; bit += 1) crc = ((crc << 1) ^ (crc & 0x8000 ? 0x1021 : 0)) & 0xffff;
+  }
+  return crc | 0x10000;
+}
+
+function toJson({ type, value, cell }) {
+  return type === 'int' ? ['num', value.toString()] : [type === 'cell' ? 'tvm.Cell' : 'tvm.Slice', cell.toBoc().toString('base64')];
+}
+
+function fromJson([kind, value]) {
+  if (kind === 'num') return { type: 'int', value: value.startsWith('-') ? -BigInt(value.slice(1)) : BigInt(value) };
+  if (kind === 'cell' || kind === 'slice') return { type: kind, cell: Cell.fromBase64(value.bytes) };
+  if (value.elements.length === 0) return { type: 'null' };
+  return { type: 'tuple', items: value.elements.map(fromElement) };
+}
+
+function fromElement(element) {
+  switch (element['@type']) {
+    case 'tvm.stackEntryNumber': return { type: 'int', value: BigInt(element.number.number) };
+    case 'tvm.stackEntryCell': return { type: 'cell', cell: Cell.fromBase64(element.cell.bytes) };
+    case 'tvm.stackEntrySlice': return { type: 'slice', cell: Cell.fromBase64(element.slice.bytes) };
+    case 'tvm.stackEntryTuple': return fromJson(['tuple', element.tuple]);
+    default: return { type: 'null' };
+  }
+}
+
+/// A value as text. The API has one word for null and the empty tuple, and says cell for builder.
+function shown({ type, value, cell, items }) {
+  if (type === 'tuple') return items.length === 0 ? 'null' : `(${items.map(shown).join(' ')})`;
+  if (type === 'builder') return `cell ${cell.hash().toString('hex')}`;
+  return [type, value ?? cell?.hash().toString('hex') ?? []].flat().join(' ');
 }

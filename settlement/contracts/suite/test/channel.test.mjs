@@ -36,6 +36,7 @@ function at(channel, transactions) {
 
 async function check(channel, wallet, body, expected, value = VALUE, options = {}) {
   const done = await wallet.call(channel.address, value, body, options);
+  for (const method of ['channel_state', 'channel_terms', 'no_such_method']) await pair.get(channel.address, method);
   assert.equal(at(channel, done), expected === 'done' ? 'done' : `exit ${EXIT[expected] ?? expected}`);
   return done;
 }

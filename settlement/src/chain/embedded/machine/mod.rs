@@ -6,10 +6,11 @@
 
 mod bls;
 mod curve;
+mod quirks;
 
 use num_bigint::BigInt;
 use tycho_types::prelude::Cell;
-use tycho_vm::{CommittedState, ParentVmState, RcStackValue, SafeRc, Stack, VmException, VmState};
+use tycho_vm::{CommittedState, ParentVmState, RcStackValue, SafeRc, Stack, VmException, VmResult, VmState};
 
 /// How a machine without code ends.
 const NO_CODE: i32 = 12;
@@ -37,7 +38,7 @@ struct OutOfGas;
 fn run_one(vm: &mut VmState<'_>) -> i32 {
     let mut end = 0;
     while end == 0 {
-        end = match bls::step(vm).unwrap_or_else(|| vm.step()) {
+        end = match step(vm) {
             Ok(end) => end,
             Err(error) if error.is_out_of_gas() => out_of_gas(vm),
             Err(error) => match throw(vm, error.as_exception()) {
@@ -52,6 +53,11 @@ fn run_one(vm: &mut VmState<'_>) -> i32 {
         return VmException::CellOverflow.as_exit_code();
     }
     end
+}
+
+/// Executes the next instruction, wherever it is known.
+fn step(vm: &mut VmState<'_>) -> VmResult<i32> {
+    bls::step(vm).or_else(|| quirks::step(vm)).unwrap_or_else(|| vm.step())
 }
 
 /// Hands an exception to whatever the code has set up for it. Fails if that cannot be done, either.

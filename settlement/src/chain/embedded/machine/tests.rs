@@ -403,6 +403,65 @@ fn counts_and_types_and_lengths_are_checked() {
 }
 
 #[test]
+fn what_only_the_library_knows_is_invalid() {
+    for word in [0x6f90_u16, 0x6f97, 0xf802, 0xf804, 0xf805, 0xf917, 0xf918, 0xed46, 0xed48, 0xed4f, 0xedcf] {
+        let end = run_code(&word.to_be_bytes(), vec![int(1); 5], GasParams::getter());
+        assert_eq!((end.exit_code, end.gas), (6, 10 + 50), "{word:04x}");
+    }
+    assert_eq!(run_code(&[0xed, 0x47], Vec::new(), GasParams::getter()).exit_code, 0, "the register that there is");
+}
+
+#[test]
+fn what_is_negative_is_not_stored_as_if_it_were_not() {
+    let store = |program: &[u8], value: i64| run_code(program, vec![int(value)], GasParams::getter()).exit_code;
+    // NEWC, and SWAP where the builder comes first: STU, STUR, STUX, STUXR, STGRAMS, STVARUINT32.
+    for program in [
+        &[0xc8, 0xcb, 0xff][..],
+        &[0xc8, 0x01, 0xcf, 0x0b, 0xff],
+        &[0xc8, 0x80, 0x40, 0xcf, 0x01],
+        &[0xc8, 0x01, 0x80, 0x40, 0xcf, 0x03],
+        &[0xc8, 0x01, 0xfa, 0x02],
+        &[0xc8, 0x01, 0xfa, 0x06],
+    ] {
+        assert_eq!((store(program, -1), store(program, 1)), (5, 0), "{program:02x?}");
+    }
+    // NEWC, 8 STUQ: the number stays.
+    let quiet = run_code(&[0xc8, 0xcf, 0x0d, 0x07], vec![int(-3)], GasParams::getter());
+    assert_eq!(quiet.exit_code, 0, "{quiet:?}");
+    assert_eq!(quiet.stack[0].as_int(), Some(&BigInt::from(-3)), "{quiet:?}");
+}
+
+#[test]
+fn a_key_that_does_not_fit_is_out_of_range() {
+    // A slice, a key, an empty dictionary, 8 bits, and the instruction.
+    let end = |op: u8, key: i64| run_code(&[0x6d, 0x78, 0xf4, op], vec![slice(b"x"), int(key)], GasParams::getter()).exit_code;
+    for (op, lowest, highest) in [(0x14, -128, 127), (0x16, 0, 255), (0x5a, -128, 127), (0x5b, 0, 255), (0x64, -128, 127), (0x66, 0, 255)] {
+        let found: Vec<i32> = [lowest - 1, lowest, highest, highest + 1].map(|key| end(op, key)).into();
+        assert_eq!(found, [5, 0, 0, 5], "{op:02x}");
+    }
+}
+
+#[test]
+fn a_jump_by_a_bit_costs_what_it_costs_on_ton() {
+    let jump = |word: u16, value: i64| {
+        let mut builder = CellBuilder::new();
+        builder.store_u16(word).unwrap();
+        builder.store_reference(code(&[])).unwrap();
+        let mut vm = VmState::builder()
+            .with_version(VmVersion::LATEST_TON)
+            .with_code(builder.build().unwrap())
+            .with_raw_stack(SafeRc::new(Stack::with_items(vec![int(value)])))
+            .with_gas(GasParams::getter())
+            .build();
+        assert_eq!((run(&mut vm), vm.stack.depth()), (0, 1));
+        vm.gas.consumed()
+    };
+    let (taken, not_taken) = (26 + 100 + 5, 26 + 5);
+    assert_eq!((jump(0xe3c0, 1), jump(0xe3c0, 2), jump(0xe3c1, 2)), (taken, not_taken, taken));
+    assert_eq!((jump(0xe3e0, 1), jump(0xe3e0, 2), jump(0xe3ff, -1)), (not_taken, taken, not_taken));
+}
+
+#[test]
 fn codes_between_the_instructions_are_invalid() {
     for op in [0x04, 0x0f, 0x19, 0x1f, 0x29, 0x2f, 0x32, 0x40, 0xff] {
         assert_eq!(run_op(op, Vec::new()).exit_code, 6, "{op:02x}");
