@@ -1,7 +1,12 @@
-//! Offers and agreements for the tests of this crate's modules.
+//! Offers, agreements and a stream for the tests of this crate's modules.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use cocoon_market::agreement::{Agreement, AgreementTerms, Terms};
 use cocoon_market::{Amount, ModelId, Offer, OfferId, OperatorKey, PeerId, ProposalId, Timestamp, Verified};
+use futures::AsyncWrite;
 
 use crate::testing::{channel_between, listing};
 
@@ -51,4 +56,23 @@ pub(crate) fn agreement(nonce: u64, jobs_max: u16, expires_at: Timestamp) -> Agr
     };
     let accepted = Verified::sign(terms, &provider).expect("consistent terms");
     Agreement::commit(accepted, &requester).expect("the requester's key")
+}
+
+/// A stream that takes all and counts its ends.
+#[derive(Debug, Default)]
+pub(crate) struct Ends(pub(crate) usize);
+
+impl AsyncWrite for Ends {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0 += 1;
+        Poll::Ready(Ok(()))
+    }
 }

@@ -115,7 +115,7 @@ impl<R: AsyncRead + Unpin> Stream for FrameReader<R> {
 /// Writes frames, each flushed: a token that waits in a buffer is a token late.
 #[derive(Debug)]
 pub(crate) struct FrameWriter<W> {
-    io: W,
+    pub(super) io: W,
     frame_max: usize,
 }
 
@@ -185,6 +185,8 @@ mod tests {
     use futures::io::Cursor;
     use proptest::prelude::*;
 
+    use crate::fixtures::Ends;
+
     fn read_all(bytes: &[u8], max: usize) -> Vec<Result<Vec<u8>, FrameError>> {
         block_on(FrameReader::new(Cursor::new(bytes), max).map(|frame| frame.map(|f| f.to_vec())).collect())
     }
@@ -222,25 +224,6 @@ mod tests {
         assert!(!FrameError::Truncated.is_garbage());
         assert!(!FrameError::Io(io::ErrorKind::ConnectionReset.into()).is_garbage());
         assert!(!FrameError::Encode(EncodeError::TooLarge { len: 2, max: 1 }).is_garbage());
-    }
-
-    /// Counts its ends.
-    #[derive(Default)]
-    struct Ends(usize);
-
-    impl AsyncWrite for Ends {
-        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-            Poll::Ready(Ok(bytes.len()))
-        }
-
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn poll_close(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            self.0 += 1;
-            Poll::Ready(Ok(()))
-        }
     }
 
     #[test]

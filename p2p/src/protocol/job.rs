@@ -7,7 +7,7 @@ use std::time::Duration;
 use cocoon_market::codec;
 use cocoon_market::job::{JOB_FRAME_BYTES_MAX, ProviderFrame, RequesterFrame};
 use futures::io::{ReadHalf, WriteHalf};
-use futures::{Stream, StreamExt as _};
+use futures::{AsyncWrite, Stream, StreamExt as _};
 use serde::de::DeserializeOwned;
 
 use super::frame::{FrameError, FrameReader, FrameStream, FrameWriter};
@@ -53,9 +53,9 @@ impl<T: DeserializeOwned> Stream for JobFrames<T> {
 
 /// Frames that leave, each within [`WRITE_TIMEOUT`].
 #[derive(Debug)]
-pub(crate) struct JobWriter(FrameWriter<WriteHalf<JobStream>>);
+pub(crate) struct JobWriter<W = WriteHalf<JobStream>>(FrameWriter<W>);
 
-impl JobWriter {
+impl<W: AsyncWrite + Unpin> JobWriter<W> {
     pub(crate) async fn send<T: serde::Serialize>(&mut self, frame: &T) -> Result<(), FrameError> {
         let sent = within(WRITE_TIMEOUT, self.0.send(frame)).await;
         sent.unwrap_or_else(|_| Err(FrameError::Io(std::io::ErrorKind::TimedOut.into())))
@@ -64,5 +64,18 @@ impl JobWriter {
     pub(crate) async fn close(&mut self) {
         // The other side may be gone already, which is just as closed.
         let _ = within(WRITE_TIMEOUT, self.0.close()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::Ends;
+
+    #[test]
+    fn a_stream_is_ended_rather_than_dropped_so_that_its_last_frame_arrives() {
+        let mut writer = JobWriter(FrameWriter::new(Ends::default(), 8));
+        futures::executor::block_on(writer.close());
+        assert_eq!(writer.0.io.0, 1);
     }
 }
