@@ -108,7 +108,12 @@ pub fn may_work_in(now: Timestamp, book: &ChannelBook, next: Amount) -> Result<(
 
 #[cfg(test)]
 mod tests {
+    use cocoon_market::ids::{ContractAddress, Digest};
+    use cocoon_market::{NetworkId, OperatorKey};
+
     use super::*;
+    use crate::contract::ChannelTerms;
+    use crate::ledger::{Ledger, MemoryStore, Role};
 
     const DAY_S: u32 = 86_400;
     const SEEN: Timestamp = Timestamp(1_800_000_000_000);
@@ -141,6 +146,32 @@ mod tests {
     fn a_channel_that_is_ending_takes_no_new_work() {
         assert_eq!(check(ChannelStatus::Closing { deadline_s: 5 }, 0, 0), Err(Pause::Closing { deadline_s: 5 }));
         assert_eq!(check(ChannelStatus::Closed, 0, 0), Err(Pause::Closed));
+    }
+
+    #[test]
+    fn a_channel_in_the_ledger_is_worked_in_by_the_same_rule_until_its_end_is_signed() {
+        let terms = ChannelTerms {
+            network: NetworkId::DEVNET,
+            requester: OperatorKey::from_seed(&[1; 32]).node_id(),
+            provider: OperatorKey::from_seed(&[2; 32]).node_id(),
+            refund_to: ContractAddress([3; 32]),
+            payout_to: ContractAddress([4; 32]),
+            fee_to: ContractAddress([5; 32]),
+            fee_bps: 500,
+            challenge_window_s: DAY_S,
+            salt: Digest([6; 32]),
+        };
+        let ledger = Ledger::open(MemoryStore::default(), OperatorKey::from_seed(&[2; 32])).unwrap();
+        let channel = ledger.record_channel(Role::Provider, terms, SEEN).unwrap();
+        let may_work = |at, next| may_work_in(at, &ledger.channel(channel).unwrap(), nano(next));
+        assert_eq!(may_work(SEEN, 0), Err(Pause::Unseen));
+        let sight = ChainSight { status: ChannelStatus::Open, deposit: nano(100), drawn: nano(0), seen_at: SEEN };
+        ledger.record_sight(channel, sight).unwrap();
+        assert_eq!(may_work(SEEN, 100), Ok(()));
+        assert_eq!(may_work(SEEN, 101), Err(Pause::Exhausted { owed: nano(101), deposit: nano(100) }));
+        assert!(matches!(may_work(SEEN.plus_ms(8 * 3_600_000), 0), Err(Pause::Stale { .. })));
+        ledger.end_channel(channel).unwrap();
+        assert_eq!(may_work(SEEN, 0), Err(Pause::Closed));
     }
 
     #[test]
