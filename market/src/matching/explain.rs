@@ -154,10 +154,7 @@ pub fn explain(index: &Index, demand: &Demand, experience: &Experience, now: Tim
             only = false;
         }
         if only && let Some((loss, change)) = change(first, entry, demand) {
-            let candidate = (loss, first, change);
-            if nearest.is_none_or(|best| (loss, first) < (best.0, best.1)) {
-                nearest = Some(candidate);
-            }
+            nearest = nearest.into_iter().chain([(loss, first, change)]).min_by_key(|(loss, first, _)| (*loss, *first));
         }
     }
     why.change = nearest.filter(|_| why.fitting == 0).map(|(_, _, change)| change);
