@@ -40,11 +40,11 @@ mod group;
 #[cfg(feature = "redb")]
 mod redb_store;
 mod state;
-mod verifier;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod verifier;
 
 use cocoon_market::ids::Digest;
 use cocoon_market::{
