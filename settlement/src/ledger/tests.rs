@@ -306,7 +306,11 @@ fn the_store_itself_refuses_to_replace_what_is_written_once() {
     };
     check(&MemoryStore::default());
     #[cfg(feature = "redb")]
-    check(&RedbStore::open(tempfile::tempdir().unwrap().path().join("ledger.redb")).unwrap());
+    {
+        let store = RedbStore::open(tempfile::tempdir().unwrap().path().join("ledger.redb")).unwrap();
+        check(&store);
+        assert_eq!(format!("{store:?}"), "RedbStore { .. }");
+    }
 }
 
 #[test]
