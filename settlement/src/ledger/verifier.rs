@@ -9,7 +9,6 @@
 //! batch saves. A table changes nothing of what is accepted: it computes the same points as [`VerifyingKey::verify_strict`].
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -28,12 +27,12 @@ const KEYS_MAX: usize = 256;
 const TABLE_AFTER: u32 = 64;
 
 /// The keys of those who signed lately.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Verifier {
     known: Mutex<Known>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Known {
     /// The key, and when it was last asked for.
     keys: BTreeMap<NodeId, (u64, Arc<Counterparty>)>,
@@ -74,12 +73,6 @@ struct Counterparty {
     signatures: AtomicU32,
     /// Multiples of the key's negated point.
     table: OnceLock<Box<EdwardsBasepointTable>>,
-}
-
-impl fmt::Debug for Counterparty {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Counterparty").field("key", &self.key).field("signatures", &self.signatures).finish_non_exhaustive()
-    }
 }
 
 impl Counterparty {
