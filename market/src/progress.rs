@@ -22,6 +22,7 @@
 //! Finishing Elapsed, half a minute       Over       Close
 //! Finishing Failed                       Over       Close
 //! Reading, Running, Paused   Failed      Over       Stop
+//! Running, Paused, Finishing   ReceiptRefused   Over   Stop, instead of what would have followed the receipt
 //! live      ReceiptSigned                the same   -
 //! ```
 //!

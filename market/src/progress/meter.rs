@@ -68,6 +68,8 @@ pub enum MeterEvent {
         /// The place.
         sequence: u64,
     },
+    /// The ledger gave no receipt for the slice that was asked for last, and never will.
+    ReceiptRefused(StopReason),
     /// A voucher for all receipts up to this place is journalled.
     VoucherAccepted {
         /// The place.
@@ -278,6 +280,7 @@ impl JobMeter {
             MeterEvent::PromptRead { input_tokens, input } => self.on_prompt_read(input_tokens, input),
             MeterEvent::Produced { tokens, text } => self.on_produced(now, tokens, text),
             MeterEvent::ReceiptSigned { sequence } => self.on_receipt_signed(sequence),
+            MeterEvent::ReceiptRefused(reason) => self.on_receipt_refused(reason),
             MeterEvent::VoucherAccepted { sequence } => self.on_voucher(sequence),
             MeterEvent::Finished(reason) => self.on_finished(now, reason),
             MeterEvent::Cancelled => self.on_cancelled(now),
@@ -427,6 +430,17 @@ impl JobMeter {
             // The answer is complete and receipted; only its voucher is missing.
             MeterState::Finishing { .. } => Ok(self.close()),
             MeterState::Over => Err(self.out_of_turn("a failure")),
+        }
+    }
+
+    /// What was to be said after the receipt is not true without it: the end of an answer, too.
+    fn on_receipt_refused(&mut self, reason: StopReason) -> Result<Vec<MeterEffect>, MeterReject> {
+        match self.state {
+            MeterState::Running | MeterState::Paused { .. } | MeterState::Finishing { .. } => {
+                self.state = MeterState::Over;
+                Ok(vec![MeterEffect::Stop(reason)])
+            }
+            MeterState::Reading | MeterState::Over => Err(self.out_of_turn("a refused receipt")),
         }
     }
 

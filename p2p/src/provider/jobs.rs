@@ -309,7 +309,7 @@ impl Running {
                 MeterEffect::SendChunk(chunk) => self.send(&ProviderFrame::Chunk(chunk)).await?,
                 MeterEffect::IssueReceipt(slice) => {
                     if let Err(reason) = self.issue(slice).await? {
-                        effects = self.decide(MeterEvent::Failed(reason));
+                        effects = self.decide(MeterEvent::ReceiptRefused(reason));
                     }
                 }
                 // The state says so too, and the next input is chosen by it.

@@ -53,7 +53,7 @@ impl MockPayee {
         Self { key, clock, state: Mutex::default() }
     }
 
-    /// Refuses channels and jobs with this reason from now on.
+    /// Refuses channels, jobs and receipts with this reason from now on.
     pub fn refuse(&self, refusal: Option<Refusal>) {
         self.lock().refusal = refusal;
     }
@@ -103,6 +103,7 @@ impl Payee for MockPayee {
     }
 
     async fn receipt(&self, agreement: &Agreement, job: JobId, seed: Digest, slice: Slice) -> Result<SignedReceipt, StopReason> {
+        self.refusal().map_err(StopReason::Refused)?;
         let mut state = self.lock();
         let channel = agreement.terms().channel;
         let account = state.accounts.entry(channel).or_default();

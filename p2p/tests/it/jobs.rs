@@ -236,6 +236,24 @@ async fn an_executor_that_fails_stops_the_job_with_a_reason() {
 }
 
 #[tokio::test]
+async fn a_final_receipt_that_is_refused_is_told_with_its_reason() {
+    use cocoon_market::agreement::Refusal;
+    // Fewer tokens than a slice has, so that the only receipt is the final one.
+    let world = World::new(Answer { stumble: Stumble::HangAfter(5), ..Answer::of(100) }).await;
+    let agreement = world.agree().await;
+    let mut handle = world.run(&agreement, 100).await;
+    for _ in 0..5 {
+        assert!(matches!(handle.next().await, Some(Ok(JobEvent::Chunk(_)))));
+    }
+    world.payee.refuse(Some(Refusal::Unavailable));
+    handle.cancel();
+    let (_, error) = drain(&mut handle).await;
+    let refused = StopReason::Refused(Refusal::Unavailable);
+    assert!(matches!(&error, Some(JobError::Stopped { reason, progress }) if *reason == refused && progress.paid.is_zero()), "{error:?}");
+    assert_eq!(world.ended().await, JobEnd::Stopped(refused));
+}
+
+#[tokio::test]
 async fn a_voucher_that_does_not_fit_stops_the_job() {
     for fault in [PayerFault::Underpays, PayerFault::MisSigns] {
         let world = World::new(Answer::of(100)).await;

@@ -176,6 +176,21 @@ fn a_cancelled_job_is_receipted_up_to_where_it_came() {
 }
 
 #[test]
+fn without_a_receipt_not_even_the_end_of_an_answer_is_told() {
+    let refused = || MeterEvent::ReceiptRefused(StopReason::Internal);
+    let stop = vec![MeterEffect::Stop(StopReason::Internal)];
+    let mut reading = meter_with(1000, 1000);
+    assert!(reading.apply(NOW, refused()).is_err(), "no slice was asked for");
+    let mut complete = running(1000, 1000);
+    complete.apply(NOW, MeterEvent::Finished(FinishReason::Stop)).unwrap();
+    assert_eq!(complete.apply(NOW, refused()), Ok(stop.clone()));
+    assert_eq!(complete.state(), MeterState::Over);
+    assert!(complete.apply(NOW, refused()).is_err());
+    let mut running = running(1000, 1000);
+    assert_eq!(running.apply(NOW, refused()), Ok(stop));
+}
+
+#[test]
 fn a_failure_stops_the_job_once_without_a_receipt() {
     let mut meter = running(1000, 1000);
     meter.apply(NOW, produced(&[1])).unwrap();

@@ -37,6 +37,7 @@ enum Step {
     Finish,
     Cancel,
     Fail,
+    RefuseReceipt,
     Wait(u32),
 }
 
@@ -51,6 +52,7 @@ fn steps() -> impl Strategy<Value = Step> {
         1 => Just(Step::Finish),
         1 => Just(Step::Cancel),
         1 => Just(Step::Fail),
+        1 => Just(Step::RefuseReceipt),
         1 => (0u32..40_000).prop_map(Step::Wait),
     ]
 }
@@ -99,6 +101,12 @@ impl World {
             Step::Finish => self.meter(MeterEvent::Finished(FinishReason::Stop)),
             Step::Cancel => self.meter(MeterEvent::Cancelled),
             Step::Fail => self.meter(MeterEvent::Failed(StopReason::Internal)),
+            Step::RefuseReceipt => {
+                if self.to_sign.pop_back().is_some() {
+                    self.slices.pop();
+                    self.meter(MeterEvent::ReceiptRefused(StopReason::Internal));
+                }
+            }
             Step::Wait(ms) => {
                 self.now = self.now.plus_ms(ms.into());
                 self.meter(MeterEvent::Elapsed);
