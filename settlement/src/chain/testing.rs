@@ -36,6 +36,10 @@ impl ManualClock {
         self.0.fetch_add(ms, Ordering::SeqCst);
     }
 
+    pub(crate) fn set_ms(&self, ms: u64) {
+        self.0.store(ms, Ordering::SeqCst);
+    }
+
     pub(crate) fn clock(self: &Arc<Self>) -> Clock {
         let clock = Arc::clone(self);
         Arc::new(move || Timestamp(clock.0.load(Ordering::SeqCst)))

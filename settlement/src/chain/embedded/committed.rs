@@ -9,7 +9,7 @@ use tycho_types::models::{OptionalAccount, ShardAccount};
 use tycho_types::prelude::HashBytes;
 
 use super::block::{OpenBlock, execution};
-use super::store::{AccountKey, BlockRecord, QueueKey, Store};
+use super::store::{AccountKey, BlockRecord, QueueKey, Store, StoreError};
 use crate::chain::ChainError;
 
 /// Accounts kept in memory; a few hundred megabytes if all of them are large, a few dozen if they are wallets.
@@ -21,13 +21,15 @@ pub(super) struct Committed {
     head: BlockRecord,
     queue: BTreeMap<QueueKey, Cell>,
     cache: RefCell<BTreeMap<AccountKey, ShardAccount>>,
+    /// Whether a write failed of which nobody knows yet how much is there.
+    is_in_doubt: bool,
 }
 
 impl Committed {
     /// Takes up a chain where it was left.
-    pub(super) fn new(store: Store, head: BlockRecord) -> Result<Self, super::StoreError> {
+    pub(super) fn new(store: Store, head: BlockRecord) -> Result<Self, StoreError> {
         let queue = store.queue()?;
-        Ok(Self { store, head, queue, cache: RefCell::default() })
+        Ok(Self { store, head, queue, cache: RefCell::default(), is_in_doubt: false })
     }
 
     pub(super) const fn head(&self) -> &BlockRecord {
@@ -54,10 +56,16 @@ impl Committed {
         self.queue.range::<QueueKey, _>((after, Bound::Unbounded)).next().map(|(key, message)| (*key, message.clone()))
     }
 
-    /// Writes a block and takes over its changes. If that fails, neither the block nor the chain has changed.
+    /// Writes a block and takes over its changes. If that fails, neither the block nor the chain has changed, or, where the disk is of no help
+    /// at all, whether they have shows in [`Committed::settle`].
     pub(super) fn commit(&mut self, block: &mut OpenBlock) -> Result<(), ChainError> {
         let write = block.write();
-        self.store.commit(&write)?;
+        if let Err(error) = self.store.commit(&write) {
+            let hash = write.record.hash;
+            self.is_in_doubt = true;
+            // A write may fail after all of it has reached the disk.
+            return if self.settle().is_ok() && self.head.hash == hash { Ok(()) } else { Err(error.into()) };
+        }
         self.head = write.record;
         let changes = block.take_changes();
         for key in &changes.delivered {
@@ -67,6 +75,23 @@ impl Committed {
         for (key, account) in changes.accounts {
             self.remember(key, account);
         }
+        Ok(())
+    }
+
+    /// After a write that failed, takes up the chain as it is in the store.
+    ///
+    /// # Errors
+    /// [`StoreError`] while the disk still fails; the next call tries again.
+    pub(super) fn settle(&mut self) -> Result<(), StoreError> {
+        if !self.is_in_doubt {
+            return Ok(());
+        }
+        self.store.reopen()?;
+        let head = self.store.head()?.ok_or(StoreError::Damaged("list of blocks"))?;
+        self.queue = self.store.queue()?;
+        self.head = head;
+        self.cache.borrow_mut().clear();
+        self.is_in_doubt = false;
         Ok(())
     }
 

@@ -33,6 +33,7 @@ mod machine;
 mod options;
 mod replay;
 mod store;
+mod write;
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -54,6 +55,7 @@ pub use self::inspect::Surroundings;
 pub use self::options::{Blocks, Clock, OpenError, Options, Supply, system_clock};
 pub use self::replay::ReplayError;
 pub use self::store::StoreError;
+pub use self::write::WritePoint;
 
 /// Blocks made at once for one message under [`Blocks::Instant`], so that a ring of contracts cannot hold its sender for ever.
 const INSTANT_BLOCKS_MAX: usize = 16;
@@ -122,10 +124,9 @@ impl Embedded {
     /// Makes the block that is due, if one is, and returns it.
     ///
     /// # Errors
-    /// [`ChainError::Storage`] when it cannot be written. After a fault of the disk the chain has to be opened anew, and goes on from the
-    /// last whole block.
+    /// [`ChainError::Storage`] when it cannot be written. The chain goes on from the last whole block as soon as the disk works again.
     pub fn tick(&self) -> Result<Option<Head>, ChainError> {
-        let mut inner = self.lock();
+        let mut inner = self.settled()?;
         let before = inner.committed.head().seqno;
         self.make_due_block(&mut inner)?;
         if self.options.blocks == Blocks::Instant && !inner.committed.queue().is_empty() {
@@ -137,10 +138,9 @@ impl Embedded {
     /// Makes a block now, whatever [`Blocks`] says.
     ///
     /// # Errors
-    /// [`ChainError::Storage`] when it cannot be written. After a fault of the disk the chain has to be opened anew, and goes on from the
-    /// last whole block.
+    /// [`ChainError::Storage`] when it cannot be written. The chain goes on from the last whole block as soon as the disk works again.
     pub fn make_block(&self) -> Result<Head, ChainError> {
-        let mut inner = self.lock();
+        let mut inner = self.settled()?;
         self.close(&mut inner)?;
         Ok(inner.committed.head().head())
     }
@@ -150,7 +150,7 @@ impl Embedded {
     /// # Errors
     /// [`ChainError::Storage`].
     pub fn supply(&self) -> Result<Supply, ChainError> {
-        let inner = self.lock();
+        let inner = self.settled()?;
         let Books { issued, fees, burned } = inner.committed.head().books;
         let mut accounts: u128 = 0;
         inner.committed.store.for_each_account(|_, account| {
@@ -172,7 +172,7 @@ impl Embedded {
     /// # Errors
     /// [`ChainError::Storage`].
     pub fn state_hash(&self) -> Result<Hash, ChainError> {
-        let inner = self.lock();
+        let inner = self.settled()?;
         let mut digest = Sha256::new_with_prefix(b"CCS1");
         digest.update(inner.committed.head().hash);
         inner.committed.store.for_each_account(|key, account| {
@@ -190,7 +190,7 @@ impl Embedded {
     /// # Errors
     /// [`ChainError::Storage`]; [`StoreError::Exists`] within it when there is a file already.
     pub fn snapshot(&self, path: &Path) -> Result<Head, ChainError> {
-        let inner = self.lock();
+        let inner = self.settled()?;
         inner.committed.store.copy_to(path)?;
         Ok(inner.committed.head().head())
     }
@@ -200,9 +200,16 @@ impl Embedded {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The chain as it is in the store, even after a fault of the disk.
+    fn settled(&self) -> Result<MutexGuard<'_, Inner>, ChainError> {
+        let mut inner = self.lock();
+        inner.committed.settle()?;
+        Ok(inner)
+    }
+
     /// The state to answer questions from: with every block that is due.
     fn current(&self) -> Result<MutexGuard<'_, Inner>, ChainError> {
-        let mut inner = self.lock();
+        let mut inner = self.settled()?;
         self.make_due_block(&mut inner)?;
         Ok(inner)
     }
@@ -216,7 +223,10 @@ impl Embedded {
 
     /// The block in the making, opened if need be.
     fn open_block(&self, inner: &mut Inner) -> Result<OpenBlock, ChainError> {
-        if let Some(open) = inner.open.take() {
+        // One that does not follow the newest block was written after all, by a write that seemed to fail.
+        if let Some(open) = inner.open.take()
+            && open.head().hash == inner.committed.head().hash
+        {
             return Ok(open);
         }
         let mut open = OpenBlock::new(*inner.committed.head(), (self.options.clock)().0, self.limits);

@@ -49,7 +49,7 @@ impl Embedded {
     /// # Errors
     /// [`ReplayError::Differs`] at the first block that does not.
     pub fn replay(&self) -> Result<u32, ReplayError> {
-        let inner = self.lock();
+        let inner = self.settled()?;
         let recorded = &inner.committed;
         let find = |seqno| recorded.store.block(seqno)?.ok_or(StoreError::Damaged("list of blocks"));
         let store = Store::in_memory()?;

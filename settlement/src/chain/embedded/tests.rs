@@ -1,4 +1,6 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
+pub(crate) mod disk;
+pub(crate) mod kill;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -7,6 +9,8 @@ use tonlib_core::cell::{ArcCell, CellBuilder};
 use tonlib_core::tlb_types::block::state_init::StateInit;
 use tonlib_core::tlb_types::tlb::TLB;
 
+use super::store::Place;
+use super::write::Writes;
 use super::*;
 use crate::chain::codec::to_boc;
 use crate::chain::testing::{TestWallet, balance, chain, empty_external, internal, options, ton};
@@ -433,97 +437,6 @@ fn the_beginning_is_a_golden_vector() {
     assert_eq!(hex::encode(chain.head().unwrap().root_hash), "f91fd55edd45a05bd51e0b00cd303329bbdccf616f55b9ec51871f3e3b5dabdf");
 }
 
-/// A disk whose power fails after so many operations. What was not synced by then may or may not be there afterwards.
-#[derive(Debug, Clone, Default)]
-struct Disk {
-    written: Arc<Mutex<Vec<u8>>>,
-    synced: Arc<Mutex<Vec<u8>>>,
-    power: Arc<AtomicUsize>,
-}
-
-impl Disk {
-    fn holding(bytes: &[u8], power: usize) -> Self {
-        let bytes = || Arc::new(Mutex::new(bytes.to_vec()));
-        Self { written: bytes(), synced: bytes(), power: Arc::new(AtomicUsize::new(power)) }
-    }
-
-    fn spend(&self) -> std::io::Result<()> {
-        let spent = self.power.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        spent.map(drop).map_err(|_| std::io::Error::other("no power"))
-    }
-}
-
-impl redb::StorageBackend for Disk {
-    fn len(&self) -> Result<u64, std::io::Error> {
-        Ok(self.written.lock().unwrap().len() as u64)
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), std::io::Error> {
-        let offset = offset as usize;
-        out.copy_from_slice(&self.written.lock().unwrap()[offset..offset + out.len()]);
-        Ok(())
-    }
-
-    fn set_len(&self, len: u64) -> Result<(), std::io::Error> {
-        self.spend()?;
-        self.written.lock().unwrap().resize(len as usize, 0);
-        Ok(())
-    }
-
-    fn sync_data(&self) -> Result<(), std::io::Error> {
-        self.spend()?;
-        *self.synced.lock().unwrap() = self.written.lock().unwrap().clone();
-        Ok(())
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> Result<(), std::io::Error> {
-        self.spend()?;
-        let offset = offset as usize;
-        self.written.lock().unwrap()[offset..offset + data.len()].copy_from_slice(data);
-        Ok(())
-    }
-}
-
-fn on_disk(disk: &Disk) -> Embedded {
-    Embedded::with_store(Store::with_backend(disk.clone()).unwrap(), options(Blocks::Instant).0).unwrap()
-}
-
-/// EC-1, for every moment at which the power can fail while a block is written.
-#[test]
-fn a_power_cut_leaves_the_block_or_the_one_before() {
-    let disk = Disk::holding(&[], usize::MAX);
-    let chain = on_disk(&disk);
-    let wallet = TestWallet::funded(&chain, 1, ton(10));
-    let message = wallet.transfer(0, &Address::basechain([7; 32]), ton(1), Bounce::No);
-    let before = chain.state_hash().unwrap();
-    drop(chain);
-    let image = disk.written.lock().unwrap().clone();
-    let chain = on_disk(&Disk::holding(&image, usize::MAX));
-    chain.send_boc(&message).unwrap();
-    let after = chain.state_hash().unwrap();
-
-    for power in 0.. {
-        let disk = Disk::holding(&image, usize::MAX);
-        let chain = on_disk(&disk);
-        disk.power.store(power, Ordering::SeqCst);
-        let sent = chain.send_boc(&message);
-        disk.power.store(0, Ordering::SeqCst);
-        drop(chain);
-        for left in [&disk.written, &disk.synced] {
-            let left = left.lock().unwrap().clone();
-            let found = on_disk(&Disk::holding(&left, usize::MAX)).state_hash().unwrap();
-            assert!(found == after || found == before && sent.is_err(), "power for {power} operations");
-        }
-        match sent {
-            Ok(_) => {
-                assert!(power > 2, "the test cut nothing");
-                break;
-            }
-            Err(error) => assert!(matches!(error, ChainError::Storage(_)), "{error:?}"),
-        }
-    }
-}
-
 #[derive(Debug, Clone)]
 enum Step {
     Fund(u8, u64),
@@ -550,9 +463,12 @@ proptest! {
     /// EC-1 and EC-2.
     #[test]
     fn money_adds_up_and_survives_a_restart(steps in proptest::collection::vec(step(), 1..40), instant in any::<bool>()) {
-        let disk = Disk::holding(&[], usize::MAX);
+        let disk = disk::Disk::holding(&[]);
         let (options, clock) = options(if instant { Blocks::Instant } else { Blocks::Manual });
-        let open = || Embedded::with_store(Store::with_backend(disk.clone()).unwrap(), options.clone()).unwrap();
+        let open = || {
+            let store = Store::at(Place::Disk(disk.clone()), Writes::default()).unwrap();
+            Embedded::with_store(store, options.clone()).unwrap()
+        };
         let mut chain = open();
         let wallets: Vec<_> = (1..5).map(TestWallet::new).collect();
         let mut seqnos = [0_u32; 4];
