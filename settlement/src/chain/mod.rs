@@ -6,12 +6,15 @@
 //! | [`toncenter`] | the HTTP API of toncenter, version 2: a client for testnet and mainnet, a server for any chain | `http` for the client |
 //! | [`quorum`] | two chains that must agree before money depends on the answer | |
 //!
+//! [`confirmation`] says of a transaction whether it will stay: by the blocks that lie on it.
+//!
 //! Everything here blocks; async callers run it on a thread that may block.
 //!
-//! Modules in reading order: [`address`], [`types`], [`error`], [`codec`], then the chains.
+//! Modules in reading order: [`address`], [`types`], [`error`], [`codec`], [`confirmation`], then the chains.
 
 pub mod address;
 pub mod codec;
+pub mod confirmation;
 pub mod error;
 pub mod types;
 
@@ -30,6 +33,7 @@ use cocoon_market::{Amount, NetworkId};
 use tonlib_core::cell::ArcCell;
 
 pub use address::{Address, AddressError, BASECHAIN, Bounce, MASTERCHAIN};
+pub use confirmation::{Confirmations, Standing};
 pub use error::{AnswerFault, ChainError, Disputed, Rejection, Sought};
 pub use types::{
     AccountState, AccountStatus, FeeQuery, Fees, Hash, Head, Message, MessageKind, MethodResult, PAGE_MAX, Page, Signatures, StackItem,
@@ -59,6 +63,16 @@ pub trait Chain: Send + Sync {
 
     /// A block of the past.
     fn block(&self, seqno: u32) -> Result<Head, ChainError>;
+
+    /// The logical time up to which the chain as of masterchain block `seqno` has what happened to this account: all its transactions
+    /// before it are in that block or in one that it builds on. With [`Chain::head`] this tells how deep a transaction lies, see
+    /// [`confirmation`].
+    ///
+    /// # Errors
+    /// [`ChainError::Unsupported`] where the chain cannot tell.
+    fn covered_lt(&self, _address: &Address, _seqno: u32) -> Result<u64, ChainError> {
+        Err(ChainError::Unsupported("telling how deep a transaction lies"))
+    }
 
     /// The state of an account. One that does not exist is [`AccountStatus::Uninitialized`] and empty.
     fn account(&self, address: &Address) -> Result<AccountState, ChainError>;
@@ -111,6 +125,10 @@ impl<C: Chain + ?Sized> Chain for Arc<C> {
 
     fn block(&self, seqno: u32) -> Result<Head, ChainError> {
         C::block(self, seqno)
+    }
+
+    fn covered_lt(&self, address: &Address, seqno: u32) -> Result<u64, ChainError> {
+        C::covered_lt(self, address, seqno)
     }
 
     fn account(&self, address: &Address) -> Result<AccountState, ChainError> {

@@ -57,6 +57,12 @@ impl Chain for Embedded {
         record.as_ref().map(BlockRecord::head).ok_or(ChainError::NotFound(Sought::Block))
     }
 
+    fn covered_lt(&self, _: &Address, seqno: u32) -> Result<u64, ChainError> {
+        let record = self.current()?.committed.store.block(seqno)?;
+        // The next block begins far behind this.
+        record.map(|record| record.lt_end.saturating_add(1)).ok_or(ChainError::NotFound(Sought::Block))
+    }
+
     fn account(&self, address: &Address) -> Result<AccountState, ChainError> {
         let (shard, seen_at) = {
             let inner = self.current()?;
