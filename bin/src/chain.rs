@@ -12,7 +12,7 @@ use std::time::Duration;
 use cocoon_market::Amount;
 use cocoon_settlement::chain::embedded::{Blocks, Embedded, OpenError, Options, StoreError, system_clock};
 use cocoon_settlement::chain::quorum::{Patience, Quorum};
-use cocoon_settlement::chain::toncenter::Toncenter;
+use cocoon_settlement::chain::toncenter::{ApiKey, ApiKeyError, Rate, Toncenter};
 use cocoon_settlement::chain::{Address, Chain, ChainError, Faucet, Hash};
 
 use crate::config::{ChainConfig, Endpoint, Network, Secret};
@@ -62,6 +62,15 @@ pub enum ChainOpenError {
         #[source]
         source: Box<OpenError>,
     },
+    /// A key that no endpoint gives out.
+    #[error("{setting} is wrong")]
+    Key {
+        /// Which.
+        setting: &'static str,
+        /// The cause.
+        #[source]
+        source: ApiKeyError,
+    },
     /// The two endpoints cannot be compared.
     #[error("the chain's two endpoints do not go together")]
     Witness(#[source] ChainError),
@@ -75,6 +84,7 @@ impl NextStep for ChainOpenError {
             }
             Self::Embedded { dir, .. } => format!("if it is a devnet you can lose, remove {}", dir.display()).into(),
             Self::Directory { .. } => "check permissions and free space, or choose another directory".into(),
+            Self::Key { setting, .. } => format!("change {setting} in the configuration").into(),
             Self::Witness(_) => "change chain.witness in the configuration".into(),
         }
     }
@@ -84,7 +94,18 @@ impl NextStep for ChainError {
     fn next_step(&self) -> Cow<'static, str> {
         match self {
             Self::Unreachable { .. } => "swarm devnet, if it should run on this machine; else check chain.endpoint and the network".into(),
-            Self::RateLimited { .. } => "again later, or set chain.api_key in the configuration".into(),
+            Self::RateLimited { wait_s: Some(wait_s), .. } => {
+                format!("again in {wait_s} s, or set chain.api_key and chain.requests_per_s in the configuration").into()
+            }
+            Self::RateLimited { wait_s: None, .. } => "again later, or set chain.api_key in the configuration".into(),
+            Self::KeyRefused { .. } => {
+                "set chain.api_key in the configuration to a key of this endpoint (chain.witness_api_key for the witness)".into()
+            }
+            Self::Unclear => "look for it before you send another: swarm wallet balance, swarm channels ls".into(),
+            Self::Ahead { .. } => "synchronise this machine's clock (swarm doctor); if it is right, another chain.endpoint".into(),
+            Self::Stale { .. } => {
+                "synchronise this machine's clock (swarm doctor); if it is right, another chain.endpoint: this one lags".into()
+            }
             Self::Unavailable { .. } | Self::BlockFull => "again in a minute".into(),
             Self::Malformed { .. } => "another chain.endpoint: this one does not speak toncenter's API".into(),
             Self::Disagreement { .. } => "again in a minute; if it stays, do not trust either endpoint with money".into(),
@@ -105,19 +126,29 @@ pub fn open(config: &ChainConfig) -> Result<OpenChain, ChainOpenError> {
         Endpoint::Embedded(dir) => return Ok(OpenChain::from(open_embedded(dir, BLOCK_TIME)?)),
         Endpoint::Http(url) => url,
     };
-    let client = |url: &str| {
-        let api_key = config.api_key.as_ref().map(|key: &Secret| key.reveal().to_owned());
-        Toncenter::new(url, config.network.id(), api_key)
+    let first = || client(config, url, config.api_key.as_ref(), "chain.api_key");
+    let faucet = match config.network {
+        Network::Devnet => Some(Arc::new(RemoteFaucet(first()?)) as Arc<dyn Faucet>),
+        Network::Testnet | Network::Mainnet => None,
     };
-    let faucet = (config.network == Network::Devnet).then(|| Arc::new(RemoteFaucet(client(url))) as Arc<dyn Faucet>);
     let chain: Arc<dyn Chain> = match &config.witness {
         Some(Endpoint::Http(witness)) => {
-            let quorum = Quorum::new(client(url), client(witness), Patience::default());
-            Arc::new(quorum.map_err(ChainOpenError::Witness)?)
+            let second = client(config, witness, config.witness_api_key.as_ref(), "chain.witness_api_key")?;
+            Arc::new(Quorum::new(first()?, second, Patience::default()).map_err(ChainOpenError::Witness)?)
         }
-        Some(Endpoint::Embedded(_)) | None => Arc::new(client(url)),
+        Some(Endpoint::Embedded(_)) | None => Arc::new(first()?),
     };
     Ok(OpenChain { chain, faucet, embedded: None })
+}
+
+/// A client for one endpoint. Each has a key of its own: an endpoint is not told the other's.
+fn client(config: &ChainConfig, url: &str, key: Option<&Secret>, setting: &'static str) -> Result<Toncenter, ChainOpenError> {
+    let key = key.map(|key| ApiKey::new(key.reveal())).transpose().map_err(|source| ChainOpenError::Key { setting, source })?;
+    let client = Toncenter::new(url, config.network.id(), key);
+    Ok(match config.requests_per_s {
+        Some(rate) => client.with_rate(Rate::PerSecond(rate)),
+        None => client,
+    })
 }
 
 /// Opens the chain in a directory, or starts a new one there.
@@ -160,6 +191,21 @@ mod tests {
         assert_eq!(first.chain.head().unwrap().seqno, 0);
         let error = open(&config).unwrap_err();
         assert!(error.next_step().contains("--chain http"), "{error}: {}", error.next_step());
+    }
+
+    #[test]
+    fn a_key_that_is_none_is_named_and_not_shown() {
+        let path = tempfile::tempdir().unwrap().path().join("config.toml");
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        for (text, setting) in [
+            ("[chain]\napi_key = \"se same\"\n", "chain.api_key"),
+            ("[chain]\nwitness = \"http://b\"\nwitness_api_key = \"se same\"\n", "chain.witness_api_key"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = open(&crate::config::Config::load(&path).unwrap().chain).unwrap_err();
+            assert!(error.to_string().contains(setting) && error.next_step().contains(setting), "{error}");
+            assert!(!format!("{error:?} {error} {}", error.next_step()).contains("same"), "{error:?}");
+        }
     }
 
     #[test]

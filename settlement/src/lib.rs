@@ -6,7 +6,7 @@
 //! to never forget what was signed ([`ledger`]), and to carry orders to a chain that may be slow, absent or lying ([`settler`], [`chain`]).
 //!
 //! It does not negotiate, meter or speak to peers: it knows `cocoon-market`'s words and nobody else, and it alone names TON. Nothing here is async and nothing
-//! reads a clock, but for the embedded chain's own; callers pass the time in and run what blocks where blocking is fine.
+//! reads a clock, but for the chains, which are handed one; callers pass the time in and run what blocks where blocking is fine.
 //!
 //! # Modules in reading order
 //!

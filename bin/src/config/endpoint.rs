@@ -20,7 +20,7 @@ pub enum Endpoint {
 
 /// A text that is no [`Endpoint`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a chain endpoint: expected an http(s) URL of a toncenter v2 API, or embedded:DIR")]
+#[error("not a chain endpoint: expected an http(s) URL of a toncenter v2 API without query or password, or embedded:DIR")]
 pub struct EndpointError;
 
 impl Endpoint {
@@ -61,7 +61,9 @@ impl FromStr for Endpoint {
         }
         let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
         let has_host = rest.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric() || first == b'[');
-        if !has_host || text.parse::<axum::http::Uri>().is_err() {
+        // What stands here is shown in errors and logs, so a key must not.
+        let may_be_secret = rest.contains(['?', '#', '@']);
+        if !has_host || may_be_secret || text.parse::<axum::http::Uri>().is_err() {
             return Err(EndpointError);
         }
         let url = text.trim_end_matches('/');
@@ -93,6 +95,9 @@ mod tests {
         check("http://[::1]:8081", Ok(Endpoint::Http("http://[::1]:8081/api/v2".into())));
         check("embedded:chain", Ok(Endpoint::Embedded("chain".into())));
         for wrong in ["", "embedded:", "http://", "https:///x", "ftp://x", "toncenter.com", "127.0.0.1:8081", "http://a b"] {
+            check(wrong, Err(EndpointError));
+        }
+        for wrong in ["https://a.example/api/v2?api_key=sesame", "https://me:sesame@a.example", "https://a.example/#sesame"] {
             check(wrong, Err(EndpointError));
         }
     }

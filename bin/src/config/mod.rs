@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use cocoon_market::offer::{CHALLENGE_WINDOW_S_MIN, Tier};
 use cocoon_market::{Amount, NetworkId};
 use cocoon_runtime::device::DeviceChoice;
-use cocoon_settlement::chain::Address;
+use cocoon_settlement::chain::{Address, Confirmations};
 use serde::{Deserialize, Serialize};
 
 pub use endpoint::{Endpoint, EndpointError};
@@ -122,6 +122,12 @@ pub struct ChainConfig {
     pub witness: Option<Endpoint>,
     /// Key for the endpoint. When `None`, none is sent.
     pub api_key: Option<Secret>,
+    /// Key for the witness, which is not told the endpoint's. When `None`, none is sent.
+    pub witness_api_key: Option<Secret>,
+    /// Requests a second that each endpoint allows. When `None`, what toncenter allows with a key and without; no limit on a devnet.
+    pub requests_per_s: Option<NonZeroU32>,
+    /// Masterchain blocks that must lie on a transaction before it counts. When `None`, as [`Confirmations::of_network`] says.
+    pub confirmations: Option<u32>,
     /// Where the network fee goes. When `None`, on a devnet, to the faucet's wallet.
     #[serde(deserialize_with = "text::parsed_option")]
     pub fee_to: Option<Address>,
@@ -130,7 +136,16 @@ pub struct ChainConfig {
 impl Default for ChainConfig {
     fn default() -> Self {
         let network = Network::default();
-        Self { network, endpoint: Endpoint::default_of(network), witness: None, api_key: None, fee_to: None }
+        Self {
+            network,
+            endpoint: Endpoint::default_of(network),
+            witness: None,
+            api_key: None,
+            witness_api_key: None,
+            requests_per_s: None,
+            confirmations: None,
+            fee_to: None,
+        }
     }
 }
 
@@ -351,6 +366,11 @@ impl Config {
 }
 
 impl ChainConfig {
+    /// How deep a transaction must lie before it counts.
+    pub fn confirmations(&self) -> Confirmations {
+        self.confirmations.and_then(Confirmations::new).unwrap_or(Confirmations::of_network(self.network.id()))
+    }
+
     /// Makes paths relative to the configuration's directory absolute.
     fn resolve(&mut self, dir: &Path) {
         for endpoint in std::iter::once(&mut self.endpoint).chain(&mut self.witness) {

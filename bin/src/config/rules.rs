@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use cocoon_market::offer::{CHALLENGE_WINDOW_S_MAX, CHALLENGE_WINDOW_S_MIN, Tier};
-use cocoon_settlement::chain::{Address, BASECHAIN};
+use cocoon_settlement::chain::{Address, BASECHAIN, Confirmations};
 
 use super::{ChainConfig, Config, ConfigError, Endpoint, Network, NodeConfig, ProvideConfig, RequesterConfig};
 
@@ -47,6 +47,10 @@ impl ChainConfig {
         let comparable = self.witness.as_ref().is_none_or(|witness| over_http(witness) && over_http(&self.endpoint));
         rule(comparable, "chain.witness", "an embedded chain needs no witness and is none: it is this process itself")?;
         rule(self.witness.as_ref() != Some(&self.endpoint), "chain.witness", "must be another endpoint than chain.endpoint")?;
+        let has_witness = self.witness.is_some() || self.witness_api_key.is_none();
+        rule(has_witness, "chain.witness_api_key", "is a key for chain.witness, which is not set")?;
+        let depth = self.confirmations.is_none_or(|blocks| Confirmations::new(blocks).is_some());
+        rule(depth, "chain.confirmations", "must be at most 1000, about an hour of blocks")?;
         let in_basechain = |address: &Address| address.workchain == BASECHAIN;
         rule(self.fee_to.as_ref().is_none_or(in_basechain), "chain.fee_to", "must be an address in the basechain (workchain 0)")
     }

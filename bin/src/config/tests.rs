@@ -38,7 +38,8 @@ fn the_example_shows_the_defaults() {
 fn the_example_shows_every_key() {
     let Config { node, chain, models, provide, requester, gateway } = load(&example_in_full()).unwrap();
     assert!(node.metrics.is_some());
-    assert!(chain.witness.is_some() && chain.api_key.is_some() && chain.fee_to.is_some());
+    assert!(chain.witness.is_some() && chain.api_key.is_some() && chain.witness_api_key.is_some() && chain.fee_to.is_some());
+    assert!(chain.requests_per_s.is_some() && chain.confirmations.is_some());
     assert!(models.cache.is_some());
     assert_eq!(provide.models.len(), 1);
     assert!(provide.models[0].price.is_some());
@@ -90,6 +91,8 @@ fn real_money_needs_https_and_no_embedded_chain() {
 fn rules_between_fields_are_checked() {
     let check = |text: &str, key| assert_eq!(broken_rule(text), key, "{text}");
     check("[chain]\nwitness = \"http://127.0.0.1:8081\"\n", "chain.witness");
+    check("[chain]\nwitness_api_key = \"sesame\"\n", "chain.witness_api_key");
+    check("[chain]\nconfirmations = 1001\n", "chain.confirmations");
     check("[chain]\nfee_to = \"-1:0000000000000000000000000000000000000000000000000000000000000000\"\n", "chain.fee_to");
     check("[requester]\ncap_ton = \"2\"\n", "requester.cap_ton");
     check("[gateway]\nlisten = \"0.0.0.0:8080\"\n", "gateway.listen");
@@ -103,6 +106,15 @@ fn rules_between_fields_are_checked() {
     check("[provide]\nchallenge_window_s = 11\n", "provide.challenge_window_s");
     check("[provide]\nchallenge_window_s = 2592001\n", "provide.challenge_window_s");
     check(&format!("[chain]\nnetwork = \"mainnet\"\nendpoint = \"https://a.example\"\n{short}"), "provide.challenge_window_s");
+}
+
+#[test]
+fn a_transaction_counts_when_the_configuration_or_the_network_says() {
+    let blocks = |text: &str| load(text).unwrap().chain.confirmations().blocks();
+    let on = |network: &str| format!("[chain]\nnetwork = \"{network}\"\nendpoint = \"https://a.example\"\n");
+    assert_eq!([blocks(""), blocks(&on("testnet")), blocks(&on("mainnet"))], [0, 2, 2]);
+    assert_eq!(blocks(&format!("{}confirmations = 7\n", on("mainnet"))), 7);
+    assert_eq!(blocks(&format!("{}confirmations = 0\n", on("mainnet"))), 0);
 }
 
 #[test]
@@ -122,7 +134,9 @@ fn a_model_without_a_price_has_that_of_all() {
 
 #[test]
 fn secrets_are_not_shown() {
-    let config = load("[gateway]\ntoken = \"sesame\"\n[chain]\napi_key = \"sesame\"\n").unwrap();
+    let config =
+        load("[gateway]\ntoken = \"sesame\"\n[chain]\napi_key = \"sesame\"\nwitness = \"http://b\"\nwitness_api_key = \"sesame\"\n")
+            .unwrap();
     assert!(!format!("{config:?}").contains("sesame"));
 }
 

@@ -18,11 +18,40 @@ pub enum ChainError {
         #[source]
         source: Cause,
     },
-    /// The endpoint wants fewer requests.
-    #[error("chain endpoint {endpoint} limits our requests; an API key raises the limit")]
+    /// The endpoint wants fewer requests, or would if it were asked as often as we would like to.
+    #[error("chain endpoint {endpoint} limits our requests{}; an API key raises the limit", wait_text(*wait_s))]
     RateLimited {
         /// Its base url.
         endpoint: String,
+        /// Seconds until it may be asked again, if that is known.
+        wait_s: Option<u64>,
+    },
+    /// The endpoint does not let us in.
+    #[error("chain endpoint {endpoint} does not accept our API key, or wants one (status {status})")]
+    KeyRefused {
+        /// Its base url.
+        endpoint: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// A message was refused that may have arrived at an earlier attempt, and then was refused because it was taken.
+    #[error("the message was refused, but may have been taken before; only its transaction tells")]
+    Unclear,
+    /// A block that is from the future by this machine's clock.
+    #[error("chain endpoint {endpoint} is {ahead_s} s ahead of this machine's clock; one of them is wrong")]
+    Ahead {
+        /// Its base url.
+        endpoint: String,
+        /// By so much, in seconds.
+        ahead_s: u64,
+    },
+    /// The newest block is old.
+    #[error("the newest block at chain endpoint {endpoint} is {age_s} s old; it lags, or this machine's clock is wrong")]
+    Stale {
+        /// Its base url.
+        endpoint: String,
+        /// How old, in seconds.
+        age_s: u64,
     },
     /// The endpoint answered that it cannot serve now.
     #[error("chain endpoint {endpoint} is unavailable (status {status}): {said}")]
@@ -83,14 +112,19 @@ impl ChainError {
     /// Whether the same request may succeed later.
     pub const fn is_retryable(&self) -> bool {
         match self {
+            // What is the asker's fault stays one, but for a time-out (408).
+            Self::Unavailable { status, .. } => !matches!(*status, 400..=407 | 409..=499),
             Self::Unreachable { .. }
             | Self::RateLimited { .. }
-            | Self::Unavailable { .. }
+            | Self::Unclear
+            | Self::Ahead { .. }
+            | Self::Stale { .. }
             | Self::BlockFull
             | Self::Malformed { .. }
             | Self::Disagreement { .. }
             | Self::Storage(_) => true,
             Self::Rejected(_)
+            | Self::KeyRefused { .. }
             | Self::NotFound(_)
             | Self::Unsupported(_)
             | Self::BadRequest(_)
@@ -98,6 +132,30 @@ impl ChainError {
             | Self::Execution(_) => false,
         }
     }
+
+    /// Whether a message that this is said of may be on its way all the same.
+    pub const fn may_have_arrived(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Unavailable { .. } | Self::Unclear | Self::Malformed { .. } => true,
+            Self::RateLimited { .. }
+            | Self::KeyRefused { .. }
+            | Self::Ahead { .. }
+            | Self::Stale { .. }
+            | Self::BlockFull
+            | Self::Rejected(_)
+            | Self::Disagreement { .. }
+            | Self::NotFound(_)
+            | Self::Unsupported(_)
+            | Self::BadRequest(_)
+            | Self::WrongNetwork { .. }
+            | Self::Storage(_)
+            | Self::Execution(_) => false,
+        }
+    }
+}
+
+fn wait_text(wait_s: Option<u64>) -> String {
+    wait_s.map(|wait_s| format!(" for {wait_s} s")).unwrap_or_default()
 }
 
 /// Why a chain refused a message.

@@ -46,6 +46,45 @@ impl ManualClock {
     }
 }
 
+/// Time that passes only when somebody sleeps, which takes none.
+#[cfg(feature = "http")]
+pub(crate) struct ManualTimer {
+    now_ms: AtomicU64,
+    unix_s: u64,
+}
+
+#[cfg(feature = "http")]
+impl ManualTimer {
+    pub(crate) fn new() -> Arc<Self> {
+        Self::at(START_MS / 1_000)
+    }
+
+    /// By a clock that says so.
+    pub(crate) fn at(unix_s: u64) -> Arc<Self> {
+        Arc::new(Self { now_ms: AtomicU64::new(0), unix_s })
+    }
+
+    /// How long was slept.
+    pub(crate) fn slept(&self) -> std::time::Duration {
+        std::time::Duration::from_millis(self.now_ms.load(Ordering::SeqCst))
+    }
+}
+
+#[cfg(feature = "http")]
+impl super::toncenter::Timer for ManualTimer {
+    fn now(&self) -> std::time::Duration {
+        self.slept()
+    }
+
+    fn unix_s(&self) -> u64 {
+        self.unix_s
+    }
+
+    fn sleep(&self, duration: std::time::Duration) {
+        self.now_ms.fetch_add(u64::try_from(duration.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+}
+
 pub(crate) fn options(blocks: Blocks) -> (Options, Arc<ManualClock>) {
     let clock = ManualClock::new();
     (Options { blocks, clock: clock.clock() }, clock)

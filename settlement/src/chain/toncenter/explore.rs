@@ -47,8 +47,12 @@ pub(super) fn shards(chain: &dyn Chain, params: Params<'_>) -> Answer {
 }
 
 pub(super) fn lookup_block(chain: &dyn Chain, params: Params<'_>) -> Answer {
-    let block = required_block(chain, params)?;
-    Ok(if params.integer::<i8>("workchain")? == Some(BASECHAIN) { shard_id(&block) } else { block_id(&block) })
+    named_id(&required_block(chain, params)?, params)
+}
+
+/// The id of a block in the workchain that was asked for.
+pub(super) fn named_id(block: &Head, params: Params<'_>) -> Answer {
+    Ok(if params.integer::<i8>("workchain")? == Some(BASECHAIN) { shard_id(block) } else { block_id(block) })
 }
 
 pub(super) fn block_transactions(chain: &dyn Chain, params: Params<'_>) -> Answer {

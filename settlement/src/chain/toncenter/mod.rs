@@ -7,6 +7,8 @@
 pub mod client;
 mod explore;
 mod json;
+#[cfg(feature = "http")]
+pub mod pace;
 pub mod server;
 pub mod transport;
 
@@ -15,8 +17,10 @@ pub mod http;
 
 #[cfg(feature = "http")]
 pub use client::Toncenter;
+#[cfg(feature = "http")]
+pub use pace::{Rate, SystemTimer, Timer};
 pub use server::{Reply, Request, Server, Verb};
-pub use transport::{HttpTransport, Post, Response, TransportError};
+pub use transport::{ApiKey, ApiKeyError, HttpTransport, Post, Response, TransportError};
 
 #[cfg(all(test, feature = "embedded", feature = "http"))]
 mod tests;

@@ -3,7 +3,7 @@
 //! | call | parameters | notes |
 //! |---|---|---|
 //! | `getMasterchainInfo` | | |
-//! | `getBlockHeader` | `seqno` | number, time and network; no logical times |
+//! | `getBlockHeader` | `seqno` | number, time, network, and the logical time at its end |
 //! | `getAddressInformation`, `getAddressBalance`, `getAddressState` | `address` | |
 //! | `getTransactions` | `address`, `limit`, `lt` and `hash`, `to_lt` | |
 //! | `runGetMethod` | `address`, `method`, `stack` | |
@@ -184,12 +184,19 @@ impl Server {
 
     fn block_header(&self, params: Params<'_>) -> Answer {
         let block = self.chain.block(params.integer("seqno")?.ok_or(Failure::missing("seqno"))?)?;
-        Ok(json!({
+        let mut header = json!({
             "@type": "blocks.header",
-            "id": block_id(&block),
+            "id": explore::named_id(&block, params)?,
             "global_id": self.chain.network().0,
             "gen_utime": block.unix_s,
-        }))
+        });
+        // There is one shard, so anybody's account tells.
+        match (&mut header, self.chain.covered_lt(&Address::basechain([0; 32]), block.seqno)) {
+            (Value::Object(fields), Ok(end_lt)) => drop(fields.insert("end_lt".to_owned(), json!(end_lt.to_string()))),
+            (_, Ok(_) | Err(ChainError::Unsupported(_))) => {}
+            (_, Err(error)) => return Err(error.into()),
+        }
+        Ok(header)
     }
 
     fn account(&self, params: Params<'_>) -> Result<AccountState, Failure> {
