@@ -19,7 +19,7 @@ use crate::config::{ChainConfig, Endpoint, Network, Secret};
 use crate::failure::NextStep;
 
 /// The file of an embedded chain in its directory.
-const CHAIN_FILE: &str = "chain.redb";
+pub(crate) const CHAIN_FILE: &str = "chain.redb";
 
 /// How often a chain in this process makes a block unless somebody says otherwise.
 pub const BLOCK_TIME: Duration = Duration::from_secs(2);
@@ -106,6 +106,7 @@ impl NextStep for ChainError {
             Self::Stale { .. } => {
                 "synchronise this machine's clock (swarm doctor); if it is right, another chain.endpoint: this one lags".into()
             }
+            Self::Lagging { .. } => "again in a minute; if it stays, another chain.endpoint or chain.witness".into(),
             Self::Unavailable { .. } | Self::BlockFull => "again in a minute".into(),
             Self::Malformed { .. } => "another chain.endpoint: this one does not speak toncenter's API".into(),
             Self::Disagreement { .. } => "again in a minute; if it stays, do not trust either endpoint with money".into(),

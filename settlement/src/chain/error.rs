@@ -83,6 +83,12 @@ pub enum ChainError {
         /// What they disagree about.
         about: Disputed,
     },
+    /// One of two endpoints is so far behind the other that they cannot be compared.
+    #[error("one of the two chain endpoints is {blocks} blocks behind the other")]
+    Lagging {
+        /// So far.
+        blocks: u32,
+    },
     /// There is no such thing on the chain.
     #[error("the chain has no such {0}")]
     NotFound(Sought),
@@ -122,6 +128,7 @@ impl ChainError {
             | Self::BlockFull
             | Self::Malformed { .. }
             | Self::Disagreement { .. }
+            | Self::Lagging { .. }
             | Self::Storage(_) => true,
             Self::Rejected(_)
             | Self::KeyRefused { .. }
@@ -144,6 +151,7 @@ impl ChainError {
             | Self::BlockFull
             | Self::Rejected(_)
             | Self::Disagreement { .. }
+            | Self::Lagging { .. }
             | Self::NotFound(_)
             | Self::Unsupported(_)
             | Self::BadRequest(_)
@@ -242,9 +250,18 @@ pub enum Disputed {
     /// The same block has two hashes.
     #[error("a block")]
     Block,
-    /// The state of an account.
-    #[error("the state of an account")]
-    Account,
+    /// What an account holds.
+    #[error("the balance of an account")]
+    Balance,
+    /// The code of a contract.
+    #[error("the code of a contract")]
+    Code,
+    /// The data of a contract.
+    #[error("the data of a contract")]
+    Data,
+    /// Whether an account is deployed or frozen.
+    #[error("the status of an account")]
+    Status,
     /// The transactions of an account.
     #[error("the transactions of an account")]
     Transactions,

@@ -60,15 +60,6 @@ pub struct AccountState {
     pub seen_at: Head,
 }
 
-impl AccountState {
-    /// Whether both describe the same account state, no matter as of which block.
-    pub fn is_same_state(&self, other: &Self) -> bool {
-        let Self { status, balance, code, data, last_transaction, seen_at: _ } = self;
-        (status, balance, code, data, last_transaction)
-            == (&other.status, &other.balance, &other.code, &other.data, &other.last_transaction)
-    }
-}
-
 /// Where a message comes from and goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageKind {

@@ -107,7 +107,7 @@ fn a_difference_that_lasts_is_an_error() {
         Err(error @ ChainError::Disagreement { about }) if error.is_retryable() => about,
         other => panic!("{other:?}"),
     };
-    assert_eq!(disputed(quorum.account(&address).map(drop)), Disputed::Account);
+    assert_eq!(disputed(quorum.account(&address).map(drop)), Disputed::Balance);
     assert_eq!(PAUSES.get(), 2, "no pause after the last attempt");
     assert_eq!(disputed(quorum.transactions(&address, Page::newest(5)).map(drop)), Disputed::Transactions);
     assert_eq!(disputed(quorum.block(1).map(drop)), Disputed::Block);
@@ -166,4 +166,257 @@ fn the_head_is_the_newest_block_both_have() {
     assert_eq!(quorum.head().unwrap(), first.block(1).unwrap());
     let error = quorum.account(&Address::basechain([7; 32])).unwrap_err();
     assert!(matches!(error, ChainError::BlockFull), "an endpoint that fails is no agreement");
+}
+
+/// A chain behind which somebody changes what it says about accounts, or about the time.
+struct Forger {
+    chain: Arc<Embedded>,
+    forge: fn(&mut AccountState),
+}
+
+impl Chain for Forger {
+    fn network(&self) -> NetworkId {
+        self.chain.network()
+    }
+    fn head(&self) -> Result<Head, ChainError> {
+        let mut state = self.chain.account(&self.chain.faucet())?;
+        (self.forge)(&mut state);
+        Ok(state.seen_at)
+    }
+    fn block(&self, seqno: u32) -> Result<Head, ChainError> {
+        self.chain.block(seqno)
+    }
+    fn covered_lt(&self, address: &Address, seqno: u32) -> Result<u64, ChainError> {
+        Ok(self.chain.covered_lt(address, seqno)?.saturating_add(1_000))
+    }
+    fn account(&self, address: &Address) -> Result<AccountState, ChainError> {
+        let mut state = self.chain.account(address)?;
+        (self.forge)(&mut state);
+        Ok(state)
+    }
+    fn transactions(&self, address: &Address, page: Page) -> Result<Vec<Transaction>, ChainError> {
+        self.chain.transactions(address, page)
+    }
+    fn run_get_method(&self, address: &Address, method: &str, arguments: &[StackItem]) -> Result<MethodResult, ChainError> {
+        self.chain.run_get_method(address, method, arguments)
+    }
+    fn send_boc(&self, boc: &[u8]) -> Result<Hash, ChainError> {
+        self.chain.send_boc(boc)
+    }
+    fn config_param(&self, index: u32) -> Result<ArcCell, ChainError> {
+        self.chain.config_param(index)
+    }
+}
+
+/// What both orders of an honest chain and a forger say about the faucet's account.
+fn with_forger(forge: fn(&mut AccountState)) -> [Result<AccountState, ChainError>; 2] {
+    let (chain, _) = chain(Blocks::Instant);
+    let chain = Arc::new(chain);
+    let forger = || Forger { chain: Arc::clone(&chain), forge };
+    [
+        Quorum::new(Arc::clone(&chain), forger(), patience()).unwrap().account(&chain.faucet()),
+        Quorum::new(forger(), Arc::clone(&chain), patience()).unwrap().account(&chain.faucet()),
+    ]
+}
+
+#[test]
+fn whatever_two_endpoints_say_differently_about_an_account_is_named() {
+    type Forge = fn(&mut AccountState);
+    let cases: [(Forge, Disputed); 5] = [
+        (|state| state.balance = Amount::ZERO, Disputed::Balance),
+        (|state| state.code = state.data.clone(), Disputed::Code),
+        (|state| state.data = None, Disputed::Data),
+        (|state| state.last_transaction = Some(crate::chain::TxId { lt: 9, hash: [0; 32] }), Disputed::Transactions),
+        (|state| state.status = AccountStatus::Frozen, Disputed::Status),
+    ];
+    for (forge, expected) in cases {
+        for answer in with_forger(forge) {
+            assert!(matches!(answer, Err(ChainError::Disagreement { about }) if about == expected), "{expected}: {answer:?}");
+        }
+    }
+}
+
+#[test]
+fn of_two_times_the_earlier_counts() {
+    let [honest] = with_forger(|_| {}).map(Result::unwrap).map(|state| state.seen_at.unix_s)[..1] else { panic!() };
+    for answer in with_forger(|state| state.seen_at.unix_s += 3_600) {
+        assert_eq!(answer.unwrap().seen_at.unix_s, honest, "no message is dead because one endpoint says it is late");
+    }
+    for answer in with_forger(|state| state.seen_at.unix_s -= 3_600) {
+        assert_eq!(answer.unwrap().seen_at.unix_s, honest - 3_600, "nor because it is the only one that is not");
+    }
+}
+
+#[test]
+fn an_endpoint_that_lags_too_far_is_named_as_such() {
+    for answer in with_forger(|state| state.seen_at.seqno += APART_MAX) {
+        answer.unwrap();
+    }
+    for answer in with_forger(|state| {
+        state.seen_at.seqno += APART_MAX + 1;
+        state.balance = Amount::ZERO;
+    }) {
+        assert!(matches!(answer, Err(ref error @ ChainError::Lagging { blocks: 31 }) if error.is_retryable()), "{answer:?}");
+    }
+    let (chain, _) = chain(Blocks::Instant);
+    let chain = Arc::new(chain);
+    let forger = Forger { chain: Arc::clone(&chain), forge: |state| state.seen_at.seqno += 100 };
+    let head = Quorum::new(chain, forger, patience()).unwrap().head();
+    assert!(matches!(head, Err(ChainError::Lagging { blocks: 100 })), "{head:?}");
+}
+
+#[test]
+fn how_deep_a_transaction_lies_takes_two_who_say_so() {
+    let (chain, _) = chain(Blocks::Instant);
+    let chain = Arc::new(chain);
+    let quorum = |second| Quorum::new(Arc::clone(&chain), second, patience()).unwrap();
+    let honest = Quorum::new(Arc::clone(&chain), Arc::clone(&chain), patience()).unwrap();
+    assert_eq!(honest.covered_lt(&chain.faucet(), 0).unwrap(), chain.covered_lt(&chain.faucet(), 0).unwrap());
+    let forged = quorum(Forger { chain: Arc::clone(&chain), forge: |_| {} }).covered_lt(&chain.faucet(), 0);
+    assert!(matches!(forged, Err(ChainError::Disagreement { about: Disputed::Block })), "{forged:?}");
+}
+
+#[test]
+fn a_message_that_may_have_arrived_is_not_said_to_be_refused() {
+    let (chain, _) = chain(Blocks::Instant);
+    let wallet = TestWallet::funded(&chain, 1, ton(5));
+    let chain = Arc::new(chain);
+    let boc = wallet.transfer(0, &Address::basechain([8; 32]), ton(1), crate::chain::Bounce::No);
+    // It took the message, and the line broke before it could say so.
+    struct Mute(Arc<Embedded>);
+    impl Chain for Mute {
+        fn network(&self) -> NetworkId {
+            self.0.network()
+        }
+        fn head(&self) -> Result<Head, ChainError> {
+            self.0.head()
+        }
+        fn block(&self, seqno: u32) -> Result<Head, ChainError> {
+            self.0.block(seqno)
+        }
+        fn account(&self, address: &Address) -> Result<AccountState, ChainError> {
+            self.0.account(address)
+        }
+        fn transactions(&self, address: &Address, page: Page) -> Result<Vec<Transaction>, ChainError> {
+            self.0.transactions(address, page)
+        }
+        fn run_get_method(&self, address: &Address, method: &str, arguments: &[StackItem]) -> Result<MethodResult, ChainError> {
+            self.0.run_get_method(address, method, arguments)
+        }
+        fn send_boc(&self, boc: &[u8]) -> Result<Hash, ChainError> {
+            let _ = self.0.send_boc(boc);
+            Err(ChainError::Unreachable { endpoint: "mute".to_owned(), source: "broken".into() })
+        }
+        fn config_param(&self, index: u32) -> Result<ArcCell, ChainError> {
+            self.0.config_param(index)
+        }
+    }
+    let quorum = Quorum::new(Mute(Arc::clone(&chain)), Arc::clone(&chain), patience()).unwrap();
+    let error = quorum.send_boc(&boc).unwrap_err();
+    assert!(matches!(error, ChainError::Unclear) && error.is_retryable(), "{error}");
+    assert_eq!(quorum.account(&Address::basechain([8; 32])).unwrap().balance, ton(1), "it was taken, once");
+}
+
+#[cfg(feature = "http")]
+mod over_http {
+    use super::*;
+    use crate::chain::AnswerFault;
+    use crate::chain::testing::ManualTimer;
+    use crate::chain::toncenter::{HttpTransport, Post, Request, Response, Server, Toncenter, TransportError, Verb};
+
+    type Answering = dyn Fn(Post<'_>) -> Result<Response, TransportError> + Send + Sync;
+
+    /// An endpoint that does what it likes.
+    struct Endpoint(Box<Answering>);
+
+    impl HttpTransport for Endpoint {
+        fn post(&self, post: Post<'_>) -> Result<Response, TransportError> {
+            (self.0)(post)
+        }
+    }
+
+    fn client(answer: impl Fn(Post<'_>) -> Result<Response, TransportError> + Send + Sync + 'static) -> Toncenter<Endpoint> {
+        Toncenter::with_transport(Endpoint(Box::new(answer)), ManualTimer::new(), "http://devnet/api/v2", NetworkId::DEVNET, None)
+    }
+
+    fn honest(chain: &Arc<Embedded>) -> Toncenter<Endpoint> {
+        let server = Server::new(Arc::clone(chain) as Arc<dyn Chain>);
+        client(move |post| {
+            let reply = server.serve(Request { verb: Verb::Post, target: "/jsonRPC", body: post.body });
+            Ok(Response { status: reply.status, retry_after: None, body: reply.json.to_string().into_bytes() })
+        })
+    }
+
+    fn body(status: u16, body: &[u8]) -> Result<Response, TransportError> {
+        Ok(Response { status, retry_after: None, body: body.to_vec() })
+    }
+
+    /// What everything that money depends on comes to when one of two endpoints is bad, whichever.
+    fn with_bad(bad: fn(Post<'_>) -> Result<Response, TransportError>, is_right: fn(&ChainError) -> bool) {
+        let (chain, _) = chain(Blocks::Instant);
+        let chain = Arc::new(chain);
+        let check = |quorum: &dyn Chain| {
+            let faucet = chain.faucet();
+            let answers = [
+                quorum.head().map(drop),
+                quorum.account(&faucet).map(drop),
+                quorum.transactions(&faucet, Page::newest(1)).map(drop),
+                quorum.run_get_method(&faucet, "seqno", &[]).map(drop),
+                quorum.config_param(21).map(drop),
+                quorum.covered_lt(&faucet, 0).map(drop),
+            ];
+            for answer in answers {
+                let error = answer.expect_err("one answer is no agreement");
+                assert!(is_right(&error), "{error:?}");
+            }
+        };
+        check(&Quorum::new(honest(&chain), client(bad), patience()).unwrap());
+        check(&Quorum::new(client(bad), honest(&chain), patience()).unwrap());
+        // Sending takes one that works.
+        let wallet = TestWallet::funded(&chain, 1, ton(5));
+        let boc = wallet.transfer(0, &Address::basechain([8; 32]), ton(1), crate::chain::Bounce::No);
+        Quorum::new(client(bad), honest(&chain), patience()).unwrap().send_boc(&boc).unwrap();
+        assert_eq!(chain.account(&Address::basechain([8; 32])).unwrap().balance, ton(1));
+    }
+
+    #[test]
+    fn one_endpoint_that_stalls_is_no_agreement() {
+        with_bad(|_| Err(TransportError::Connection("timed out".into())), |error| matches!(error, ChainError::Unreachable { .. }));
+    }
+
+    #[test]
+    fn one_endpoint_that_answers_garbage_is_no_agreement() {
+        let is_malformed = |error: &ChainError| matches!(error, ChainError::Malformed { .. });
+        with_bad(|_| body(200, b"<html>"), is_malformed);
+        with_bad(|_| body(200, b""), is_malformed);
+        with_bad(|_| body(200, &[0xff; 1_000]), is_malformed);
+        with_bad(|_| body(200, b"{\"ok\":true,\"result\":{}}"), is_malformed);
+        with_bad(|_| body(200, b"{\"ok\":true}"), is_malformed);
+        with_bad(|_| body(200, "[".repeat(100_000).as_bytes()), is_malformed);
+    }
+
+    #[test]
+    fn one_endpoint_with_huge_answers_is_no_agreement() {
+        with_bad(|_| Err(TransportError::TooLarge), |error| matches!(error, ChainError::Malformed { fault: AnswerFault::TooLarge(_), .. }));
+    }
+
+    #[test]
+    fn one_endpoint_that_limits_us_or_locks_us_out_is_no_agreement() {
+        with_bad(|_| body(429, b"slow down"), |error| matches!(error, ChainError::RateLimited { .. }));
+        with_bad(|_| body(503, b"down"), |error| matches!(error, ChainError::Unavailable { status: 503, .. }));
+        with_bad(|_| body(403, b"who are you"), |error| matches!(error, ChainError::KeyRefused { status: 403, .. }));
+    }
+
+    #[test]
+    fn two_honest_endpoints_agree_about_everything() {
+        let (chain, _) = chain(Blocks::Instant);
+        let chain = Arc::new(chain);
+        chain.fund(&Address::basechain([7; 32]), ton(1)).unwrap();
+        let quorum = Quorum::new(honest(&chain), honest(&chain), patience()).unwrap();
+        ask_all(&quorum).unwrap();
+        let faucet = chain.faucet();
+        assert_eq!(quorum.account(&faucet).unwrap(), chain.account(&faucet).unwrap());
+        assert_eq!(quorum.covered_lt(&faucet, 1).unwrap(), chain.covered_lt(&faucet, 1).unwrap());
+        assert_eq!(quorum.head().unwrap(), chain.head().unwrap());
+    }
 }
