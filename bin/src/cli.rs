@@ -259,6 +259,9 @@ impl std::str::FromStr for SendAmount {
   swarm devnet --block-time 200ms --data /tmp/chain   faster blocks, elsewhere
   curl 'http://127.0.0.1:8081/api/v2/getMasterchainInfo'
   curl 'http://127.0.0.1:8081/faucet?address=UQ...&ton=100'
+  swarm devnet snapshot before.chain                  a copy of the chain, while it does not run
+  swarm devnet --from before.chain --data /tmp/other  another chain, which goes on from the copy
+  swarm devnet replay before.chain                    make all its blocks again, and compare
 
 Its money is worth nothing and its faucet gives it to anybody: keep it on addresses that only you reach.")]
 pub struct DevnetArgs {
@@ -266,11 +269,44 @@ pub struct DevnetArgs {
     #[arg(long, default_value = "127.0.0.1:8081", value_name = "ADDR")]
     pub listen: SocketAddr,
     /// Where the chain is kept [default: devnet in the home]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// Begin the chain as a copy of this snapshot; one that is there already is kept
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
     /// Time between two blocks, such as 2s or 200ms
     #[arg(long, default_value = "2s", value_parser = parse_duration, value_name = "TIME")]
     pub block_time: Duration,
+    /// What to do instead of running it.
+    #[command(subcommand)]
+    pub command: Option<DevnetCommand>,
+}
+
+/// What `swarm devnet` can do with a chain that does not run.
+#[derive(Clone, Debug, Subcommand)]
+pub enum DevnetCommand {
+    /// Copy the chain into a file
+    #[command(after_help = "Examples:
+  swarm devnet snapshot before.chain
+  swarm devnet snapshot before.chain --data /tmp/chain --json
+  swarm devnet --from before.chain --data /tmp/other    another chain, which goes on from the copy
+
+The copy is whole or not there. Nothing is overwritten, and the chain must not run meanwhile.")]
+    Snapshot {
+        /// The file to write
+        file: PathBuf,
+    },
+    /// Make the whole chain again from the messages in its log, and compare it block by block
+    #[command(after_help = "Examples:
+  swarm devnet replay                                   the chain of this home
+  swarm devnet replay before.chain                      that of a snapshot
+  swarm devnet replay --data /tmp/chain --json | jq .blocks
+
+Exits 1 at the first block that does not come out as it is written: it was changed, or made by another version of this program.")]
+    Replay {
+        /// A chain's file or a snapshot [default: the chain itself]
+        file: Option<PathBuf>,
+    },
 }
 
 /// Options of `swarm doctor`.

@@ -1,5 +1,7 @@
 //! `swarm devnet`: the embedded chain as a process of its own, over toncenter's HTTP API.
 
+mod standing;
+
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -91,12 +93,21 @@ struct Ready {
 /// Runs `swarm devnet` until the process is asked to stop.
 ///
 /// # Errors
-/// [`crate::chain::ChainOpenError`]; no port; a server or chain that broke.
+/// [`crate::chain::ChainOpenError`]; no port; a server or chain that broke; a snapshot or log that is not as it should be.
 pub async fn run(context: &Context, args: &DevnetArgs) -> Result<(), Failure> {
+    let dir = args.data.clone().unwrap_or_else(|| context.home().devnet_dir());
+    if let Some(command) = args.command.clone() {
+        let context = context.clone();
+        return blocking(move || standing::run(&context, &dir, &command)).await;
+    }
     if args.block_time < BLOCK_TIME_MIN {
         return Err(DevnetError::BlockTime(args.block_time).into());
     }
-    let dir = args.data.clone().unwrap_or_else(|| context.home().devnet_dir());
+    if let Some(snapshot) = args.from.clone() {
+        let dir = dir.clone();
+        let head = blocking(move || standing::begin_from(&snapshot, &dir)).await?;
+        context.out().note(&format!("the chain begins as it was at block {}", head.seqno));
+    }
     let (open_dir, block_time) = (dir.clone(), args.block_time);
     let chain = Arc::new(blocking(move || open_embedded(&open_dir, block_time)).await?);
 
