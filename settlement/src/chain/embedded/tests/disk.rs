@@ -27,6 +27,10 @@ struct State {
     is_dead: bool,
     /// Bytes that fit.
     room: usize,
+    /// Whether a write that has a name is being made.
+    is_named: bool,
+    /// Operations outside of any.
+    unnamed: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -67,6 +71,8 @@ impl Disk {
             power: usize::MAX,
             is_dead: false,
             room: usize::MAX,
+            is_named: false,
+            unnamed: 0,
         })))
     }
 
@@ -87,6 +93,16 @@ impl Disk {
     /// Lets no more than so many bytes onto the disk.
     pub(crate) fn set_room(&self, bytes: usize) {
         self.state().room = bytes;
+    }
+
+    /// A write that has a name begins or is over.
+    pub(crate) fn set_named(&self, is_named: bool) {
+        self.state().is_named = is_named;
+    }
+
+    /// How often the disk was told something outside of a write that has a name.
+    pub(crate) fn unnamed(&self) -> usize {
+        self.state().unnamed
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -167,6 +183,7 @@ impl State {
     }
 
     fn spend(&mut self, operation: Option<&Operation>) -> io::Result<()> {
+        self.unnamed += usize::from(!self.is_named);
         if self.is_dead {
             return Err(io::Error::other("no power"));
         }

@@ -1,5 +1,7 @@
 //! Death at every write of a chain's persistence: before it, after it, in the middle of what the disk was told; and a disk that is full.
 //!
+//! Every write has a name in [`WritePoint::ALL`], and the disk is told nothing outside of a write with a name.
+//!
 //! A chain lives through messages from outside, some accepted, some of them sent twice, and through messages between accounts that wait for a
 //! later block. It dies, is opened again from what the disk can hold by then, is checked, and lives on. What it is in the end must be what it
 //! is without a death: the same blocks, the same balances and fees, the same logical times.
@@ -58,6 +60,7 @@ impl Fate {
     /// Called by every write.
     pub(crate) fn meet(&self, point: WritePoint, side: Side) -> Result<(), StoreError> {
         let mut plan = self.0.lock().unwrap();
+        plan.disk.iter().for_each(|disk| disk.set_named(side == Side::Before));
         let count = plan.met.entry(point).or_insert(0);
         *count += usize::from(side == Side::Before);
         let nth = *count;
@@ -186,6 +189,7 @@ fn undisturbed() -> (Outcome, BTreeMap<WritePoint, usize>) {
     let chain = stage.open().unwrap();
     stage.live(&chain).unwrap();
     check_found(&chain, stage.told, &outcome(&chain), &"undisturbed");
+    assert_eq!(stage.disk.unnamed(), 0, "the disk was told something outside of every write that has a name");
     let waited = outcome(&chain).blocks.len();
     assert!(waited > stage.messages.len() + 2, "messages waited for later blocks: {waited}");
     (outcome(&chain), stage.fate.met())
