@@ -240,14 +240,17 @@ def run(program, arguments, number, folder):
     """Runs tests with one mutant switched on until one fails: what came of it, and the test."""
     environment = {**os.environ, "MUTANT": str(number), "RUST_BACKTRACE": "0"}
     child = subprocess.Popen(
-        [program, *arguments], cwd=folder, env=environment, preexec_fn=limit, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+        [program, *arguments],
+        cwd=folder,
+        env=environment,
+        preexec_fn=limit,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
     )
-    ended = []
-    def end():
-        ended.append(True)
-        os.killpg(child.pid, signal.SIGKILL)
-    timer = threading.Timer(WALL_SECONDS, end)
+    timer = threading.Timer(WALL_SECONDS, os.killpg, (child.pid, signal.SIGKILL))
     timer.start()
     failed = None
     for line in child.stdout:
@@ -261,7 +264,7 @@ def run(program, arguments, number, folder):
     timer.cancel()
     if failed:
         return "caught", failed
-    if ended or code in (-signal.SIGXCPU, -signal.SIGKILL):
+    if code in (-signal.SIGXCPU, -signal.SIGKILL):
         return "timeout", None
     return ("passed", None) if code == 0 else ("caught", f"ended with {code}")
 
@@ -325,8 +328,11 @@ def leave_to_cargo_mutants(room, cargo_args):
     ended = subprocess.run([*command, *(f"--cargo-arg={argument}" for argument in cargo_args), "--examine-re", f"^({names})$"])
     if ended.returncode not in (0, 2, 3):
         sys.exit("cargo mutants did not run to its end")
+    # It tries deletions of fields too, whatever it is told to examine; those were switched here.
+    left = {room.mutants[number]["name"] for number in room.unswitchable}
     for verdict in verdicts:
-        verdicts[verdict] = (room.out / "mutants.out" / f"{verdict}.txt").read_text().splitlines()
+        told = (room.out / "mutants.out" / f"{verdict}.txt").read_text().splitlines()
+        verdicts[verdict] = [name for name in told if name in left]
     return verdicts
 
 
@@ -362,6 +368,8 @@ def main():
     for verdict, names in leave_to_cargo_mutants(room, cargo_args).items():
         verdicts.setdefault(verdict, []).extend(names)
     verdicts["unviable"].extend(room.mutants[number]["name"] for number in room.unviable)
+    for verdict in verdicts:
+        (out / f"{verdict}.txt").write_text("".join(f"{name}\n" for name in sorted(verdicts[verdict])))
     for verdict in ("timeout", "missed"):
         for name in verdicts[verdict]:
             print(f"{verdict}: {name}")
