@@ -122,6 +122,9 @@ class Switched:
             nodes = [node for node in around(self.root, start, kinds) if node.child_by_field_name("operator").start_byte == start]
             if nodes:
                 node = nodes[-1]
+                # The new operator may bind otherwise than the old one: all that stands in one chain with it is read anew.
+                while node.parent is not None and node.parent.type == "binary_expression":
+                    node = node.parent
                 text = source[node.start_byte : start] + new + source[end : node.end_byte]
                 self.wraps.setdefault((node.start_byte, node.end_byte), []).append((number, text))
             return bool(nodes)
