@@ -1,5 +1,6 @@
 //! The command line: every command, option and example.
 
+mod money;
 mod work;
 
 use std::net::SocketAddr;
@@ -9,7 +10,8 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use cocoon_market::Amount;
 
-pub use work::{AskArgs, ChannelsCommand, DemoArgs, DossierCommand, EndArgs, GatewayArgs, JobsCommand, OffersArgs, UpArgs};
+pub use money::{ChainCommand, DeployArgs, StakeArgs, UnstakeArgs, WithdrawArgs};
+pub use work::{AskArgs, AuditArgs, ChannelsCommand, DemoArgs, DossierCommand, EndArgs, GatewayArgs, JobsCommand, OffersArgs, UpArgs};
 
 use crate::config::Network;
 use crate::logging::{LogFormat, Verbosity};
@@ -84,6 +86,17 @@ pub enum Command {
     /// Show and close the payment channels of this node
     #[command(subcommand)]
     Channels(ChannelsCommand),
+    /// Show or add to what stands behind this node's work: collateral, liveness bond, operations balance
+    Stake(StakeArgs),
+    /// Release collateral, to be withdrawn later
+    Unstake(UnstakeArgs),
+    /// Take back what was released, or a part of the operations balance
+    Withdraw(WithdrawArgs),
+    /// Deploy the contracts that a network has once
+    #[command(subcommand)]
+    Chain(ChainCommand),
+    /// Show where all the money of this node is, and check that it sums
+    Audit(AuditArgs),
     /// Look at the jobs this node bought or sold
     #[command(subcommand)]
     Jobs(JobsCommand),
@@ -111,6 +124,11 @@ impl Command {
             | Self::Models(_)
             | Self::Wallet(_)
             | Self::Channels(_)
+            | Self::Stake(_)
+            | Self::Unstake(_)
+            | Self::Withdraw(_)
+            | Self::Chain(_)
+            | Self::Audit(_)
             | Self::Jobs(_)
             | Self::Dossier(_)
             | Self::Doctor(_)

@@ -195,6 +195,13 @@ pub fn bytes_text(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
+/// Basis points as people read them: `1%`, `0.5%`.
+pub fn percent_text(bps: u16) -> String {
+    let (whole, part) = (bps / 100, bps % 100);
+    let text = format!("{whole}.{part:02}");
+    format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
 /// An amount as people read it: `1.5 TON`.
 pub fn ton_text(amount: Amount) -> String {
     format!("{amount} TON")

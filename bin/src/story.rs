@@ -23,6 +23,15 @@ pub enum Event {
         /// Best first.
         offers: Vec<Ranked>,
     },
+    /// What stands behind the work of the provider that is asked next.
+    Backed {
+        /// Who is asked.
+        provider: NodeId,
+        /// Its collateral that is not being released.
+        stake_nanoton: Amount,
+        /// The most that all jobs under the agreement may cost.
+        cap_nanoton: Amount,
+    },
     /// A message of a negotiation.
     Negotiation {
         /// Who speaks.
@@ -113,6 +122,7 @@ impl Event {
     pub fn of_step(step: BuyStep) -> Self {
         match step {
             BuyStep::Found(matches) => Self::of_matches(&matches),
+            BuyStep::Backed { provider, stake, cap } => Self::Backed { provider, stake_nanoton: stake, cap_nanoton: cap },
             BuyStep::Negotiation(provider, step) => negotiation(provider, step),
             BuyStep::Next { provider, why } => Self::Passed { provider, why },
         }
@@ -149,6 +159,10 @@ impl Event {
                     Speaker::Provider => provider.short(),
                 };
                 line(out, &who, &format!("{message:<9} {detail}"))
+            }
+            Self::Backed { provider, stake_nanoton, cap_nanoton } => {
+                let (stake, cap) = (ton_text(*stake_nanoton), ton_text(*cap_nanoton));
+                line(out, &provider.short(), &format!("{:<9} {stake} of collateral; we agree to {cap} at most", "stakes"))
             }
             Self::Passed { provider, why } => line(out, &provider.short(), &format!("no agreement: {why}")),
             Self::Reused { agreement, provider } => {

@@ -1,7 +1,7 @@
 //! The running node: payment, execution and peers, put together from a configuration and keys.
 //!
 //! Modules in reading order: [`open_home`] (keys and chain), [`desk`] (ledger and chain), [`payer`] and [`payee`] (the two sides of
-//! payment), [`keeper`] (orders, claims, watching), [`office`] (desk and keeper together), [`serving`] and [`executor`] (models and
+//! payment), [`keeper`] (orders, claims, watching), [`own`] (the provider's contract), [`office`] (desk and keeper together), [`serving`] and [`executor`] (models and
 //! jobs), [`buying`] (offers, agreements, jobs), [`node`] (all of it together), [`session`] (a node for one command).
 
 pub mod answering;
@@ -12,6 +12,7 @@ pub mod keeper;
 pub mod node;
 pub mod office;
 pub mod open_home;
+pub mod own;
 pub mod payee;
 pub mod payer;
 pub mod serving;

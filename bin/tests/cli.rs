@@ -79,6 +79,12 @@ const COMMANDS: &[&str] = &[
     "channels show",
     "channels close",
     "channels finish",
+    "stake",
+    "unstake",
+    "withdraw",
+    "chain",
+    "chain deploy",
+    "audit",
     "jobs",
     "jobs ls",
     "jobs show",
@@ -298,6 +304,23 @@ fn models_of_ones_own_are_taken_listed_and_removed() {
     assert!(swarm.done(&["models", "ls"]).contains("smollm2-135m-instruct"));
     swarm.done(&["models", "rm", "toy"]);
     assert_eq!(swarm.failed(&["models", "rm", "toy"]).0, 2);
+}
+
+#[test]
+fn an_audit_of_nothing_owes_nothing_and_prints_one_form() {
+    let swarm = Swarm::new();
+    swarm.done(&["init", "--no-passphrase"]);
+    assert!(swarm.done(&["audit"]).contains("nobody owes anybody"));
+    let audit = json(&swarm.done(&["audit", "--json"]));
+    assert_eq!((audit["channels"].as_array().unwrap().len(), &audit["as_provider"]["receipted_nanoton"]), (0, &"0".into()));
+    let header = swarm.done(&["audit", "--csv", "-"]);
+    assert!(header.starts_with("side,peer,network,channel,status,") && header.ends_with(",frozen,fault\r\n"), "{header}");
+    let file = swarm.dir.path().join("books.csv");
+    swarm.done(&["audit", "--csv", file.to_str().unwrap()]);
+    assert_eq!(std::fs::read_to_string(file).unwrap(), header);
+    assert_eq!(swarm.failed(&["audit", "--json", "--csv", "-"]).0, 2);
+    let (code, error) = swarm.failed(&["audit", "--csv", "/nowhere/books.csv"]);
+    assert!(code == 1 && error.contains("--csv FILE"), "{error}");
 }
 
 #[test]

@@ -42,9 +42,7 @@ pub(crate) fn offer(n: u8) -> Offer {
         float: Amount::from_nano(10_000),
         settlement: SettlementTerms {
             network: NetworkId::DEVNET,
-            payout: ContractAddress([1; 32]),
-            fee_to: ContractAddress([2; 32]),
-            fee_bps: 500,
+            contract: ContractAddress([1; 32]),
             challenge_window_s: 60,
             deposit_min: Amount::from_nano(1_000_000),
         },

@@ -61,6 +61,7 @@ pub mod offer;
 pub mod price;
 
 pub mod job;
+pub mod operator;
 pub mod receipt;
 pub mod voucher;
 
@@ -81,6 +82,7 @@ pub use job::{FinishReason, JobRequest, ProviderFrame, RequesterFrame, StopReaso
 pub use keys::{OperatorKey, Signature};
 pub use negotiation::{Policy, ProviderDesk, ProviderNegotiation, RequesterNegotiation};
 pub use offer::{Offer, OfferMessage, SettlementTerms, Withdrawal};
+pub use operator::OperatorStatement;
 pub use penalty::Penalty;
 pub use price::{PriceTable, Usage};
 pub use progress::{JobCheck, JobMeter};

@@ -193,12 +193,8 @@ pub struct ModelClaim {
 pub struct SettlementTerms {
     /// The chain.
     pub network: NetworkId,
-    /// Where the provider's share goes.
-    pub payout: ContractAddress,
-    /// Where the network fee goes.
-    pub fee_to: ContractAddress,
-    /// The network fee in basis points of what is drawn.
-    pub fee_bps: u16,
+    /// The provider's contract: it holds the collateral, gets what channels pay, and passes the network's fee on.
+    pub contract: ContractAddress,
     /// Seconds between a unilateral close and the refund.
     pub challenge_window_s: u32,
     /// The smallest deposit worth a channel.
@@ -319,9 +315,6 @@ impl SignedObject for Offer {
         if self.capacity == 0 || self.slice_tokens == 0 || self.model.context_tokens == 0 {
             return fail("capacity", "capacity, slice and context must be positive");
         }
-        if u32::from(self.settlement.fee_bps) > crate::amount::BPS_WHOLE {
-            return fail("fee_bps", "must not exceed the whole");
-        }
         let window_s = self.settlement.challenge_window_s;
         let is_short = window_s < CHALLENGE_WINDOW_S_MIN && self.settlement.network != NetworkId::DEVNET;
         if is_short || window_s > CHALLENGE_WINDOW_S_MAX {
@@ -407,8 +400,6 @@ mod tests {
         assert_eq!(broken(|o| o.capacity = 0), Some("capacity"));
         assert_eq!(broken(|o| o.slice_tokens = 0), Some("capacity"));
         assert_eq!(broken(|o| o.model.context_tokens = 0), Some("capacity"));
-        assert_eq!(broken(|o| o.settlement.fee_bps = 10_001), Some("fee_bps"));
-        assert_eq!(broken(|o| o.settlement.fee_bps = 10_000), None);
     }
 
     #[test]

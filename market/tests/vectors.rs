@@ -19,9 +19,9 @@ use cocoon_market::receipt::ReceiptBody;
 use cocoon_market::tree::{self, Frontier};
 use cocoon_market::{
     Agreement, AgreementId, AgreementTerms, Amount, ChannelRef, ContractAddress, CooperativeClose, FinishReason, JobId, JobRequest,
-    ModelId, NegotiateRequest, NegotiateResponse, NetworkId, Offer, OfferId, OfferMessage, OperatorKey, PeerId, PriceTable, Proposal,
-    ProposalId, ProviderFrame, Receipt, Refusal, RequesterFrame, SettlementTerms, Signature, Signed, SignedObject, SignedReceipt,
-    SignedVoucher, StopReason, Terms, Timestamp, TokenCommitment, Usage, Verified, Voucher, Withdrawal, codec, ids::Digest,
+    ModelId, NegotiateRequest, NegotiateResponse, NetworkId, Offer, OfferId, OfferMessage, OperatorKey, OperatorStatement, PeerId,
+    PriceTable, Proposal, ProposalId, ProviderFrame, Receipt, Refusal, RequesterFrame, SettlementTerms, Signature, Signed, SignedObject,
+    SignedReceipt, SignedVoucher, StopReason, Terms, Timestamp, TokenCommitment, Usage, Verified, Voucher, Withdrawal, codec, ids::Digest,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -226,9 +226,7 @@ fn offer() -> Offer {
         float: Amount::ZERO,
         settlement: SettlementTerms {
             network: NetworkId::MAINNET,
-            payout: ContractAddress([8; 32]),
-            fee_to: ContractAddress([9; 32]),
-            fee_bps: 500,
+            contract: ContractAddress([8; 32]),
             challenge_window_s: 86_400,
             deposit_min: Amount::from_nano(1_000_000_000),
         },
@@ -374,6 +372,20 @@ fn fixed_layouts() {
         |c| c.to_bytes().to_vec(),
         |bytes| CooperativeClose::from_bytes(bytes).unwrap(),
         |c, key| c.sign(key),
+    );
+    file.layout(
+        "operator statement",
+        OperatorStatement {
+            network: NetworkId::MAINNET,
+            contract: ContractAddress([8; 32]),
+            number: 7,
+            valid_until_s: 1_800_000_120,
+            command: Digest([9; 32]),
+        },
+        PROVIDER_SEED,
+        |o| o.to_bytes().to_vec(),
+        |bytes| OperatorStatement::from_bytes(bytes).unwrap(),
+        |o, key| o.sign(key),
     );
     file.layout(
         "receipt header",

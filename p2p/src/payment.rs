@@ -94,6 +94,13 @@ pub trait Payer: Send + Sync + 'static {
     /// [`PayError`]; the agreement is then not committed.
     async fn agreed(&self, agreement: &Agreement) -> Result<(), PayError>;
 
+    /// The best voucher given in the channel so far. It is shown to the provider when a job begins, so that one whose books are
+    /// older than that is told before it numbers a receipt twice. `None` shows nothing.
+    async fn last_voucher(&self, channel: ChannelRef) -> Option<SignedVoucher> {
+        let _ = channel;
+        None
+    }
+
     /// Checks the receipt against the channel's account, journals receipt and voucher durably, then returns the
     /// voucher. Receipts of concurrent jobs may arrive out of sequence: waits, within a bound, for the missing ones.
     ///

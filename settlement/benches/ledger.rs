@@ -30,9 +30,7 @@ fn terms() -> ChannelTerms {
         requester: key(1).node_id(),
         provider: key(2).node_id(),
         refund_to: ContractAddress([3; 32]),
-        payout_to: ContractAddress([4; 32]),
-        fee_to: ContractAddress([5; 32]),
-        fee_bps: 500,
+        contract: ContractAddress([4; 32]),
         challenge_window_s: 86_400,
         salt: Digest([6; 32]),
     }

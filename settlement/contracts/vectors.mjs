@@ -2,42 +2,145 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { beginCell } from '@ton/core';
+import { Cell, beginCell, contractAddress } from '@ton/core';
 
-const to = join(dirname(fileURLToPath(import.meta.url)), '..', 'tests', 'vectors');
+const contracts = dirname(fileURLToPath(import.meta.url));
+const to = join(contracts, '..', 'tests', 'vectors');
 const check = process.argv.includes('--check');
 const fill = (byte, length) => Buffer.alloc(length, byte);
+const hash256 = (byte) => fill(byte, 32);
 
 const QUERY = 0x0102030405060708n;
 const DEVNET = -777;
-const here = fill(0xcc, 32);
+const here = hash256(0xcc);
+
+const boc = (cell) => cell.toBoc({ idx: false, crc32: false }).toString('hex');
+const hash = (cell) => cell.hash().toString('hex');
+const vectorOf = (cell) => ({ hash: hash(cell), boc: boc(cell) });
 
 const message = (op) => beginCell().storeUint(op, 32).storeUint(QUERY, 64);
 const statement = (tag) => beginCell().storeBuffer(Buffer.from(tag)).storeInt(DEVNET, 32).storeBuffer(here).storeUint(3, 64).storeUint(123456789, 128);
 
-const pay = beginCell().storeBuffer(fill(1, 32)).storeBuffer(fill(4, 32)).storeBuffer(fill(5, 32)).storeUint(500, 16).storeInt(DEVNET, 32).endCell();
-const close = beginCell().storeBuffer(fill(2, 32)).storeBuffer(fill(3, 32)).storeBuffer(fill(6, 32)).storeUint(86400, 32).endCell();
-const data = (status, deadline, deposit, drawn, sequence, root) => beginCell()
+// ---- channel
+
+// requester's key 1, provider's contract 4, network; provider's key 2, requester 3, salt 6, window 86,400 s.
+const pay = beginCell().storeBuffer(hash256(1)).storeBuffer(hash256(4)).storeInt(DEVNET, 32).endCell();
+const close = beginCell().storeBuffer(hash256(2)).storeBuffer(hash256(3)).storeBuffer(hash256(6)).storeUint(86400, 32).endCell();
+const channelData = (status, deadline, deposit, drawn, sequence, root) => beginCell()
   .storeUint(status, 8).storeUint(deadline, 32).storeCoins(deposit).storeCoins(drawn).storeUint(sequence, 64).storeBuffer(root)
   .storeRef(pay).storeRef(close).endCell();
 
+const claim = message(0x43430002).storeBuffer(fill(0xee, 64)).storeRef(statement('CCV1').storeBuffer(hash256(0xdd)).endCell()).endCell();
+
+// ---- provider
+
+// network, vault 0x21, dispute 0x22, 500 bps, unbonding 259,200 s, epoch 86,400 s, answer 600 s.
+const networkTerms = beginCell().storeInt(DEVNET, 32).storeBuffer(hash256(0x21)).storeBuffer(hash256(0x22)).storeUint(500, 16)
+  .storeUint(259200, 32).storeUint(86400, 32).storeUint(600, 32).endCell();
+// owner 0x31, operator's key 0x32, class 2.
+const providerTerms = beginCell().storeBuffer(hash256(0x31)).storeBuffer(hash256(0x32)).storeUint(2, 8).storeRef(networkTerms).endCell();
+
+const providerData = ({ number, batch, outstanding, earnings, fees, feesCum, claims, head, epochEnds, paid, closed, stake }) => beginCell()
+  .storeUint(number, 32).storeUint(batch, 32).storeUint(outstanding, 16).storeUint(500, 16)
+  .storeCoins(earnings).storeCoins(fees).storeCoins(feesCum).storeUint(claims, 64).storeBuffer(head).storeUint(epochEnds, 32).storeCoins(paid)
+  .storeRef(closed).storeRef(stake).storeRef(providerTerms).endCell();
+const closedEpoch = (ended, paid, backed) => beginCell().storeUint(ended, 32).storeCoins(paid).storeCoins(backed).endCell();
+const stakeState = ({ key, total, allocated, unbonding, unbondAt, bond, by, deadline }) => beginCell()
+  .storeBuffer(key).storeCoins(total).storeCoins(allocated).storeCoins(unbonding).storeUint(unbondAt, 32).storeCoins(bond)
+  .storeRef(beginCell().storeBuffer(by).storeUint(deadline, 32).endCell()).endCell();
+
+const providerInitial = providerData({
+  number: 0, batch: 0, outstanding: 0, earnings: 0, fees: 0, feesCum: 0, claims: 0, head: hash256(0), epochEnds: 0, paid: 0,
+  closed: closedEpoch(0, 0, 0),
+  stake: stakeState({ key: hash256(0x32), total: 0, allocated: 0, unbonding: 0, unbondAt: 0, bond: 0, by: hash256(0), deadline: 0 }),
+});
+const providerUsed = providerData({
+  number: 8, batch: 7, outstanding: 3, earnings: 950000001n, fees: 50000002n, feesCum: 60000003n, claims: 77, head: hash256(0xab),
+  epochEnds: 1800000000, paid: 1200000004n,
+  closed: closedEpoch(1799913600, 3000000005n, 4000000006n),
+  stake: stakeState({
+    key: hash256(0x33), total: 10000000007n, allocated: 4000000008n, unbonding: 5000000009n, unbondAt: 1800200000, bond: 1000000010n,
+    by: hash256(0x34), deadline: 1800000600,
+  }),
+});
+
+const command = (op) => beginCell().storeUint(op, 32);
+// Four claims by the requesters' keys 0xa0 .. 0xa3, close terms 0xb0 .. 0xb3, all with the voucher of `claim` and with query id 7.
+const batched = beginCell().storeUint(0x43430002, 32).storeUint(7, 64).storeBuffer(fill(0xee, 64)).storeRef(claim.refs[0]).endCell();
+const claimList = (from, to) => {
+  const node = beginCell().storeBuffer(hash256(0xa0 + from)).storeBuffer(hash256(0xb0 + from)).storeRef(batched);
+  return (from + 1 < to ? node.storeRef(claimList(from + 1, to)) : node).endCell();
+};
+const batch = command(0x43504001).storeUint(4, 8).storeRef(claimList(0, 4)).endCell();
+// Number 7, valid until 1,800,000,000, from the contract 0xcc. The signature of the message is 64 times 0xee.
+const order = beginCell().storeBuffer(Buffer.from('CCO1')).storeInt(DEVNET, 32).storeBuffer(here).storeUint(7, 32).storeUint(1800000000, 32)
+  .storeBuffer(batch.hash()).endCell();
+const operatorMessage = beginCell().storeBuffer(fill(0xee, 64)).storeUint(7, 32).storeUint(1800000000, 32).storeRef(batch).endCell();
+
+// ---- vault
+
+// treasury's account 0x41, network.
+const vaultData = (burn, auditors, treasury, feesCum) => beginCell().storeCoins(burn).storeCoins(auditors).storeCoins(treasury).storeCoins(feesCum)
+  .storeBuffer(hash256(0x41)).storeInt(DEVNET, 32).endCell();
+const vaultInitial = vaultData(0, 0, 0, 0);
+const vaultUsed = vaultData(700000001n, 200000002n, 100000003n, 1100000004n);
+
+const NANO = 1000000000n;
 const messages = {
-  deposit: message(0x43430001).storeCoins(1000000000n).endCell(),
-  claim: message(0x43430002).storeBuffer(fill(0xee, 64)).storeRef(statement('CCV1').storeBuffer(fill(0xdd, 32)).endCell()).endCell(),
+  deposit: message(0x43430001).storeCoins(NANO).endCell(),
+  claim,
   close_unilateral: message(0x43430003).endCell(),
   finish_close: message(0x43430004).endCell(),
   close_cooperative: message(0x43430005).storeBuffer(fill(0xee, 64))
     .storeRef(beginCell().storeBuffer(fill(0xff, 64)).storeRef(statement('CCC1').endCell()).endCell()).endCell(),
+  // Drawn from 100,000,000 to 123,456,789, root 0xdd; the hashes are those of the terms above.
+  channel_paid: message(0x43430101).storeCoins(100000000n).storeCoins(123456789n).storeBuffer(hash256(0xdd)).storeBuffer(pay.hash())
+    .storeBuffer(close.hash()).endCell(),
+  channel_refund: message(0x43430103).endCell(),
+  stake: message(0x43500001).storeCoins(10n * NANO).storeCoins(NANO).endCell(),
+  unbond: message(0x43500002).storeCoins(5n * NANO).storeCoins(NANO).endCell(),
+  withdraw: message(0x43500003).endCell(),
+  withdraw_operations: message(0x43500004).storeCoins(2n * NANO).endCell(),
+  set_operator: message(0x43500005).storeBuffer(hash256(0x33)).endCell(),
+  slash: message(0x43500006).storeCoins(3n * NANO).storeBuffer(hash256(0x35)).endCell(),
+  poke: message(0x43500007).endCell(),
+  poke_over: message(0x43500008).endCell(),
+  flush: message(0x43500009).endCell(),
+  batch,
+  allocate: command(0x43504002).storeCoins(4n * NANO).endCell(),
+  alive: command(0x43504003).endCell(),
+  operator_message: operatorMessage,
+  fee: message(0x43560001).storeCoins(50000002n).endCell(),
+  earnings: message(0x43500101).endCell(),
+  withdrawn: message(0x43500102).endCell(),
+  slashed: message(0x43500103).endCell(),
+  poke_reward: message(0x43500104).endCell(),
+  pay_treasury: message(0x43560002).endCell(),
+  treasury_share: message(0x43560101).endCell(),
+  excesses: message(0xd53276db).endCell(),
+  // No messages, but cells that addresses depend on.
+  network_terms: networkTerms,
+  provider_terms: providerTerms,
 };
-const boc = (cell) => cell.toBoc({ idx: false, crc32: false }).toString('hex');
-const hash = (cell) => cell.hash().toString('hex');
-const initial = data(0, 0, 0n, 0n, 0, fill(0, 32));
-const used = data(1, 1800000000, 2000000000n, 123456789n, 3, fill(0xdd, 32));
+
+const states = (initial, used) => ({ initial_data: boc(initial), initial_data_hash: hash(initial), data: boc(used), data_hash: hash(used) });
+const initial = { channel: channelData(0, 0, 0n, 0n, 0, hash256(0)), provider: providerInitial, vault: vaultInitial };
+
+/// Where a contract with that data lives. Changes with every change of the code.
+function addressOf(name, data) {
+  const code = Cell.fromBase64(JSON.parse(readFileSync(join(contracts, 'build', `${name}.json`), 'utf8')).code);
+  return contractAddress(0, { code, data }).hash.toString('hex');
+}
 
 const vectors = {
-  channel: { initial_data: boc(initial), initial_data_hash: hash(initial), data: boc(used), data_hash: hash(used) },
+  channel: states(initial.channel, channelData(1, 1800000000, 2000000000n, 123456789n, 3, hash256(0xdd))),
+  provider: states(initial.provider, providerUsed),
+  vault: states(initial.vault, vaultUsed),
+  addresses: Object.fromEntries(Object.entries(initial).map(([name, data]) => [name, addressOf(name, data)])),
+  /// The bytes that an operator signs for the batch above.
+  operator_order: { bytes: order.beginParse().loadBuffer(80).toString('hex') },
 };
-for (const [name, cell] of Object.entries(messages)) vectors[name] = { hash: hash(cell), boc: boc(cell) };
+for (const [name, cell] of Object.entries(messages)) vectors[name] = vectorOf(cell);
 
 let failed = false;
 for (const [name, vector] of Object.entries(vectors)) {

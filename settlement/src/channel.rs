@@ -8,13 +8,13 @@
 //! | from | event | to | effect |
 //! |---|---|---|---|
 //! | Open | deposited | Open | - |
-//! | Open, Closing before the deadline | voucher delivered | same | pays provider and fee account |
+//! | Open, Closing before the deadline | voucher delivered | same | pays the provider's contract |
 //! | Open | close requested by the requester | Closing | - |
 //! | Closing at the deadline or later | finish requested | Closed | refunds the requester |
-//! | Open, Closing | both parties' close delivered | Closed | pays provider and fee account, refunds the requester |
+//! | Open, Closing | both parties' close delivered | Closed | pays the provider's contract, refunds the requester |
 //!
-//! Invariants: `drawn <= deposit`; paid + fees + refunded + held = deposited; the fee depends only on what was drawn in all, not
-//! on the number of draws; nothing leaves `Closed`.
+//! Invariants: `drawn <= deposit`; paid + refunded + held = deposited; nothing leaves `Closed`. How the provider's contract
+//! divides what it gets is [`shares`].
 
 use cocoon_market::{Amount, AmountError, ContractAddress, CooperativeClose, Signature, SignedVoucher, Timestamp};
 
@@ -55,10 +55,8 @@ pub enum Event {
 /// What is to be done about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Pay the provider its share.
+    /// Pay the provider's contract, network fee included.
     PayProvider(Amount),
-    /// Pay the network fee.
-    PayFee(Amount),
     /// Refund the requester.
     Refund(Amount),
 }
@@ -201,6 +199,9 @@ impl Channel {
         statement.verify(&terms.requester, requester).map_err(|_| Exit::BadSignature)?;
         statement.verify(&terms.provider, provider).map_err(|_| Exit::BadSignature)?;
         let mut effects = pay(&self.data, statement.cumulative)?;
+        if !effects.is_empty() {
+            self.data.sequence = statement.sequence;
+        }
         self.data.drawn = statement.cumulative;
         effects.extend(self.close());
         Ok(effects)
@@ -230,23 +231,20 @@ impl Channel {
 
 const NO_ROOT: cocoon_market::ids::Digest = cocoon_market::ids::Digest([0; 32]);
 
-/// What the provider gets out of `cumulative` drawn in all, and the network's fee of it.
+/// What a provider's owner gets out of `cumulative` drawn from a channel in all, and the network's fee of it. What one draw brings is the
+/// difference of two of them, so that many small draws pay exactly what one large draw pays.
 ///
 /// # Errors
 /// [`AmountError`] beyond all money, or for more than the whole as a fee.
-pub fn shares(terms: &ChannelTerms, cumulative: Amount) -> Result<(Amount, Amount), AmountError> {
-    let (fee, net) = cumulative.split_bps(u32::from(terms.fee_bps))?;
+pub fn shares(fee_bps: u16, cumulative: Amount) -> Result<(Amount, Amount), AmountError> {
+    let (fee, net) = cumulative.split_bps(u32::from(fee_bps))?;
     Ok((net, fee))
 }
 
-/// The shares of what is drawn between what was drawn so far and `target`. Both are differences of cumulative shares, so that many
-/// small draws pay exactly what one large draw pays.
+/// What is drawn between what was drawn so far and `target`.
 fn pay(data: &ChannelData, target: Amount) -> Result<Vec<Effect>, AmountError> {
-    let (net_before, fee_before) = shares(&data.terms, data.drawn)?;
-    let (net, fee) = shares(&data.terms, target)?;
-    let (net, fee) = (net.checked_sub(net_before)?, fee.checked_sub(fee_before)?);
-    let effects = [(net, Effect::PayProvider(net)), (fee, Effect::PayFee(fee))];
-    Ok(effects.into_iter().filter(|(amount, _)| !amount.is_zero()).map(|(_, effect)| effect).collect())
+    let drawn = target.checked_sub(data.drawn)?;
+    Ok(if drawn.is_zero() { Vec::new() } else { vec![Effect::PayProvider(drawn)] })
 }
 
 #[cfg(all(test, feature = "embedded"))]

@@ -11,7 +11,7 @@ use cocoon_market::{Agreement, Amount, JobId, Offer, OfferId, Signed, SignedObje
 use serde::{Deserialize, Serialize};
 
 use crate::contract::ChannelTerms;
-use crate::ledger::{Landed, Ledger, LedgerError, Order, OrderId, OrderState, ReceiptRecord};
+use crate::ledger::{Landed, Ledger, LedgerError, OrderId, OrderState, ReceiptRecord};
 
 /// Names the file's layout.
 pub const FORMAT: &str = "cocoon-dossier/1";
@@ -265,9 +265,7 @@ impl Dossier {
         let as_offered = offer.is_none_or(|offer| {
             let settlement = &offer.settlement;
             terms.network == settlement.network
-                && terms.payout_to == settlement.payout
-                && terms.fee_to == settlement.fee_to
-                && terms.fee_bps == settlement.fee_bps
+                && terms.contract == settlement.contract
                 && terms.challenge_window_s >= settlement.challenge_window_s
         });
         terms.channel().is_ok_and(|channel| channel == agreement.terms().channel)
@@ -367,13 +365,12 @@ fn claim_covering(ledger: &Ledger, channel: cocoon_market::ChannelRef, sequence:
     let mut from = OrderId(0);
     loop {
         let page = ledger.orders(from, SCAN)?;
-        let covering = page.iter().find_map(|(_, record)| match (&record.order, &record.state) {
-            (Order::Claim(voucher), OrderState::Confirmed(landed))
-                if voucher.voucher.channel == channel && voucher.voucher.sequence >= sequence =>
-            {
-                Some(ClaimPaper { voucher: *voucher, landed: *landed })
+        let covers = |signed: &SignedVoucher| signed.voucher.channel == channel && signed.voucher.sequence >= sequence;
+        let covering = page.iter().find_map(|(_, record)| match &record.state {
+            OrderState::Confirmed(landed) => {
+                record.order.claims().into_iter().find(covers).map(|voucher| ClaimPaper { voucher, landed: *landed })
             }
-            _ => None,
+            OrderState::Queued | OrderState::Pending(_) | OrderState::Failed(_) => None,
         });
         match (covering, page.last()) {
             (None, Some((last, _))) => from = OrderId(last.0.saturating_add(1)),

@@ -14,7 +14,7 @@ use cocoon_market::ids::Digest;
 use cocoon_market::{Amount, ContractAddress, OperatorKey};
 use ed25519_dalek::{Signer as _, SigningKey};
 use num_bigint::BigUint;
-use tonlib_core::cell::{ArcCell, CellBuilder, EMPTY_ARC_CELL};
+use tonlib_core::cell::{ArcCell, CellBuilder, EMPTY_ARC_CELL, TonCellError};
 use tonlib_core::message::{CommonMsgInfo, InternalMessage, TonMessage as _, TransferMessage};
 use tonlib_core::wallet::mnemonic::{KeyPair, Mnemonic as TonMnemonic, WORDLIST_EN_SET};
 use tonlib_core::wallet::ton_wallet::TonWallet;
@@ -210,6 +210,23 @@ impl OwnerWallet {
         let boc = to_boc(&message).map_err(|_| WalletError::Message)?;
         Ok(SignedTransfer { hash: Digest(message.cell_hash().into()), boc })
     }
+}
+
+/// A message from outside to a contract that is there, with a body that is signed already.
+///
+/// # Errors
+/// [`WalletError::Message`] when it cannot be built.
+pub fn external_message(to: &Address, body: ArcCell) -> Result<SignedTransfer, WalletError> {
+    let build = || -> Result<_, TonCellError> {
+        let mut message = CellBuilder::new();
+        // ext_in_msg_info of TON's block.tlb: no source, a plain address, no import fee; no state, the body in a cell of its own.
+        message.store_u8(2, 0b10)?.store_u8(2, 0)?.store_u8(3, 0b100)?.store_i8(8, to.workchain)?.store_slice(&to.hash)?;
+        message.store_u8(4, 0)?.store_bit(false)?.store_bit(true)?.store_reference(&body)?;
+        Ok(message.build()?.to_arc())
+    };
+    let message = build().map_err(|_| WalletError::Message)?;
+    let boc = to_boc(&message).map_err(|_| WalletError::Message)?;
+    Ok(SignedTransfer { hash: Digest(message.cell_hash().into()), boc })
 }
 
 /// The number the wallet's next message must carry; 0 before it is deployed.

@@ -113,8 +113,7 @@ impl Chain {
         let terms = channel.data().terms;
         for effect in effects {
             let (to, amount) = match effect {
-                Effect::PayProvider(amount) => (terms.payout_to, amount),
-                Effect::PayFee(amount) => (terms.fee_to, amount),
+                Effect::PayProvider(amount) => (terms.contract, amount),
                 Effect::Refund(amount) => (terms.refund_to, amount),
             };
             let balance = state.balances.entry(to).or_default();

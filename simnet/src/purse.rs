@@ -32,9 +32,7 @@ impl Purse {
             requester: self.requester,
             provider: offer.provider,
             refund_to: self.wallet,
-            payout_to: offer.settlement.payout,
-            fee_to: offer.settlement.fee_to,
-            fee_bps: offer.settlement.fee_bps,
+            contract: offer.settlement.contract,
             challenge_window_s: offer.settlement.challenge_window_s,
             salt: Digest([1; 32]),
         }

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use cocoon_market::{Amount, NodeId};
@@ -47,9 +46,6 @@ pub struct UpArgs {
     /// Jobs served at once
     #[arg(long, value_name = "JOBS")]
     pub capacity: Option<u16>,
-    /// Time between two claims of what was earned, such as 1h; a large sum is claimed at once
-    #[arg(long, default_value = "1h", value_parser = super::parse_duration, value_name = "TIME")]
-    pub claim_every: Duration,
     /// Also serve the OpenAI-compatible API here, paid by this node
     #[arg(long, value_name = "ADDR")]
     pub gateway: Option<SocketAddr>,
@@ -216,6 +212,31 @@ pub struct EndArgs {
     /// Seconds to wait until the chain has it; 0 does not wait
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     pub wait: u64,
+}
+
+/// Options of `swarm audit`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  swarm audit                       what is owed to this node and by it, with each counterparty and in total
+  swarm audit --look                look at each channel on the chain first; a node that runs does so by itself
+  swarm audit --csv books.csv       one line a channel, for a spreadsheet
+  swarm audit --csv - | head -3
+  swarm audit --json | jq .as_provider
+
+Every nanoton is in one place of each line:
+  receipted    = not paid + (waiting + in batch + settled + disputed), which vouchers pay
+  deposited    = settled + refunded + held
+Not paid: no voucher came yet. Waiting: a voucher pays it, and nobody asked the chain. In batch: the chain was asked.
+Settled: drawn. Disputed: a voucher pays it, and the chain will not. Receipts are read one by one and summed anew.
+
+Exits 1 if the books of a channel do not sum, or are older than what was signed in it, and names the channel.")]
+pub struct AuditArgs {
+    /// Also write one line a channel, with amounts in whole nanoton, into this file; - prints them instead
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+    /// Look at each channel on the chain first
+    #[arg(long)]
+    pub look: bool,
 }
 
 /// What `swarm dossier` can do.

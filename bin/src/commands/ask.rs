@@ -68,7 +68,7 @@ pub async fn run(context: &Context, args: &AskArgs) -> Result<(), Failure> {
 }
 
 async fn ask(context: &Context, args: &AskArgs, session: &Session, order: JobOrder) -> Result<(), Failure> {
-    let buyer = session.buyer();
+    let buyer = session.buyer()?;
     let want = want(context, args, session).await?;
     if args.dry_run {
         return Ok(look(&buyer, &want, context.out()).await?);

@@ -3,6 +3,7 @@
 mod ending;
 mod error;
 
+use cocoon_settlement::chain::{Address, Bounce};
 use cocoon_settlement::ledger::{OrderState, Role};
 
 use super::blocking;
@@ -64,7 +65,7 @@ fn look_at<'a>(context: &Context, books: &OwnBooks, rows: impl Iterator<Item = &
     }
 }
 
-fn not_looked(context: &Context, error: &LookError) {
+pub(super) fn not_looked(context: &Context, error: &LookError) {
     context.out().note(&format!("The chain could not be asked, so this is what was seen last: {}", chain_text(error)));
 }
 
@@ -123,7 +124,7 @@ fn view_text(view: &ChannelView) -> String {
         ),
         format!("refund     {} if nothing more is paid", ton_text(view.rest_nanoton)),
         format!("window     {} between a close without the provider and the refund", span_text(terms.challenge_window_s.into())),
-        format!("fee        {}.{:02}% of what is drawn", terms.fee_bps / 100, terms.fee_bps % 100),
+        format!("paid to    {}, the provider's contract", Address::from(terms.contract).friendly(Bounce::Yes)),
     ];
     lines.extend(view.orders.iter().map(order_text));
     lines.join("\n")
@@ -134,6 +135,7 @@ fn order_text(row: &OrderRow) -> String {
         OrderKind::Open => "open",
         OrderKind::TopUp => "top up",
         OrderKind::Claim => "claim",
+        OrderKind::Batch => "claim in a batch",
         OrderKind::Close => "close",
         OrderKind::Finish => "finish",
         OrderKind::CloseTogether => "close together",

@@ -1,6 +1,6 @@
 //! `swarm demo`: the whole story on this machine, in one process but over real sockets, keys and ledgers.
 //!
-//! `stage` sets up who takes part, `story` is what is told of it, `accounts` counts the money before and after.
+//! `stage` sets up who takes part and stakes, `story` is what is told of it, `accounts` counts the money before and after.
 
 mod accounts;
 mod stage;
@@ -13,11 +13,13 @@ use std::time::{Duration, Instant};
 
 use cocoon_market::ids::JobId;
 use cocoon_market::job::{ChatMessage, Prompt};
-use cocoon_market::{Amount, AmountError, ChannelRef, ModelId};
+use cocoon_market::{Amount, AmountError, ChannelRef, ContractAddress, ModelId, NodeId};
 use cocoon_p2p::{JobEvent, JobOrder, NodeEvent, NodeStopped};
 use cocoon_settlement::chain::{ChainError, Faucet};
+use cocoon_settlement::contract::NetworkTerms;
 use cocoon_settlement::dossier::{Dossier, DossierError};
-use cocoon_settlement::ledger::OrderState;
+use cocoon_settlement::ledger::{Landed, OrderId, OrderState};
+use cocoon_settlement::settler::drawn_shares;
 use futures::StreamExt as _;
 
 use crate::cli::DemoArgs;
@@ -27,7 +29,7 @@ use crate::context::Context;
 use crate::durable::{self, Existing};
 use crate::failure::{Failure, NextStep};
 use crate::signals::stop_requested;
-use crate::wiring::buying::{BuyError, Deal, Want};
+use crate::wiring::buying::{BuyError, Buyer, Deal, Want};
 use crate::wiring::desk::DeskError;
 use crate::wiring::keeper::claim_all;
 use crate::wiring::node::StartError;
@@ -42,6 +44,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The most the demo's job may cost: a fifth of a TON at its prices is some 500 tokens.
 const CAP: Amount = Amount::from_nano(200_000_000);
+
+/// Orders of a provider looked through for its claim: it stakes, it claims, and little else.
+const ORDERS_MAX: usize = 64;
 
 /// Why the story did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +95,17 @@ pub enum DemoError {
         /// At the end.
         after: Amount,
     },
+    /// The vault got another sum than the claims owe it.
+    #[error("the claims owe the vault {due} TON, and {came} TON came")]
+    Fees {
+        /// What is owed.
+        due: Amount,
+        /// What came.
+        came: Amount,
+    },
+    /// There is no vault.
+    #[error("there is no vault on the chain")]
+    NoVault,
     /// The job ended without a last event.
     #[error("the job ended without saying how")]
     Unfinished,
@@ -129,22 +145,66 @@ async fn tell(context: &Context, args: &DemoArgs) -> Result<(), Failure> {
     let cast = stage.start(&served, &story).await?;
 
     wait_for_offers(&cast.requester, served.id).await?;
-    let before = Accounts::count(&stage, &cast, None).await?;
-    let buyer = cast.requester.buyer();
-    let want = Want { model: served.id, provider: None, cap: CAP, wait: PATIENCE };
+    let before = stage.settled(async || Accounts::count(&stage, &cast, &[]).await).await?;
+    let buyer = cast.requester.buyer(*stage.terms());
     story.chapter("The requester looks for an offer and agrees with its provider");
-    let deal = buyer.deal(&want, |step| story.bought(&step)).await?;
-    let channel = deal.agreement.terms().channel;
-    let job = ask(&buyer, &deal, args, &story).await?;
-    let winner = cast.provider(&deal.agreement.body().provider).ok_or(DemoError::Late("the winner's appearance"))?;
-    claim(winner, channel, &story).await?;
-    let after = Accounts::count(&stage, &cast, Some(channel)).await?;
+    let first = buy(&buyer, served.id, None, args, &story).await?;
+    let other = cast.other_provider(&first.provider).ok_or(DemoError::Late("the other provider's appearance"))?;
+    story.chapter("It also asks the other provider, which has a channel of its own");
+    let second = buy(&buyer, served.id, Some(other.node().key().node_id()), args, &story).await?;
+
+    let paid = [first, second];
+    story.chapter("The providers claim on chain, each in a batch through its contract");
+    let mut due = Amount::ZERO;
+    for one in &paid {
+        let provider = cast.provider(&one.provider).ok_or(DemoError::Late("a provider's appearance"))?;
+        due = due.checked_add(claim(provider, one.channel, stage.terms(), &story).await?.fee).map_err(DemoError::from)?;
+    }
+    let after = stage.settled(async || Accounts::count(&stage, &cast, &paid).await).await?;
+    let vault = stage.vault_data().await?;
+    story.fees(&vault);
+    if vault.fees_cum != due {
+        return Err(DemoError::Fees { due, came: vault.fees_cum }.into());
+    }
     balance(&before, &after, &story)?;
-    prove(winner, job, &root, &story).await?;
+    let [first, _] = paid;
+    let winner = cast.provider(&first.provider).ok_or(DemoError::Late("the winner's appearance"))?;
+    prove(winner, first.job, &root, &story).await?;
     cast.leave().await;
     stage.strike();
     story.end(args.keep.as_deref());
     Ok(())
+}
+
+/// A job that was bought and paid by voucher.
+#[derive(Clone, Copy, Debug)]
+struct Paid {
+    provider: NodeId,
+    channel: ChannelRef,
+    job: JobId,
+}
+
+/// What a claim drew.
+#[derive(Clone, Copy, Debug)]
+struct Claimed {
+    contract: ContractAddress,
+    channel: ChannelRef,
+    /// From the channel, in all.
+    drawn: Amount,
+    /// The owner's part of it.
+    earned: Amount,
+    /// The network's part of it.
+    fee: Amount,
+    landed: Landed,
+}
+
+/// Agrees with the best offer, or with that of `provider`, and runs the job.
+async fn buy(buyer: &Buyer, model: ModelId, provider: Option<NodeId>, args: &DemoArgs, story: &Story) -> Result<Paid, Failure> {
+    let want = Want { model, provider, cap: CAP, wait: PATIENCE };
+    let deal = buyer.deal(&want, |step| story.bought(&step)).await?;
+    let (provider, channel) = (deal.agreement.body().provider, deal.agreement.terms().channel);
+    let job = ask(buyer, &deal, args, story).await?;
+    Ok(Paid { provider, channel, job })
 }
 
 /// Fetches and loads the model.
@@ -174,7 +234,7 @@ async fn wait_for_offers(requester: &Player, model: ModelId) -> Result<(), DemoE
 }
 
 /// Runs the job and shows the answer as it comes.
-async fn ask(buyer: &crate::wiring::buying::Buyer, deal: &Deal, args: &DemoArgs, story: &Story) -> Result<JobId, Failure> {
+async fn ask(buyer: &Buyer, deal: &Deal, args: &DemoArgs, story: &Story) -> Result<JobId, Failure> {
     story.question(&args.prompt);
     let prompt = Prompt::Chat(vec![ChatMessage { role: "user".into(), content: args.prompt.clone() }]);
     let started = Instant::now();
@@ -195,20 +255,22 @@ async fn ask(buyer: &crate::wiring::buying::Buyer, deal: &Deal, args: &DemoArgs,
     if done { Ok(job) } else { Err(DemoError::Unfinished.into()) }
 }
 
-/// The provider claims its last voucher, and the chain shows it.
-async fn claim(winner: &Player, channel: ChannelRef, story: &Story) -> Result<(), DemoError> {
-    story.chapter("The provider claims on chain");
-    winner.finish().await;
-    let desk = winner.node().desk();
-    claim_all(desk, Amount::from_nano(1), PATIENCE).await?;
-    let orders = desk.blocking(|desk| desk.ledger().orders(cocoon_settlement::ledger::OrderId(0), 64)).await?;
+/// The provider claims its last voucher through its contract, and the chain shows it.
+async fn claim(provider: &Player, channel: ChannelRef, terms: &NetworkTerms, story: &Story) -> Result<Claimed, DemoError> {
+    provider.finish().await;
+    let desk = provider.node().desk();
+    claim_all(desk, PATIENCE).await?;
+    let orders = desk.blocking(|desk| desk.ledger().orders(OrderId(0), ORDERS_MAX)).await?;
     let landed = orders.iter().rev().find_map(|(_, record)| match record.state {
-        OrderState::Confirmed(landed) => Some(landed),
-        OrderState::Queued | OrderState::Pending(_) | OrderState::Failed(_) => None,
+        OrderState::Confirmed(landed) if record.order.claims().iter().any(|of| of.voucher.channel == channel) => Some(landed),
+        OrderState::Queued | OrderState::Pending(_) | OrderState::Confirmed(_) | OrderState::Failed(_) => None,
     });
-    let book = desk.blocking(move |desk| desk.ledger().channel(channel)).await?;
-    story.claimed(winner.name(), channel, &book, landed.ok_or(DemoError::Late("the claim"))?);
-    Ok(())
+    let view = desk.look(channel).await?.ok_or(DemoError::Late("the channel"))?;
+    let (earned, fee) = drawn_shares(&view, terms.fee_bps)?;
+    let landed = landed.ok_or(DemoError::Late("the claim"))?;
+    let claimed = Claimed { contract: view.terms.contract, channel, drawn: view.sight.drawn, earned, fee, landed };
+    story.claimed(provider.name(), &claimed);
+    Ok(claimed)
 }
 
 fn balance(before: &Accounts, after: &Accounts, story: &Story) -> Result<(), DemoError> {

@@ -19,6 +19,7 @@ use cocoon_settlement::chain::embedded::Embedded;
 use cocoon_settlement::chain::toncenter::server::REQUEST_BYTES_MAX;
 use cocoon_settlement::chain::toncenter::{Request, Server, Verb};
 use cocoon_settlement::chain::{Address, Bounce, Chain, ChainError, Faucet};
+use cocoon_settlement::contract::VaultTerms;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -28,7 +29,9 @@ use tokio_util::sync::CancellationToken;
 use super::blocking;
 use crate::chain::open_embedded;
 use crate::cli::DevnetArgs;
+use crate::config::{TermsError, devnet_vault};
 use crate::context::Context;
+use crate::deployment::ensure_devnet_vault;
 use crate::failure::{Exit, Failure, NextStep, chain_text};
 use crate::output::Tone;
 use crate::signals::StopSignals;
@@ -41,6 +44,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What the faucet gives when nobody says how much: a hundred channels' worth.
 const FAUCET_DEFAULT: Amount = Amount::from_nano(100_000_000_000);
+
+/// How long it may take until the vault is there: two transactions.
+const VAULT_WAIT: Duration = Duration::from_secs(60);
 
 /// The shortest time between two blocks: below it the disk is always busy.
 const BLOCK_TIME_MIN: Duration = Duration::from_millis(20);
@@ -85,6 +91,7 @@ struct Ready {
     url: String,
     network: i32,
     faucet: Address,
+    vault: Address,
     head: u32,
     data: PathBuf,
     block_time_ms: u64,
@@ -115,10 +122,13 @@ pub async fn run(context: &Context, args: &DevnetArgs) -> Result<(), Failure> {
     let listener = TcpListener::bind(args.listen).await.map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
     let mut signals = StopSignals::listen();
-    tell_ready(context, &chain, address, &dir, block_time)?;
-
     let stop = CancellationToken::new();
     let mut blocks = tokio::spawn(make_blocks(Arc::clone(&chain), block_time, stop.clone()));
+    let vault = devnet_vault()?;
+    let vaulted = Arc::clone(&chain);
+    blocking(move || ensure_devnet_vault(&*vaulted, &*vaulted, &vault, VAULT_WAIT)).await?;
+    tell_ready(context, &chain, vault, address, &dir, block_time)?;
+
     let serve = axum::serve(listener, router(chain)).with_graceful_shutdown(stop.clone().cancelled_owned());
     let mut server = tokio::spawn(serve.into_future());
     let result = tokio::select! {
@@ -136,11 +146,19 @@ pub async fn run(context: &Context, args: &DevnetArgs) -> Result<(), Failure> {
     Ok(result?)
 }
 
-fn tell_ready(context: &Context, chain: &Embedded, address: SocketAddr, dir: &Path, block_time: Duration) -> Result<(), ChainError> {
+fn tell_ready(
+    context: &Context,
+    chain: &Embedded,
+    vault: VaultTerms,
+    address: SocketAddr,
+    dir: &Path,
+    block_time: Duration,
+) -> Result<(), Failure> {
     let ready = Ready {
         url: format!("http://{address}/api/v2"),
         network: chain.network().0,
         faucet: chain.faucet(),
+        vault: Address::from(vault.address().map_err(TermsError::from)?),
         head: chain.head()?.seqno,
         data: dir.to_owned(),
         block_time_ms: u64::try_from(block_time.as_millis()).unwrap_or(u64::MAX),
@@ -150,6 +168,7 @@ fn tell_ready(context: &Context, chain: &Embedded, address: SocketAddr, dir: &Pa
             context.out().paint(Tone::Strong, "A TON devnet is running."),
             format!("  API      {}", ready.url),
             format!("  faucet   http://{address}/faucet?address=ADDRESS&ton=100"),
+            format!("  vault    {}", ready.vault.friendly(Bounce::Yes)),
             format!("  network  {}, one block each {} ms, at block {}", ready.network, ready.block_time_ms, ready.head),
             format!("  data     {}", ready.data.display()),
             format!("\nNodes use it with --chain http://{address}; Ctrl-C stops it, and nothing is lost."),

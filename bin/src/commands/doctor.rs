@@ -96,6 +96,7 @@ fn all(verify_models: bool) -> Vec<Check> {
         Box::new(checks::config),
         Box::new(checks::keys),
         Box::new(checks::disk),
+        Box::new(checks::books),
         Box::new(checks::device),
         Box::new(move |context| checks::models(context, verify_models)),
         Box::new(ports::check),

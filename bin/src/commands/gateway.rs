@@ -35,7 +35,7 @@ pub async fn run(context: &Context, args: &GatewayArgs) -> Result<(), Failure> {
     let address = gateway.address()?;
     let addresses = Addresses { bootstrap: args.bootstrap.clone(), no_mdns: args.no_mdns, ..Addresses::default() };
     let session = Session::open(context, Part::Visitor, addresses).await?;
-    let backend = Arc::new(SwarmBackend::new(session.buyer(), context.clone(), session.config.clone()));
+    let backend = Arc::new(SwarmBackend::new(session.buyer()?, context.clone(), session.config.clone()));
     let ready = Ready { base_url: format!("http://{address}/v1"), default_model: session.config.requester.model.clone() };
     let mut signals = StopSignals::listen();
     context.out().event("ready", &ready, |ready| {

@@ -7,12 +7,15 @@ pub mod models;
 pub mod wallet;
 
 pub mod ask;
+pub mod audit;
+pub mod chain;
 pub mod channels;
 pub mod demo;
 pub mod dossier;
 pub mod gateway;
 pub mod jobs;
 pub mod offers;
+pub mod stake;
 pub mod up;
 
 use std::borrow::Cow;
@@ -34,6 +37,11 @@ pub async fn run(context: Context, command: Command) -> Result<(), Failure> {
         Command::Models(command) => models::run(&context, &command).await,
         Command::Wallet(command) => wallet::run(&context, command).await,
         Command::Channels(command) => channels::run(&context, command).await,
+        Command::Stake(args) => Box::pin(stake::stake(&context, &args)).await,
+        Command::Unstake(args) => Box::pin(stake::unstake(&context, &args)).await,
+        Command::Withdraw(args) => Box::pin(stake::withdraw(&context, &args)).await,
+        Command::Chain(command) => chain::run(&context, command).await,
+        Command::Audit(args) => blocking(move || audit::run(&context, &args)).await,
         Command::Jobs(command) => blocking(move || jobs::run(&context, &command)).await,
         Command::Dossier(command) => blocking(move || dossier::run(&context, &command)).await,
         Command::Devnet(args) => Box::pin(devnet::run(&context, &args)).await,

@@ -5,20 +5,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use cocoon_market::Amount;
 use cocoon_p2p::{Provider, peer_text};
 use cocoon_settlement::chain::{Address, Bounce};
+use cocoon_settlement::settler::{ClaimPolicy, ProviderView};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::blocking;
 use crate::cli::UpArgs;
-use crate::config::{Config, ModelConfig};
+use crate::config::{Config, ModelConfig, ProvideConfig, TermsError};
 use crate::context::Context;
 use crate::failure::{Failure, NextStep};
 use crate::gateway::Gateway;
 use crate::metrics;
-use crate::output::Tone;
+use crate::output::{Tone, percent_text, ton_text};
 use crate::signals::StopSignals;
 use crate::wiring::answering::SwarmBackend;
 use crate::wiring::serving::Served;
@@ -50,6 +52,50 @@ struct Ready {
     network: &'static str,
     addresses: Vec<String>,
     models: Vec<String>,
+    #[serde(flatten)]
+    selling: Option<Selling>,
+}
+
+/// What stands behind what is sold, and when it is claimed.
+#[derive(Serialize)]
+struct Selling {
+    contract: String,
+    stake_nanoton: Amount,
+    bond_nanoton: Amount,
+    operations_nanoton: Amount,
+    claim_fee_bps_max: u16,
+    undrawn_max_nanoton: Amount,
+}
+
+impl Selling {
+    fn new(config: &ProvideConfig, stake: &ProviderView) -> Self {
+        let ClaimPolicy { fee_bps_max, undrawn_max } = config.claims();
+        Self {
+            contract: Address::from(stake.contract).friendly(Bounce::Yes),
+            stake_nanoton: stake.data.stake.standing(),
+            bond_nanoton: stake.data.stake.bond,
+            operations_nanoton: stake.operations(),
+            claim_fee_bps_max: fee_bps_max,
+            undrawn_max_nanoton: undrawn_max,
+        }
+    }
+
+    fn lines(&self) -> [String; 3] {
+        [
+            format!("  contract {}", self.contract),
+            format!(
+                "  stake    {}, liveness bond {}, operations {}",
+                ton_text(self.stake_nanoton),
+                ton_text(self.bond_nanoton),
+                ton_text(self.operations_nanoton)
+            ),
+            format!(
+                "  claims   when the chain's fees are at most {} of it, or more than {} is not drawn",
+                percent_text(self.claim_fee_bps_max),
+                ton_text(self.undrawn_max_nanoton)
+            ),
+        ]
+    }
 }
 
 /// Runs `swarm up` until the process is asked to stop.
@@ -71,16 +117,20 @@ pub async fn run(context: &Context, args: &UpArgs) -> Result<(), Failure> {
         Some(listen) => Some(Gateway::bind(listen, context.config()?.gateway.token).await?),
         None => None,
     };
-    let session = Session::open_at(context, Part::Resident, addresses, args.claim_every).await?;
-    let gateway = gateway.map(|gateway| tokio::spawn(answer(gateway, context, &session, stop.clone())));
+    let session = Session::open(context, Part::Resident, addresses).await?;
+    let gateway = match gateway {
+        Some(gateway) => Some(tokio::spawn(answer(gateway, context, &session, stop.clone())?)),
+        None => None,
+    };
     let listen = args.metrics.or(session.config.node.metrics);
     if let Some(listen) = listen {
         serve_metrics(listen, metrics::router(recorder), stop.clone()).await?;
     }
     let addresses = session.node.node().listen_addresses().await.unwrap_or_default();
-    let provider = provide(&session, &overridden(&session.config, args), &served).await?;
+    let config = overridden(&session.config, args);
+    let (provider, stake) = provide(&session, &config, &served).await?.unzip();
     let mut signals = StopSignals::listen();
-    tell_ready(context, &session, addresses, &served);
+    tell_ready(context, &session, addresses, &served, stake.as_ref().map(|stake| Selling::new(&config.provide, stake)));
     signals.requested().await;
     context.out().note("stopping: withdrawing offers, letting jobs end, claiming; Ctrl-C again ends at once");
     let hurry = CancellationToken::new();
@@ -103,13 +153,18 @@ pub async fn run(context: &Context, args: &UpArgs) -> Result<(), Failure> {
 }
 
 /// Serves the OpenAI-compatible API until told to stop.
-fn answer(gateway: Gateway, context: &Context, session: &Session, stop: CancellationToken) -> impl Future<Output = ()> + use<> {
-    let backend = Arc::new(SwarmBackend::new(session.buyer(), context.clone(), session.config.clone()));
-    async move {
+fn answer(
+    gateway: Gateway,
+    context: &Context,
+    session: &Session,
+    stop: CancellationToken,
+) -> Result<impl Future<Output = ()> + use<>, TermsError> {
+    let backend = Arc::new(SwarmBackend::new(session.buyer()?, context.clone(), session.config.clone()));
+    Ok(async move {
         if let Err(error) = gateway.serve(backend, Router::new(), stop).await {
             tracing::error!(error = &error as &dyn std::error::Error, "the gateway is no longer served");
         }
-    }
+    })
 }
 
 /// The configuration with what the command line says above it.
@@ -145,11 +200,11 @@ async fn load_models(context: &Context, args: &UpArgs) -> Result<Vec<Served>, Fa
     .await
 }
 
-async fn provide(session: &Session, config: &Config, served: &[Served]) -> Result<Option<Provider>, Failure> {
+async fn provide(session: &Session, config: &Config, served: &[Served]) -> Result<Option<(Provider, ProviderView)>, Failure> {
     if served.is_empty() {
         return Ok(None);
     }
-    Ok(Some(session.node.provide(&config.provide, session.settlement()?, served).await?))
+    Ok(Some(session.provide(&config.provide, served).await?))
 }
 
 async fn serve_metrics(listen: SocketAddr, router: Router, stop: CancellationToken) -> Result<(), Failure> {
@@ -163,7 +218,7 @@ async fn serve_metrics(listen: SocketAddr, router: Router, stop: CancellationTok
     Ok(())
 }
 
-fn tell_ready(context: &Context, session: &Session, addresses: Vec<String>, served: &[Served]) {
+fn tell_ready(context: &Context, session: &Session, addresses: Vec<String>, served: &[Served], selling: Option<Selling>) {
     let ready = Ready {
         peer: peer_text(&session.node.node().peer_id()),
         node: session.node.key().node_id(),
@@ -171,6 +226,7 @@ fn tell_ready(context: &Context, session: &Session, addresses: Vec<String>, serv
         network: session.config.chain.network.name(),
         addresses,
         models: served.iter().map(|model| format!("{} ({} tokens/s)", model.name, model.tokens_per_s)).collect(),
+        selling,
     };
     context.out().event("ready", &ready, |ready| {
         let mut lines = vec![
@@ -179,6 +235,7 @@ fn tell_ready(context: &Context, session: &Session, addresses: Vec<String>, serv
             format!("  wallet   {} ({})", ready.wallet, ready.network),
         ];
         lines.extend(ready.models.iter().map(|model| format!("  sells    {model}")));
+        lines.extend(ready.selling.iter().flat_map(Selling::lines));
         lines.extend(ready.addresses.iter().map(|address| format!("  listens  {address}")));
         lines.push("\nOthers join with --bootstrap and one of these addresses; Ctrl-C stops the node.".to_owned());
         lines.join("\n")

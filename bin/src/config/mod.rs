@@ -8,6 +8,7 @@ mod endpoint;
 mod error;
 mod price;
 mod rules;
+mod terms;
 mod text;
 mod write;
 
@@ -16,16 +17,18 @@ use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::path::{Path, PathBuf};
 
-use cocoon_market::offer::{CHALLENGE_WINDOW_S_MIN, Tier};
+use cocoon_market::offer::{CHALLENGE_WINDOW_S_MIN, ModelClass, Tier};
 use cocoon_market::{Amount, NetworkId};
 use cocoon_runtime::device::DeviceChoice;
-use cocoon_settlement::chain::{Address, Confirmations};
+use cocoon_settlement::chain::Confirmations;
+use cocoon_settlement::settler::ClaimPolicy;
 use serde::{Deserialize, Serialize};
 
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::ConfigError;
 pub use price::Price;
-pub use write::{WriteConfigError, write_new};
+pub use terms::{NetworkConfig, TermsError, devnet_vault};
+pub use write::{WriteConfigError, write_new, write_terms};
 
 /// Bytes a configuration file may have: a thousand times what anybody writes.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
@@ -128,9 +131,8 @@ pub struct ChainConfig {
     pub requests_per_s: Option<NonZeroU32>,
     /// Masterchain blocks that must lie on a transaction before it counts. When `None`, as [`Confirmations::of_network`] says.
     pub confirmations: Option<u32>,
-    /// Where the network fee goes. When `None`, on a devnet, to the faucet's wallet.
-    #[serde(deserialize_with = "text::parsed_option")]
-    pub fee_to: Option<Address>,
+    /// What is the same for all providers of the network. When `None`, as [`ChainConfig::network_terms`] says.
+    pub terms: Option<NetworkConfig>,
 }
 
 impl Default for ChainConfig {
@@ -144,7 +146,7 @@ impl Default for ChainConfig {
             witness_api_key: None,
             requests_per_s: None,
             confirmations: None,
-            fee_to: None,
+            terms: None,
         }
     }
 }
@@ -223,6 +225,23 @@ pub struct ProvideConfig {
     pub challenge_window_s: Option<u32>,
     /// How work is verified.
     pub tier: Tier,
+    /// The resource class that this node works in. Its contract is for one.
+    #[serde(deserialize_with = "text::class")]
+    pub class: ModelClass,
+    /// The collateral that a new contract is given on a devnet.
+    #[serde(rename = "stake_ton", deserialize_with = "text::parsed")]
+    pub stake: Amount,
+    /// The liveness bond that it is given.
+    #[serde(rename = "bond_ton", deserialize_with = "text::parsed")]
+    pub bond: Amount,
+    /// What its operations balance is given, at first and whenever it runs low.
+    #[serde(rename = "operations_ton", deserialize_with = "text::parsed")]
+    pub operations: Amount,
+    /// The most that the chain's fees may be of what is claimed, in basis points.
+    pub claim_fee_bps_max: u16,
+    /// The most that may be paid by voucher and not drawn, of all channels together.
+    #[serde(rename = "undrawn_max_ton", deserialize_with = "text::parsed")]
+    pub undrawn_max: Amount,
 }
 
 impl Default for ProvideConfig {
@@ -237,11 +256,22 @@ impl Default for ProvideConfig {
             deposit_min: Amount::from_nano(200_000_000),
             challenge_window_s: None,
             tier: Tier::Plain,
+            class: ModelClass::TextTiny,
+            stake: Amount::from_nano(1_000_000_000),
+            bond: Amount::from_nano(500_000_000),
+            operations: Amount::from_nano(200_000_000),
+            claim_fee_bps_max: 100,
+            undrawn_max: Amount::from_nano(5_000_000_000),
         }
     }
 }
 
 impl ProvideConfig {
+    /// When this node claims: its owner's two figures.
+    pub const fn claims(&self) -> ClaimPolicy {
+        ClaimPolicy { fee_bps_max: self.claim_fee_bps_max, undrawn_max: self.undrawn_max }
+    }
+
     /// Seconds between a unilateral close and the refund: as configured, else the shortest that a network with real money takes, and ten
     /// minutes on a devnet, whose people want to see the refund.
     pub fn challenge_window_s(&self, network: Network) -> u32 {
@@ -283,6 +313,9 @@ pub struct RequesterConfig {
     /// The most one job may cost.
     #[serde(rename = "cap_ton", deserialize_with = "text::parsed")]
     pub cap: Amount,
+    /// The least collateral that must stand behind a provider's work.
+    #[serde(rename = "stake_min_ton", deserialize_with = "text::parsed")]
+    pub stake_min: Amount,
     /// The most to pay. When `None`, any price within the cap.
     pub price_max: Option<Price>,
 }
@@ -294,6 +327,7 @@ impl Default for RequesterConfig {
             tier: Tier::Plain,
             deposit: Amount::from_nano(1_000_000_000),
             cap: Amount::from_nano(50_000_000),
+            stake_min: Amount::from_nano(1_000_000_000),
             price_max: None,
         }
     }

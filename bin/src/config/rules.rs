@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use cocoon_market::offer::{CHALLENGE_WINDOW_S_MAX, CHALLENGE_WINDOW_S_MIN, Tier};
 use cocoon_settlement::chain::{Address, BASECHAIN, Confirmations};
 
-use super::{ChainConfig, Config, ConfigError, Endpoint, Network, NodeConfig, ProvideConfig, RequesterConfig};
+use super::{ChainConfig, Config, ConfigError, Endpoint, Network, NetworkConfig, NodeConfig, ProvideConfig, RequesterConfig};
+
+/// Basis points of the whole.
+const BPS: u16 = 10_000;
 
 /// The shortest challenge window on a devnet: channels are looked at twelve times in it, and not more than once a second.
 const DEVNET_WINDOW_S_MIN: u32 = 12;
@@ -51,8 +54,17 @@ impl ChainConfig {
         rule(has_witness, "chain.witness_api_key", "is a key for chain.witness, which is not set")?;
         let depth = self.confirmations.is_none_or(|blocks| Confirmations::new(blocks).is_some());
         rule(depth, "chain.confirmations", "must be at most 1000, about an hour of blocks")?;
+        self.terms.as_ref().map_or(Ok(()), NetworkConfig::check)
+    }
+}
+
+impl NetworkConfig {
+    fn check(&self) -> Result<(), ConfigError> {
         let in_basechain = |address: &Address| address.workchain == BASECHAIN;
-        rule(self.fee_to.as_ref().is_none_or(in_basechain), "chain.fee_to", "must be an address in the basechain (workchain 0)")
+        rule(in_basechain(&self.vault), "chain.terms.vault", "must be an address in the basechain (workchain 0)")?;
+        rule(in_basechain(&self.dispute), "chain.terms.dispute", "must be an address in the basechain (workchain 0)")?;
+        rule(self.fee_bps <= BPS, "chain.terms.fee_bps", "must be at most 10000, which is all of a draw")?;
+        rule(self.epoch_s > 0, "chain.terms.epoch_s", "must be positive")
     }
 }
 
@@ -66,7 +78,9 @@ impl ProvideConfig {
         rule(window_s >= least, "provide.challenge_window_s", "must be at least 86400 (a day); 12 on a devnet")?;
         rule(window_s <= CHALLENGE_WINDOW_S_MAX, "provide.challenge_window_s", "must be at most 2592000 (30 days)")?;
         rule(!self.float.is_zero(), "provide.float_ton", "must be positive, or no job can start")?;
-        rule(self.tier == Tier::Plain, "provide.tier", "this release can only sell plain work")
+        rule(self.tier == Tier::Plain, "provide.tier", "this release can only sell plain work")?;
+        let fees = 1..=BPS;
+        rule(fees.contains(&self.claim_fee_bps_max), "provide.claim_fee_bps_max", "must be from 1 to 10000, which is all of a claim")
     }
 }
 

@@ -1,3 +1,5 @@
+use cocoon_settlement::chain::Address;
+
 use super::*;
 
 const EXAMPLE: &str = include_str!("../../config.example.toml");
@@ -20,7 +22,7 @@ fn broken_rule(text: &str) -> &'static str {
 /// The example with every key that is commented out taken in.
 fn example_in_full() -> String {
     let is_key = |line: &str| {
-        line.starts_with("# [[")
+        line.starts_with("# [")
             || line.split_once(" = ").is_some_and(|(key, _)| key[2..].bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
     };
     let line = |line: &str| if line.starts_with("# ") && is_key(line) { line[2..].to_owned() } else { line.to_owned() };
@@ -38,7 +40,7 @@ fn the_example_shows_the_defaults() {
 fn the_example_shows_every_key() {
     let Config { node, chain, models, provide, requester, gateway } = load(&example_in_full()).unwrap();
     assert!(node.metrics.is_some());
-    assert!(chain.witness.is_some() && chain.api_key.is_some() && chain.witness_api_key.is_some() && chain.fee_to.is_some());
+    assert!(chain.witness.is_some() && chain.api_key.is_some() && chain.witness_api_key.is_some() && chain.terms.is_some());
     assert!(chain.requests_per_s.is_some() && chain.confirmations.is_some());
     assert!(models.cache.is_some());
     assert_eq!(provide.models.len(), 1);
@@ -91,9 +93,21 @@ fn real_money_needs_https_and_no_embedded_chain() {
 fn rules_between_fields_are_checked() {
     let check = |text: &str, key| assert_eq!(broken_rule(text), key, "{text}");
     check("[chain]\nwitness = \"http://127.0.0.1:8081\"\n", "chain.witness");
+    let terms = |vault: Address, dispute: Address, fee_bps: u16, epoch_s: u32| {
+        format!(
+            "[chain.terms]\nvault = \"{vault}\"\ndispute = \"{dispute}\"\nfee_bps = {fee_bps}\nunbond_s = 1\nepoch_s = {epoch_s}\nanswer_s = 1\n"
+        )
+    };
+    let (here, elsewhere) = (Address::basechain([7; 32]), Address { workchain: -1, hash: [7; 32] });
+    assert!(load(&terms(here, here, 10_000, 1)).is_ok());
+    check(&terms(elsewhere, here, 500, 1), "chain.terms.vault");
+    check(&terms(here, elsewhere, 500, 1), "chain.terms.dispute");
+    check(&terms(here, here, 10_001, 1), "chain.terms.fee_bps");
+    check(&terms(here, here, 500, 0), "chain.terms.epoch_s");
+    check("[provide]\nclaim_fee_bps_max = 0\n", "provide.claim_fee_bps_max");
+    check("[provide]\nclaim_fee_bps_max = 10001\n", "provide.claim_fee_bps_max");
     check("[chain]\nwitness_api_key = \"sesame\"\n", "chain.witness_api_key");
     check("[chain]\nconfirmations = 1001\n", "chain.confirmations");
-    check("[chain]\nfee_to = \"-1:0000000000000000000000000000000000000000000000000000000000000000\"\n", "chain.fee_to");
     check("[requester]\ncap_ton = \"2\"\n", "requester.cap_ton");
     check("[gateway]\nlisten = \"0.0.0.0:8080\"\n", "gateway.listen");
     check("[node]\nlisten = [\"0.0.0.0:4141\"]\n", "node.listen");
@@ -122,6 +136,22 @@ fn a_window_that_nobody_chose_is_as_long_as_the_network_asks_for() {
     let window_s = |text: &str, network| load(text).unwrap().provide.challenge_window_s(network);
     assert_eq!([Network::Devnet, Network::Testnet, Network::Mainnet].map(|network| window_s("", network)), [600, 86_400, 86_400]);
     assert_eq!(window_s("[provide]\nchallenge_window_s = 100000\n", Network::Devnet), 100_000);
+}
+
+#[test]
+fn a_class_is_one_of_those_that_topics_have() {
+    let class = |name: &str| load(&format!("[provide]\nclass = \"{name}\"\n")).map(|config| config.provide.class);
+    for known in ModelClass::ALL {
+        assert_eq!(class(known.topic()).unwrap(), known);
+    }
+    let Err(ConfigError::Syntax { source, .. }) = class("text_tiny") else { panic!("accepted") };
+    assert!(source.to_string().contains("text-tiny, text-small, text-large"), "{source}");
+}
+
+#[test]
+fn half_of_the_networks_terms_are_an_error() {
+    let Err(ConfigError::Syntax { source, .. }) = load("[chain.terms]\nfee_bps = 500\n") else { panic!("accepted") };
+    assert!(source.to_string().contains("missing field"), "{source}");
 }
 
 #[test]

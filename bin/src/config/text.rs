@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
+use cocoon_market::offer::ModelClass;
 use serde::{Deserialize, Deserializer};
 
 /// Reads a text through [`FromStr`].
@@ -21,4 +22,14 @@ where
     T: FromStr<Err: Display>,
 {
     parsed(deserializer).map(Some)
+}
+
+/// Reads a resource class by the name it has among topics.
+pub(super) fn class<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ModelClass, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let found = ModelClass::ALL.into_iter().find(|class| class.topic() == text);
+    found.ok_or_else(|| {
+        let known = ModelClass::ALL.map(ModelClass::topic).join(", ");
+        serde::de::Error::custom(format_args!("no class {text:?}, expected one of {known}"))
+    })
 }

@@ -20,6 +20,7 @@ use crate::commands::blocking;
 use crate::failure::{Failure, NextStep};
 use crate::home::Home;
 use crate::query::Question;
+use crate::query::audit::AuditBooks;
 use crate::query::channels::{ListChannels, ShowChannel};
 use crate::query::dossier::CollectDossier;
 use crate::query::jobs::{ListJobs, ShowJob};
@@ -162,6 +163,7 @@ fn answer(ledger: &Ledger, question: &str, details: Value) -> Result<Value, Fail
         CollectDossier::NAME => one::<CollectDossier>(ledger, details),
         ListChannels::NAME => one::<ListChannels>(ledger, details),
         ShowChannel::NAME => one::<ShowChannel>(ledger, details),
+        AuditBooks::NAME => one::<AuditBooks>(ledger, details),
         unknown => Err(Unanswerable::Unknown(unknown.to_owned()).into()),
     }
 }

@@ -12,6 +12,7 @@ use super::place::Port;
 use super::*;
 use crate::home::Home;
 use crate::query::Question as _;
+use crate::query::audit::AuditBooks;
 use crate::query::channels::{ListChannels, ShowChannel};
 
 const ALL: ListChannels = ListChannels { limit: 10, closed: true };
@@ -29,9 +30,7 @@ fn ledger() -> Arc<Ledger> {
             requester: key().node_id(),
             provider: NodeId([2; 32]),
             refund_to: ContractAddress([3; 32]),
-            payout_to: ContractAddress([4; 32]),
-            fee_to: ContractAddress([5; 32]),
-            fee_bps: 500,
+            contract: ContractAddress([4; 32]),
             challenge_window_s: 60,
             salt: Digest([salt; 32]),
         };
@@ -72,6 +71,16 @@ async fn a_node_answers_what_the_ledger_would() {
     server.stop().await;
     assert!(!home.control_socket().exists() && connect(&home).is_none());
     assert_eq!(Arc::strong_count(&ledger), 1, "a node that stopped lets go of the ledger");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_gives_the_audit_that_its_ledger_would() {
+    let ((_dir, home), ledger) = (home(1), ledger());
+    let server = serve(&home, Arc::clone(&ledger));
+    let audit = ask(&home, |node| node.ask(&AuditBooks {}).unwrap()).await;
+    assert_eq!(audit, ledger.audit().unwrap());
+    assert_eq!(audit.channels.len(), 2);
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

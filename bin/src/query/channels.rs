@@ -221,6 +221,8 @@ pub enum OrderKind {
     TopUp,
     /// Draw what a voucher pays.
     Claim,
+    /// The same, together with others, through the provider's contract.
+    Batch,
     /// Start the challenge window.
     Close,
     /// Refund after the window.
@@ -265,7 +267,7 @@ fn orders_of(ledger: &Ledger, channel: ChannelRef) -> Result<Vec<OrderRow>, Chan
         let page = ledger.orders(start, PAGE)?;
         from = page.last().filter(|_| page.len() == PAGE).and_then(|(last, _)| last.0.checked_add(1).map(OrderId));
         for (order, OrderRecord { order: asked, state, given_at, .. }) in page {
-            if let Some((_, what)) = about(&asked).filter(|(about, _)| *about == channel) {
+            if let Some(what) = about(&asked, channel) {
                 rows.push_back(OrderRow { order, what, given_at, state });
                 if rows.len() > ORDERS_SHOWN_MAX {
                     rows.pop_front();
@@ -276,15 +278,17 @@ fn orders_of(ledger: &Ledger, channel: ChannelRef) -> Result<Vec<OrderRow>, Chan
     Ok(rows.into())
 }
 
-/// Which channel an order is about, and what it asks.
-fn about(order: &Order) -> Option<(ChannelRef, OrderKind)> {
-    Some(match order {
-        Order::Open { terms, .. } => (terms.channel().ok()?, OrderKind::Open),
-        Order::TopUp { channel, .. } => (*channel, OrderKind::TopUp),
-        Order::Claim(signed) => (signed.voucher.channel, OrderKind::Claim),
-        Order::Close(channel) => (*channel, OrderKind::Close),
-        Order::Finish(channel) => (*channel, OrderKind::Finish),
-        Order::CloseTogether { statement, .. } => (statement.channel, OrderKind::CloseTogether),
-        Order::Transfer { .. } => return None,
-    })
+/// What an order asks of a channel, if it is about it.
+fn about(order: &Order, channel: ChannelRef) -> Option<OrderKind> {
+    let kind = match order {
+        Order::Open { .. } => OrderKind::Open,
+        Order::TopUp { .. } => OrderKind::TopUp,
+        Order::Claim(_) => OrderKind::Claim,
+        Order::Operator { .. } => OrderKind::Batch,
+        Order::Close(_) => OrderKind::Close,
+        Order::Finish(_) => OrderKind::Finish,
+        Order::CloseTogether { .. } => OrderKind::CloseTogether,
+        Order::Transfer { .. } | Order::Stake { .. } | Order::Provider { .. } => return None,
+    };
+    order.channels().contains(&channel).then_some(kind)
 }

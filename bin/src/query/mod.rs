@@ -3,6 +3,7 @@
 //! Each question is a value that answers itself from a ledger, so that one piece of code answers it wherever the ledger is open: in the
 //! command that asks, or in the node that runs (see [`control`]). [`Books`] is either of the two.
 
+pub mod audit;
 pub mod channels;
 pub mod dossier;
 pub mod jobs;

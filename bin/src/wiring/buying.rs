@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::desk::{Desk, DeskError};
 use super::payer::ChannelPayer;
 use crate::config::RequesterConfig;
-use crate::failure::NextStep;
+use crate::failure::{NextStep, chain_text};
 
 /// Offers considered: the best, and those to fall back to when it refuses.
 const OFFERS_TRIED: usize = 4;
@@ -101,6 +101,15 @@ pub enum Origin {
 pub enum BuyStep {
     /// Offers were found; the first one wins.
     Found(Vec<Match>),
+    /// What stands behind the work of the provider that is asked next, and the most that is agreed to.
+    Backed {
+        /// Who is asked.
+        provider: NodeId,
+        /// Its collateral that is not being released.
+        stake: Amount,
+        /// The most that all jobs under the agreement may cost.
+        cap: Amount,
+    },
     /// One step of the negotiation with this provider.
     Negotiation(NodeId, NegotiationStep),
     /// The provider said no, and the next one is asked.
@@ -201,7 +210,7 @@ fn pay_step(kind: PayErrorKind) -> Cow<'static, str> {
         PayErrorKind::Gap => "ask again: a new channel is opened; the old one is closed, and refunded after its challenge window".into(),
         PayErrorKind::Receipt => "ask another provider (--provider); this one's accounts do not add up".into(),
         PayErrorKind::Channel => "try again: a new channel is opened".into(),
-        PayErrorKind::Terms => "ask another provider (--provider)".into(),
+        PayErrorKind::Terms => "ask another provider (--provider), or ask for less collateral: requester.stake_min_ton".into(),
     }
 }
 
@@ -225,6 +234,11 @@ impl Buyer {
     /// The client library's handle.
     pub const fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// What pays.
+    pub const fn payer(&self) -> &Arc<ChannelPayer> {
+        &self.payer
     }
 
     /// How work is bought.
@@ -293,15 +307,19 @@ impl Buyer {
         let mut last = BuyError::NoOffers;
         for offer in matches.iter().map(|one| &one.offer) {
             let provider = offer.provider;
+            // The payer looks again before it opens a channel; this look is for who watches.
+            if let Ok(view) = self.payer.backing(offer).await {
+                observe(BuyStep::Backed { provider, stake: view.data.stake.standing(), cap });
+            }
             let watched = |step| observe(BuyStep::Negotiation(provider, step));
             match self.client.negotiate_observed(offer, DealWishes::new(cap), watched).await {
                 Ok(agreement) => return Ok(Deal { agreement, origin: Origin::New }),
-                // What lacks here lacks towards everybody.
-                Err(NegotiateError::Payment(error)) => {
+                // What lacks here lacks towards everybody, but for what a provider itself lacks.
+                Err(NegotiateError::Payment(error)) if error.kind != PayErrorKind::Terms => {
                     return Err(BuyError::Negotiate { provider, source: Box::new(NegotiateError::Payment(error)) });
                 }
                 Err(error) => {
-                    observe(BuyStep::Next { provider, why: error.to_string() });
+                    observe(BuyStep::Next { provider, why: chain_text(&error) });
                     last = BuyError::Negotiate { provider, source: Box::new(error) };
                 }
             }
@@ -421,7 +439,7 @@ fn standing(desk: &Desk, model: ModelId, now: Timestamp) -> Result<Vec<Agreement
 fn is_payable(desk: &Desk, channel: ChannelRef) -> bool {
     let Ok(book) = desk.ledger().channel(channel) else { return false };
     let head = book.head();
-    head.end.is_none() && head.sight.is_some_and(|sight| sight.status == ChannelStatus::Open)
+    book.rollback().is_none() && head.end.is_none() && head.sight.is_some_and(|sight| sight.status == ChannelStatus::Open)
 }
 
 /// The next id; none after the last.

@@ -10,8 +10,8 @@ use cocoon_market::{Amount, AmountError, ChannelRef, Timestamp};
 use cocoon_p2p::Clock;
 use cocoon_settlement::chain::{Chain, ChainError};
 use cocoon_settlement::contract::CellError;
-use cocoon_settlement::ledger::{Ledger, LedgerError, Order, OrderFailure, OrderId, OrderState};
-use cocoon_settlement::settler::{ChannelCheckError, ChannelView, SettleError, Settler};
+use cocoon_settlement::ledger::{Ledger, LedgerError, Order, OrderFailure, OrderId, OrderState, Sender};
+use cocoon_settlement::settler::{ChannelCheckError, ChannelView, ProviderCheckError, SettleError, Settler};
 use tokio::sync::{Notify, watch};
 
 /// Why the desk could not do something.
@@ -26,6 +26,9 @@ pub enum DeskError {
     /// The account is not the channel that was agreed.
     #[error(transparent)]
     Channel(#[from] ChannelCheckError),
+    /// The account is not a provider's contract of this network.
+    #[error(transparent)]
+    Provider(#[from] ProviderCheckError),
     /// The settler.
     #[error(transparent)]
     Settle(SettleError),
@@ -46,12 +49,14 @@ pub enum DeskError {
     /// An order will never take effect.
     #[error("the chain did not carry out the order")]
     Order(#[from] OrderFailure),
-    /// The wallet is too poor. The order is kept, and carried out when it is not.
-    #[error("the wallet holds {balance} TON where {needed} TON is needed")]
+    /// Who is to send it is too poor. The order is kept, and carried out when it is not.
+    #[error("{} holds {balance} TON where {needed} TON is needed", purse(*sender))]
     Poor {
+        /// Whose money is short.
+        sender: Sender,
         /// What it takes.
         needed: Amount,
-        /// What the wallet holds.
+        /// What there is.
         balance: Amount,
     },
     /// An order took no effect yet. It stays in the ledger and may still.
@@ -65,12 +70,21 @@ pub enum DeskError {
     Gone,
 }
 
+/// What an order is paid from.
+pub const fn purse(sender: Sender) -> &'static str {
+    match sender {
+        Sender::Wallet => "the wallet",
+        Sender::Operator => "the operations balance of this node's contract",
+    }
+}
+
 impl From<SettleError> for DeskError {
     fn from(error: SettleError) -> Self {
         match error {
             SettleError::Chain(error) => Self::Chain(error),
             SettleError::Ledger(error) => Self::Ledger(error),
             SettleError::Channel(error) => Self::Channel(error),
+            SettleError::Provider(error) => Self::Provider(error),
             error => Self::Settle(error),
         }
     }
@@ -84,11 +98,20 @@ impl DeskError {
 }
 
 /// What the keeper found in a round.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Round {
     pub(super) count: u64,
-    /// The order that waits for money, what it takes, and what there is.
-    pub(super) poor: Option<(OrderId, Amount, Amount)>,
+    /// The orders that wait for money: one of each sender at most.
+    pub(super) poor: Vec<Poor>,
+}
+
+/// An order that waits for money.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Poor {
+    pub(super) order: OrderId,
+    pub(super) sender: Sender,
+    pub(super) needed: Amount,
+    pub(super) balance: Amount,
 }
 
 /// The chain and the ledger, for a node's two sides of payment.
@@ -185,8 +208,9 @@ impl Desk {
                     Some(OrderState::Queued | OrderState::Pending(_)) | None => {}
                 }
                 rounds.changed().await.map_err(|_| DeskError::Gone)?;
-                if let Some((_, needed, balance)) = rounds.borrow().poor.filter(|(poor, ..)| *poor == id) {
-                    return Err(DeskError::Poor { needed, balance });
+                let poor = rounds.borrow().poor.iter().copied().find(|poor| poor.order == id);
+                if let Some(Poor { sender, needed, balance, .. }) = poor {
+                    return Err(DeskError::Poor { sender, needed, balance });
                 }
             }
         };

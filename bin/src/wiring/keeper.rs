@@ -7,12 +7,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cocoon_market::Amount;
+use cocoon_settlement::chain::Confirmations;
 use cocoon_settlement::ledger::Role;
 use cocoon_settlement::settler::{ClaimPolicy, Progress};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-use super::desk::{Desk, DeskError};
+use super::desk::{Desk, DeskError, Poor, purse};
+use super::own::{Means, upkeep};
+use crate::config::ProvideConfig;
 
 /// Events a listener may be behind. Orders are rare: this is a day's worth.
 const PROGRESS_BEHIND_MAX: usize = 256;
@@ -24,12 +27,12 @@ pub struct Pace {
     pub busy: Duration,
     /// The pause between two looks at all channels. Well below a third of the challenge window, or work pauses.
     pub watch: Duration,
-    /// The pause between two claims of what is worth a claim at all.
-    pub claim_every: Duration,
-    /// Claim at once when so much is undrawn in one channel.
-    pub claim_above: Amount,
-    /// Never claim less on one's own: a claim costs about 0.001 TON.
-    pub claim_min: Amount,
+    /// When to claim, as far as it is not urgent.
+    pub claims: ClaimPolicy,
+    /// How deep a transaction must lie before an order is done.
+    pub confirmations: Confirmations,
+    /// What the operations balance of the own contract is topped up by when it runs low.
+    pub operations: Amount,
     /// How long a receipt waits for those before it in its channel, before the channel is given up. They were sent before it, over the
     /// same connection.
     pub gap: Duration,
@@ -37,12 +40,13 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
+        let provide = ProvideConfig::default();
         Self {
             busy: Duration::from_secs(1),
             watch: Duration::from_secs(30),
-            claim_every: Duration::from_secs(3600),
-            claim_above: Amount::from_nano(1_000_000_000),
-            claim_min: Amount::from_nano(2_000_000),
+            claims: provide.claims(),
+            confirmations: Confirmations::NONE,
+            operations: provide.operations,
             gap: Duration::from_secs(20),
         }
     }
@@ -65,15 +69,16 @@ pub struct Keeper {
     duty: Duty,
     progress: broadcast::Sender<Progress>,
     watched: Option<Instant>,
-    claimed: Instant,
+    means: Means,
     failures: u32,
+    frozen: usize,
 }
 
 impl Keeper {
-    /// A keeper of this desk. The first claims come one `claim_every` after the start, except for what is urgent.
+    /// A keeper of this desk.
     pub fn new(desk: Arc<Desk>, pace: Pace, duty: Duty) -> Self {
         let (progress, _) = broadcast::channel(PROGRESS_BEHIND_MAX);
-        Self { desk, pace, duty, progress, watched: None, claimed: Instant::now(), failures: 0 }
+        Self { desk, pace, duty, progress, watched: None, means: Means::default(), failures: 0, frozen: 0 }
     }
 
     /// What it does from now on.
@@ -111,10 +116,8 @@ impl Keeper {
             self.watch().await?;
         }
         let done = self.desk.blocking(|desk| desk.settler().tick(desk.now())).await?;
-        let poor = done.iter().find_map(|step| match step {
-            Progress::NeedsFunds { order, needed, balance } => Some((*order, *needed, *balance)),
-            Progress::Sent { .. } | Progress::Confirmed { .. } | Progress::Failed { .. } | Progress::Requeued { .. } => None,
-        });
+        let poor: Vec<Poor> = done.iter().filter_map(poor).collect();
+        let is_poor = !poor.is_empty();
         for step in done {
             record(&step);
             // Nobody has to listen.
@@ -125,17 +128,27 @@ impl Keeper {
             round.poor = poor;
         });
         let is_busy = !self.desk.blocking(|desk| desk.ledger().open_orders()).await?.is_empty();
-        Ok(if is_busy && poor.is_none() { self.pace.busy } else { self.pace.watch })
+        Ok(if is_busy && !is_poor { self.pace.busy } else { self.pace.watch })
     }
 
     async fn watch(&mut self) -> Result<(), DeskError> {
-        let is_time = self.claimed.elapsed() >= self.pace.claim_every;
-        let at_least = if is_time { self.pace.claim_min } else { self.pace.claim_above };
-        watch(&self.desk, ClaimPolicy { at_least }).await?;
+        watch(&self.desk, self.pace.claims).await?;
+        self.means = upkeep(&self.desk, self.pace.operations, self.means).await?;
+        self.count_frozen().await?;
         self.watched = Some(Instant::now());
-        if is_time {
-            self.claimed = Instant::now();
+        Ok(())
+    }
+
+    /// Says so when there are more channels whose books are not the newest.
+    async fn count_frozen(&mut self) -> Result<(), DeskError> {
+        let books = self.desk.blocking(|desk| desk.ledger().channels()).await?;
+        let frozen = books.iter().filter(|book| book.rollback().is_some()).count();
+        if frozen > self.frozen {
+            tracing::error!(frozen, "channels are frozen, because their books are not the newest; swarm audit says what to do");
         }
+        self.frozen = frozen;
+        // A gauge is for people; a float holds every count of channels there can be.
+        metrics::gauge!("swarm_frozen_channels").set(frozen as f64);
         Ok(())
     }
 
@@ -178,26 +191,33 @@ async fn watch(desk: &Arc<Desk>, policy: ClaimPolicy) -> Result<(), DeskError> {
     Ok(())
 }
 
+fn poor(step: &Progress) -> Option<Poor> {
+    match *step {
+        Progress::NeedsFunds { order, sender, needed, balance } => Some(Poor { order, sender, needed, balance }),
+        Progress::Sent { .. } | Progress::Confirmed { .. } | Progress::Failed { .. } | Progress::Requeued { .. } => None,
+    }
+}
+
 fn record(step: &Progress) {
     let name = match step {
         Progress::Sent { .. } => "sent",
         Progress::Confirmed { .. } => "confirmed",
         Progress::Failed { .. } => "failed",
         Progress::Requeued { .. } => "requeued",
-        Progress::NeedsFunds { order, needed, balance } => {
-            tracing::warn!(order = order.0, %needed, %balance, "the wallet holds too little for the next order");
+        Progress::NeedsFunds { order, sender, needed, balance } => {
+            tracing::warn!(order = order.0, %needed, %balance, "{} holds too little for the next order", purse(*sender));
             "needs_funds"
         }
     };
     metrics::counter!("swarm_orders_total", "step" => name).increment(1);
 }
 
-/// Claims what is worth at least `at_least` in each channel, and waits until the chain shows it, within a limit.
+/// Claims whatever is worth more than its claim costs, and waits until the chain shows it, within a limit.
 ///
 /// # Errors
 /// [`DeskError`]; what was not claimed stays in the ledger.
-pub async fn claim_all(desk: &Arc<Desk>, at_least: Amount, limit: Duration) -> Result<(), DeskError> {
-    watch(desk, ClaimPolicy { at_least }).await?;
+pub async fn claim_all(desk: &Arc<Desk>, limit: Duration) -> Result<(), DeskError> {
+    watch(desk, ClaimPolicy::EVERYTHING).await?;
     let claims = desk.blocking(|desk| desk.ledger().open_orders()).await?;
     let by = Instant::now() + limit;
     for (id, _) in claims {

@@ -13,6 +13,7 @@ use cocoon_p2p::{
     Shutdown, Spawner,
 };
 use cocoon_settlement::chain::Chain;
+use cocoon_settlement::contract::ProviderTerms;
 use cocoon_settlement::ledger::LedgerError;
 use cocoon_settlement::settler::Progress;
 use futures::StreamExt as _;
@@ -23,15 +24,13 @@ use super::desk::{Desk, DeskError};
 use super::executor::ModelExecutor;
 use super::keeper::{Duty, Pace, claim_all};
 use super::office::{Office, open_desk};
+use super::own::StakeError;
 use super::payee::ChannelPayee;
-use super::payer::ChannelPayer;
+use super::payer::{Backing, ChannelPayer};
 use super::serving::Served;
 use crate::config::ProvideConfig;
 use crate::failure::NextStep;
 use crate::keystore::{Keys, KeystoreError};
-
-/// The network fee, in basis points of what is drawn from a channel.
-pub const FEE_BPS: u16 = 500;
 
 /// How long running jobs may take to come to their end when a node is told to stop; then they are stopped with a last receipt.
 const FINISH_LIMIT: Duration = Duration::from_secs(30);
@@ -47,6 +46,8 @@ pub struct Parts {
     pub ledger: PathBuf,
     /// Its chain.
     pub chain: Arc<dyn Chain>,
+    /// The terms of its own contract, if it may provide.
+    pub provider: Option<ProviderTerms>,
     /// Its place in the network.
     pub network: NodeConfig,
     /// When it settles.
@@ -89,6 +90,9 @@ pub enum StartError {
     /// No thread for a model.
     #[error("no thread for a model")]
     Thread(#[source] io::Error),
+    /// A model of another class than the contract's, or a contract without collateral.
+    #[error(transparent)]
+    Stake(#[from] StakeError),
 }
 
 impl NextStep for StartError {
@@ -101,6 +105,7 @@ impl NextStep for StartError {
             Self::Node(_) => "check --listen and --bootstrap; `swarm doctor` looks closer".into(),
             Self::Provider(_) => "check the prices and limits in the configuration".into(),
             Self::Thread(_) => "serve fewer models, or raise the limit of threads".into(),
+            Self::Stake(error) => error.next_step(),
         }
     }
 }
@@ -126,8 +131,8 @@ impl RunningNode {
     /// # Errors
     /// [`StartError`].
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
-        let Parts { keys, ledger, chain, network, pace } = parts;
-        let office = Office::start(open_desk(&keys, ledger, chain).await?, pace, Duty::All);
+        let Parts { keys, ledger, chain, provider, network, pace } = parts;
+        let office = Office::start(open_desk(&keys, ledger, chain, provider, pace.confirmations).await?, pace, Duty::All);
         let spawner = Spawner::new(|task| drop(tokio::spawn(task)));
         let node = Node::new(network, Identity::from_seed(*keys.identity_seed()), Clock::system(), spawner)?;
         let cancel = CancellationToken::new();
@@ -156,8 +161,8 @@ impl RunningNode {
     }
 
     /// A client that pays from this node's channels, and its purse.
-    pub fn client(&self, deposit: Amount) -> (Client, Arc<ChannelPayer>) {
-        let payer = Arc::new(ChannelPayer::new(Arc::clone(self.desk()), deposit, self.pace.gap));
+    pub fn client(&self, deposit: Amount, backing: Backing) -> (Client, Arc<ChannelPayer>) {
+        let payer = Arc::new(ChannelPayer::new(Arc::clone(self.desk()), deposit, backing, self.pace.gap));
         (Client::new(self.node.clone(), self.key.clone(), payer.clone()), payer)
     }
 
@@ -166,6 +171,7 @@ impl RunningNode {
     /// # Errors
     /// [`StartError`].
     pub async fn provide(&self, config: &ProvideConfig, settlement: SettlementTerms, served: &[Served]) -> Result<Provider, StartError> {
+        check_classes(config, served)?;
         let listings = served.iter().map(|model| listing(config, settlement, model)).collect();
         let models = served.iter().map(|model| (model.id, Arc::clone(&model.model)));
         let executor = Arc::new(ModelExecutor::new(models).map_err(StartError::Thread)?);
@@ -185,7 +191,7 @@ impl RunningNode {
         let rest = async {
             if let Some(provider) = provider {
                 end_provider(&provider).await;
-                if let Err(error) = claim_all(self.desk(), self.pace.claim_min, LAST_CLAIM_LIMIT).await {
+                if let Err(error) = claim_all(self.desk(), LAST_CLAIM_LIMIT).await {
                     report_unclaimed(&error);
                 }
             }
@@ -235,6 +241,15 @@ async fn end_provider(provider: &Provider) {
 
 fn report_unclaimed(error: &DeskError) {
     tracing::warn!(error = error as &dyn std::error::Error, "not everything was claimed; the next run goes on");
+}
+
+/// A contract is for one class of models.
+pub(super) fn check_classes(config: &ProvideConfig, served: &[Served]) -> Result<(), StakeError> {
+    let class = |model: &Served| model.model_claim().class;
+    match served.iter().find(|model| class(model) != config.class) {
+        Some(model) => Err(StakeError::Class { model: model.name.clone(), class: class(model), configured: config.class }),
+        None => Ok(()),
+    }
 }
 
 /// What one model is sold for.

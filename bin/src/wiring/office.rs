@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use cocoon_market::OperatorKey;
 use cocoon_p2p::Clock;
-use cocoon_settlement::chain::Chain;
+use cocoon_settlement::chain::{Chain, Confirmations};
+use cocoon_settlement::contract::ProviderTerms;
 use cocoon_settlement::ledger::{Ledger, LedgerError, RedbStore, StoreError};
 use cocoon_settlement::settler::{Progress, Settler};
 use tokio::sync::broadcast;
@@ -58,15 +59,27 @@ impl Office {
     }
 }
 
-/// Opens the ledger of these keys, and a desk over it. Nothing is carried out there yet.
+/// Opens the ledger of these keys, and a desk over it, which claims through the contract of these terms if there are any, and for which
+/// a transaction counts when it lies so deep. Nothing is carried out there yet.
 ///
 /// # Errors
 /// [`StartError::InUse`], [`StartError::Ledger`], [`StartError::Keys`].
-pub async fn open_desk(keys: &Keys, ledger: PathBuf, chain: Arc<dyn Chain>) -> Result<Arc<Desk>, StartError> {
+pub async fn open_desk(
+    keys: &Keys,
+    ledger: PathBuf,
+    chain: Arc<dyn Chain>,
+    provider: Option<ProviderTerms>,
+    confirmations: Confirmations,
+) -> Result<Arc<Desk>, StartError> {
     let (wallet, key) = (keys.wallet()?, keys.operator().clone());
     let ledger = tokio::task::spawn_blocking(move || open_ledger(&ledger, key));
     let ledger = Arc::new(ledger.await.map_err(|panic| StartError::Thread(io::Error::other(panic)))??);
-    Ok(Arc::new(Desk::new(Settler::new(chain, wallet, ledger), Clock::system())))
+    let settler = Settler::new(chain, wallet, ledger).with_confirmations(confirmations);
+    let settler = match provider {
+        Some(terms) => settler.with_provider(terms),
+        None => settler,
+    };
+    Ok(Arc::new(Desk::new(settler, Clock::system())))
 }
 
 /// Opens the ledger of a key, creating it if it is not there. Blocks.

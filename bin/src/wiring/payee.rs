@@ -66,6 +66,9 @@ impl ChannelPayee {
     /// The deposit must carry the cap on top of what the channel owes already.
     async fn check_cap(&self, channel: ChannelRef, cap: Amount) -> Result<(), Refusal> {
         let book = self.desk.blocking(move |desk| desk.ledger().channel(channel)).await.map_err(|error| refusal(&error))?;
+        if book.rollback().is_some() {
+            return Err(Refusal::Channel(ChannelProblem::Closing));
+        }
         let free = book.free_deposit();
         if cap <= free { Ok(()) } else { Err(Refusal::CapAboveDeposit { cap, deposit: free }) }
     }
@@ -108,6 +111,10 @@ impl Payee for ChannelPayee {
             tracing::info!(%channel, %pause, "work refused");
             pause.refusal()
         })?;
+        if let Some(found) = book.rollback() {
+            tracing::error!(%channel, %found, "work refused: the books of the channel are not the newest; swarm audit says what to do");
+            return Err(Refusal::Channel(ChannelProblem::Closing));
+        }
         book.check_unpaid_jobs(agreement.terms().jobs_max).map_err(|fault| {
             tracing::info!(%channel, %fault, "work refused");
             Refusal::Term(TermName::Float)
@@ -159,7 +166,11 @@ impl Payee for ChannelPayee {
                 Ok(true) => metrics::counter!("swarm_vouchers_total", "side" => "provider").increment(1),
                 // Jobs side by side: this one came before, or one that covers more did.
                 Ok(false) | Err(LedgerError::Voucher(VoucherFault::Back { .. })) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    // Ours may be the books that are wrong, and then the requester is told that the channel is over, not punished.
+                    let found = desk.ledger().channel(channel)?.rollback();
+                    return Err(found.map_or(error, LedgerError::Frozen).into());
+                }
             }
             Ok(desk.ledger().channel(channel)?.unpaid())
         };
@@ -176,6 +187,7 @@ fn refusal(error: &DeskError) -> Refusal {
     let refusal = match error {
         DeskError::Channel(problem) => Refusal::Channel(problem.problem()),
         DeskError::Ledger(LedgerError::UnknownChannel(_)) => Refusal::Unknown,
+        DeskError::Ledger(LedgerError::Frozen(_)) => Refusal::Channel(ChannelProblem::Closing),
         error if error.is_chain_trouble() => Refusal::ChainOutOfSight,
         _ => Refusal::Unavailable,
     };
@@ -188,7 +200,7 @@ fn stop(error: &DeskError) -> StopReason {
     let reason = match error {
         DeskError::Ledger(LedgerError::Voucher(_)) => StopReason::BadVoucher,
         DeskError::Ledger(LedgerError::Receipt(fault)) => receipt_stop(fault),
-        DeskError::Ledger(LedgerError::Ended) => StopReason::Refused(Refusal::Channel(ChannelProblem::Closing)),
+        DeskError::Ledger(LedgerError::Ended | LedgerError::Frozen(_)) => StopReason::Refused(Refusal::Channel(ChannelProblem::Closing)),
         error if error.is_chain_trouble() => StopReason::ChainOutOfSight,
         _ => StopReason::Internal,
     };

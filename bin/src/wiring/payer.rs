@@ -8,11 +8,14 @@ use cocoon_market::agreement::{Agreement, AgreementTerms};
 use cocoon_market::offer::CHALLENGE_WINDOW_S_MAX;
 use cocoon_market::{AgreementId, Amount, ChannelRef, NodeId, Offer, SettlementTerms, SignedReceipt, SignedVoucher, Verified};
 use cocoon_p2p::payment::{PayError, PayErrorKind, Payer, Retry};
-use cocoon_settlement::contract::{ChannelStatus, ChannelTerms};
+use cocoon_settlement::chain::Address;
+use cocoon_settlement::contract::{ChannelStatus, ChannelTerms, NetworkTerms};
 use cocoon_settlement::ledger::{ChannelBook, LedgerError, Order, OrderFailure, OrderId, ReceiptFault, Role};
+use cocoon_settlement::settler::{ProviderCheckError, ProviderView, verify_provider};
 use tokio::sync::{Mutex, watch};
 
 use super::desk::{Desk, DeskError};
+use crate::output::ton_text;
 
 /// How long the chain may take to open or top up a channel. Mainnet needs some ten seconds; this covers a congested hour's start.
 const FUNDING_LIMIT: Duration = Duration::from_secs(180);
@@ -20,14 +23,49 @@ const FUNDING_LIMIT: Duration = Duration::from_secs(180);
 /// Orders that one funding may take: one under way, one of its own, and one more when a cap was raised meanwhile.
 const FUNDINGS_MAX: usize = 4;
 
-/// The highest network fee paid without asking, in basis points: the network's own.
-const FEE_BPS_MAX: u16 = 500;
+/// What must stand behind a provider's work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backing {
+    /// The network that its contract must belong to.
+    pub network: NetworkTerms,
+    /// The least collateral that is not being released.
+    pub stake_min: Amount,
+}
+
+/// Why a provider is not bought from.
+#[derive(Debug, thiserror::Error)]
+pub enum BackingError {
+    /// Its contract is not what it should be.
+    #[error("nothing that counts stands behind its work")]
+    Contract(#[source] ProviderCheckError),
+    /// Its collateral is too small.
+    #[error("{} stands behind its work, and this node asks for {}", ton_text(*standing), ton_text(*stake_min))]
+    TooLittle {
+        /// What stands behind it.
+        standing: Amount,
+        /// What this node asks for.
+        stake_min: Amount,
+    },
+    /// The chain did not say.
+    #[error(transparent)]
+    Desk(DeskError),
+}
+
+impl From<DeskError> for BackingError {
+    fn from(error: DeskError) -> Self {
+        match error {
+            DeskError::Provider(error) => Self::Contract(error),
+            error => Self::Desk(error),
+        }
+    }
+}
 
 /// Pays through channels.
 #[derive(Debug)]
 pub struct ChannelPayer {
     desk: Arc<Desk>,
     deposit: Amount,
+    backing: Backing,
     /// One funding at a time: two that overlap would each add what both together need once.
     funding: Mutex<()>,
     /// Counts receipts entered, so that those who wait for an earlier one look again.
@@ -37,10 +75,10 @@ pub struct ChannelPayer {
 }
 
 impl ChannelPayer {
-    /// A payer that opens channels with this deposit, or more where a job's cap is higher. `gap` is how long a receipt may wait for
-    /// those before it.
-    pub fn new(desk: Arc<Desk>, deposit: Amount, gap: Duration) -> Self {
-        Self { desk, deposit, funding: Mutex::new(()), entered: watch::Sender::new(0), gap }
+    /// A payer that opens channels with this deposit, or more where a job's cap is higher, to providers that have this backing. `gap` is
+    /// how long a receipt may wait for those before it.
+    pub fn new(desk: Arc<Desk>, deposit: Amount, backing: Backing, gap: Duration) -> Self {
+        Self { desk, deposit, backing, funding: Mutex::new(()), entered: watch::Sender::new(0), gap }
     }
 
     /// What is left of an agreement's cap.
@@ -52,10 +90,22 @@ impl ChannelPayer {
         self.desk.blocking(move |desk| desk.ledger().total(id).map(|spent| cap.saturating_sub(spent))).await
     }
 
+    /// Looks at the contract that an offer wants to be paid through: whether it is its provider's, of this network, and backed by enough.
+    ///
+    /// # Errors
+    /// [`BackingError`].
+    pub async fn backing(&self, offer: &Offer) -> Result<ProviderView, BackingError> {
+        let (contract, operator, Backing { network, stake_min }) = (offer.settlement.contract, offer.provider, self.backing);
+        let look = move |desk: &Desk| -> Result<ProviderView, DeskError> {
+            Ok(verify_provider(&desk.chain().account(&Address::from(contract))?, contract, operator, &network)?)
+        };
+        let view = self.desk.blocking(look).await?;
+        let standing = view.data.stake.standing();
+        if standing < stake_min { Err(BackingError::TooLittle { standing, stake_min }) } else { Ok(view) }
+    }
+
     fn check_settlement(&self, settlement: &SettlementTerms) -> Result<(), PayError> {
-        let suits = settlement.network == self.desk.chain().network()
-            && settlement.fee_bps <= FEE_BPS_MAX
-            && settlement.challenge_window_s <= CHALLENGE_WINDOW_S_MAX;
+        let suits = settlement.network == self.desk.chain().network() && settlement.challenge_window_s <= CHALLENGE_WINDOW_S_MAX;
         if suits { Ok(()) } else { Err(PayError::new(PayErrorKind::Terms, Retry::Never)) }
     }
 
@@ -148,6 +198,7 @@ fn pending_funding(desk: &Desk, channel: ChannelRef) -> Result<Option<OrderId>, 
         Order::Open { terms, .. } => terms.channel().is_ok_and(|opened| opened == channel),
         Order::TopUp { channel: topped, .. } => *topped == channel,
         Order::Claim(_) | Order::Close(_) | Order::Finish(_) | Order::CloseTogether { .. } | Order::Transfer { .. } => false,
+        Order::Stake { .. } | Order::Provider { .. } | Order::Operator { .. } => false,
     };
     Ok(desk.ledger().open_orders()?.into_iter().find(|(_, record)| funds(&record.order)).map(|(id, _)| id))
 }
@@ -176,6 +227,7 @@ enum Funding {
 impl Payer for ChannelPayer {
     async fn channel_for(&self, offer: &Verified<Offer>, _cap: Amount) -> Result<ChannelRef, PayError> {
         self.check_settlement(&offer.settlement)?;
+        self.backing(offer).await.map_err(backing_error)?;
         let (provider, settlement) = (offer.provider, offer.settlement);
         self.desk.blocking(move |desk| usable_channel(desk, provider, &settlement)).await.map_err(pay_error)
     }
@@ -190,6 +242,12 @@ impl Payer for ChannelPayer {
     async fn agreed(&self, agreement: &Agreement) -> Result<(), PayError> {
         let agreement = agreement.clone();
         self.desk.blocking(move |desk| desk.ledger().record_agreement(&agreement, desk.now())).await.map_err(pay_error)
+    }
+
+    async fn last_voucher(&self, channel: ChannelRef) -> Option<SignedVoucher> {
+        let last = move |desk: &Desk| desk.ledger().channel(channel).map(|book| book.head().voucher);
+        // Without it the job is as good as ever; a ledger that cannot be read is noticed by the first receipt.
+        self.desk.blocking(last).await.ok().flatten()
     }
 
     async fn pay(&self, agreement: &Agreement, receipt: &SignedReceipt) -> Result<SignedVoucher, PayError> {
@@ -218,11 +276,11 @@ impl Payer for ChannelPayer {
 /// yet on chain.
 fn usable_channel(desk: &Desk, provider: NodeId, settlement: &SettlementTerms) -> Result<ChannelRef, DeskError> {
     let fits = |book: &&ChannelBook| {
-        let ChannelTerms { network, provider: to, payout_to, fee_to, fee_bps, challenge_window_s, .. } = book.record().terms;
-        let same = (network, to, payout_to, fee_to, fee_bps, challenge_window_s)
-            == (settlement.network, provider, settlement.payout, settlement.fee_to, settlement.fee_bps, settlement.challenge_window_s);
+        let ChannelTerms { network, provider: to, contract, challenge_window_s, .. } = book.record().terms;
+        let same = (network, to, contract, challenge_window_s)
+            == (settlement.network, provider, settlement.contract, settlement.challenge_window_s);
         let open = book.head().sight.is_none_or(|sight| sight.status == ChannelStatus::Open);
-        book.record().role == Role::Requester && same && open && book.head().end.is_none()
+        book.record().role == Role::Requester && same && open && book.head().end.is_none() && book.rollback().is_none()
     };
     let books = desk.ledger().channels()?;
     // The one with the most left needs the least topping up.
@@ -235,6 +293,13 @@ fn usable_channel(desk: &Desk, provider: NodeId, settlement: &SettlementTerms) -
     Ok(desk.ledger().record_channel(Role::Requester, terms, desk.now())?)
 }
 
+fn backing_error(error: BackingError) -> PayError {
+    match error {
+        BackingError::Desk(error) => pay_error(error),
+        error => PayError::caused(PayErrorKind::Terms, Retry::Never, error),
+    }
+}
+
 fn pay_error(error: DeskError) -> PayError {
     let (kind, retry) = match &error {
         DeskError::Chain(chain) => (PayErrorKind::Chain, if chain.is_retryable() { Retry::Later } else { Retry::Never }),
@@ -243,8 +308,8 @@ fn pay_error(error: DeskError) -> PayError {
         DeskError::Ledger(LedgerError::Receipt(_)) | DeskError::AboveCap { .. } | DeskError::Amount(_) => {
             (PayErrorKind::Receipt, Retry::Never)
         }
-        DeskError::Order(_) | DeskError::Cell(_) | DeskError::Channel(_) => (PayErrorKind::Channel, Retry::Never),
-        DeskError::Ledger(LedgerError::Voucher(_) | LedgerError::Ended | LedgerError::UnknownChannel(_)) => {
+        DeskError::Order(_) | DeskError::Cell(_) | DeskError::Channel(_) | DeskError::Provider(_) => (PayErrorKind::Channel, Retry::Never),
+        DeskError::Ledger(LedgerError::Voucher(_) | LedgerError::Ended | LedgerError::Frozen(_) | LedgerError::UnknownChannel(_)) => {
             (PayErrorKind::Channel, Retry::Never)
         }
         DeskError::Ledger(_) | DeskError::Gone | DeskError::Randomness => (PayErrorKind::Ledger, Retry::Later),

@@ -8,20 +8,23 @@ use std::time::Duration;
 use cocoon_market::offer::SettlementTerms;
 use cocoon_market::{Amount, ContractAddress, ModelId};
 use cocoon_p2p::node::{Relay, Upnp};
-use cocoon_p2p::{KadMode, Mdns, NodeConfig};
+use cocoon_p2p::{KadMode, Mdns, NodeConfig, Provider};
 use cocoon_runtime::tiny::tiny_llama;
-use cocoon_settlement::chain::embedded::faucet_address;
+use cocoon_settlement::settler::ProviderView;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::buying::Buyer;
 use super::keeper::Pace;
-use super::node::{FEE_BPS, Parts, RunningNode};
+use super::node::{Parts, RunningNode, StartError, check_classes};
 use super::open_home::OpenHome;
-use crate::config::{Config, Kad, Network};
+use super::own::{configured_terms, ensure_stake};
+use super::payer::Backing;
+use super::serving::Served;
+use crate::config::{Config, Kad, Network, ProvideConfig, TermsError};
 use crate::context::Context;
 use crate::control;
 use crate::durable::{self, Existing};
-use crate::failure::{Exit, Failure, NextStep};
+use crate::failure::{Failure, NextStep};
 use crate::models::reporter;
 
 /// Name of the generated model: some hundred kilobytes that talk nonsense, for tests and trying things out.
@@ -52,36 +55,18 @@ pub struct Addresses {
     pub no_mdns: bool,
 }
 
-/// The configuration lacks something that selling needs.
+/// The generated model cannot be kept.
 #[derive(Debug, thiserror::Error)]
-pub enum SessionError {
-    /// Where does the fee go?
-    #[error("the configuration does not say where the network fee goes")]
-    NoFeeAccount,
-    /// The generated model cannot be kept.
-    #[error("cannot write {path}")]
-    Tiny {
-        /// Where it was to be.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
+#[error("cannot write {path}")]
+pub struct TinyError {
+    path: PathBuf,
+    #[source]
+    source: std::io::Error,
 }
 
-impl NextStep for SessionError {
+impl NextStep for TinyError {
     fn next_step(&self) -> Cow<'static, str> {
-        match self {
-            Self::NoFeeAccount => "set chain.fee_to to the network's fee account".into(),
-            Self::Tiny { .. } => "check the disk, or choose another models.cache".into(),
-        }
-    }
-
-    fn exit(&self) -> Exit {
-        match self {
-            Self::NoFeeAccount => Exit::Usage,
-            Self::Tiny { .. } => Exit::Failed,
-        }
+        "check the disk, or choose another models.cache".into()
     }
 }
 
@@ -105,68 +90,66 @@ impl Session {
     /// # Errors
     /// Whatever of that fails.
     pub async fn open(context: &Context, part: Part, addresses: Addresses) -> Result<Self, Failure> {
-        Self::open_at(context, part, addresses, Pace::default().claim_every).await
-    }
-
-    /// [`Session::open`], with another time between two claims.
-    ///
-    /// # Errors
-    /// As for [`Session::open`].
-    pub async fn open_at(context: &Context, part: Part, addresses: Addresses, claim_every: Duration) -> Result<Self, Failure> {
         let OpenHome { config, keys, chain, ticking } = OpenHome::open(context).await?;
         let wallet = keys.wallet()?.account();
         let network = network(&config, part, addresses);
         let ledger = context.home().ledger_file();
-        let node = RunningNode::start(Parts { keys, ledger, chain, network, pace: Pace { claim_every, ..pace(&config) } }).await?;
+        let (provider, pace) = (configured_terms(&keys, &config)?, pace(&config));
+        let node = RunningNode::start(Parts { keys, ledger, chain, provider, network, pace }).await?;
         let questions = control::serve(context.home(), Arc::clone(node.desk().ledger()));
         Ok(Self { config, node, wallet, questions, _ticking: ticking })
     }
 
     /// Buys for this node.
-    pub fn buyer(&self) -> Buyer {
-        let (client, payer) = self.node.client(self.config.requester.deposit);
-        Buyer::new(client, payer, Arc::clone(self.node.desk()), self.config.requester.clone())
-    }
-
-    /// How this node wants to be paid.
     ///
     /// # Errors
-    /// [`SessionError::NoFeeAccount`].
-    pub fn settlement(&self) -> Result<SettlementTerms, SessionError> {
-        let fee_to = fee_account(&self.config).ok_or(SessionError::NoFeeAccount)?;
-        Ok(settlement_terms(&self.config, self.wallet, fee_to))
+    /// [`TermsError`] when it is not known what a provider's contract must be.
+    pub fn buyer(&self) -> Result<Buyer, TermsError> {
+        let requester = &self.config.requester;
+        let backing = Backing { network: self.config.chain.network_terms()?, stake_min: requester.stake_min };
+        let (client, payer) = self.node.client(requester.deposit, backing);
+        Ok(Buyer::new(client, payer, Arc::clone(self.node.desk()), requester.clone()))
+    }
+
+    /// Starts to sell these models, once collateral stands behind that.
+    ///
+    /// # Errors
+    /// [`StartError::Stake`], and whatever keeps the service from starting.
+    pub async fn provide(&self, config: &ProvideConfig, served: &[Served]) -> Result<(Provider, ProviderView), StartError> {
+        // Before money moves.
+        check_classes(config, served)?;
+        let stake = ensure_stake(self.node.desk(), config, self.config.chain.network).await?;
+        let settlement = settlement_terms(&self.config, stake.contract);
+        Ok((self.node.provide(config, settlement, served).await?, stake))
     }
 
     /// Ends everything.
-    pub async fn close(self, provider: Option<cocoon_p2p::Provider>, hurry: CancellationToken) {
+    pub async fn close(self, provider: Option<Provider>, hurry: CancellationToken) {
         self.node.shutdown(provider, hurry).await;
         self.questions.stop().await;
     }
 }
 
-/// Looks at channels several times in the third of the challenge window for which a look counts.
+/// Looks at channels several times in the third of the challenge window for which a look counts, and at the own contract several times
+/// while a poke can be answered.
 pub fn pace(config: &Config) -> Pace {
     let usual = Pace::default();
-    let window = Duration::from_secs(config.provide.challenge_window_s(config.chain.network).into());
-    Pace { watch: usual.watch.min(window / 12).max(usual.busy), ..usual }
+    let provide = &config.provide;
+    let window = Duration::from_secs(provide.challenge_window_s(config.chain.network).into());
+    let answer = config.chain.network_terms().map_or(usual.watch, |terms| Duration::from_secs(terms.answer_s.into()));
+    let watch = usual.watch.min(window / 12).min(answer / 3).max(usual.busy);
+    let confirmations = config.chain.confirmations();
+    Pace { watch, claims: provide.claims(), confirmations, operations: provide.operations, ..usual }
 }
 
-/// How a provider with this wallet wants to be paid.
-pub fn settlement_terms(config: &Config, payout: ContractAddress, fee_to: ContractAddress) -> SettlementTerms {
+/// How a provider with this contract wants to be paid.
+pub fn settlement_terms(config: &Config, contract: ContractAddress) -> SettlementTerms {
     SettlementTerms {
         network: config.chain.network.id(),
-        payout,
-        fee_to,
-        fee_bps: FEE_BPS,
+        contract,
         challenge_window_s: config.provide.challenge_window_s(config.chain.network),
         deposit_min: config.provide.deposit_min,
     }
-}
-
-fn fee_account(config: &Config) -> Option<ContractAddress> {
-    let configured = config.chain.fee_to;
-    let devnet = || (config.chain.network == Network::Devnet).then(faucet_address).and_then(Result::ok);
-    configured.or_else(devnet).map(|address| ContractAddress(address.hash))
 }
 
 fn network(config: &Config, part: Part, addresses: Addresses) -> NodeConfig {
@@ -212,12 +195,12 @@ pub fn find_model(context: &Context, config: &Config, name: &str) -> Result<(Mod
 /// The file of a model, fetched or generated if it is not here. Blocks.
 ///
 /// # Errors
-/// [`crate::models::ModelError`], [`SessionError::Tiny`].
+/// [`crate::models::ModelError`], [`TinyError`].
 pub fn ensure_model(context: &Context, config: &Config, name: &str) -> Result<(ModelId, String, PathBuf), Failure> {
     let store = context.models(config);
     if name == TINY {
         let path = store.path(tiny_id());
-        write_tiny(&path).map_err(|source| SessionError::Tiny { path: path.clone(), source })?;
+        write_tiny(&path).map_err(|source| TinyError { path: path.clone(), source })?;
         return Ok((tiny_id(), TINY.to_owned(), path));
     }
     let model = store.find(name)?;

@@ -5,24 +5,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cocoon_market::job::Prompt;
+use cocoon_market::offer::ModelClass;
 use cocoon_market::{Amount, ContractAddress, JobId, ModelId, SettlementTerms};
 use cocoon_p2p::payment::PayErrorKind;
 use cocoon_p2p::{JobError, JobEvent, JobOrder, KadMode, NodeConfig, Provider, Shutdown};
 use cocoon_runtime::{Device, Gguf, Model, tiny};
-use cocoon_settlement::chain::embedded::{Blocks, Embedded, Options, faucet_address};
+use cocoon_settlement::chain::embedded::{Blocks, Embedded, Options};
 use cocoon_settlement::chain::{Address, Chain as _, Faucet as _};
-use cocoon_settlement::contract::ChannelStatus;
+use cocoon_settlement::contract::{ChannelStatus, NetworkTerms, ProviderMessage, VaultData};
 use cocoon_settlement::dossier::Dossier;
 use cocoon_settlement::ledger::{Order, ReceiptDraft};
+use cocoon_settlement::settler::drawn_shares;
 use futures::StreamExt as _;
 use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 
-use super::buying::{Buyer, Deal, Origin, Want};
+use super::buying::{BuyError, BuyStep, Buyer, Deal, Origin, Want};
 use super::keeper::{Pace, claim_all};
-use super::node::{FEE_BPS, Parts, RunningNode};
+use super::node::{Parts, RunningNode};
+use super::own::{Means, StakeError, ensure_stake, provider_terms, upkeep};
+use super::payer::Backing;
 use super::serving::Served;
-use crate::config::{Network, ProvideConfig, RequesterConfig};
+use crate::commands::blocking;
+use crate::config::{ChainConfig, Network, Price, ProvideConfig, RequesterConfig, devnet_vault};
+use crate::deployment::ensure_devnet_vault;
+use crate::failure::NextStep as _;
 use crate::keystore::Keys;
 
 const MODEL: ModelId = ModelId([7; 32]);
@@ -39,16 +46,22 @@ struct World {
 
 impl World {
     async fn new() -> Self {
+        Self::with(RequesterConfig::default()).await
+    }
+
+    /// One whose requester buys so.
+    async fn with(requester_config: RequesterConfig) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let chain = Arc::new(Embedded::in_memory(Options { blocks: Blocks::Instant, ..Options::default() }).unwrap());
-        let (provider, wallet) = node(&dir, "provider", &chain, None).await;
+        let vaulted = Arc::clone(&chain);
+        blocking(move || ensure_devnet_vault(&*vaulted, &*vaulted, &devnet_vault().unwrap(), LIMIT)).await.unwrap();
+        let provider = node(&dir, "provider", &chain, None).await;
         let join = provider.node().listen_addresses().await.unwrap().pop();
-        let config = ProvideConfig { capacity: NonZeroU16::new(4).unwrap(), ..ProvideConfig::default() };
-        let service = provider.provide(&config, settlement(wallet, &config), &[served()]).await.unwrap();
-        let (requester, _) = node(&dir, "requester", &chain, join).await;
-        let config = RequesterConfig::default();
-        let (client, payer) = requester.client(config.deposit);
-        let buyer = Buyer::new(client, payer, Arc::clone(requester.desk()), config);
+        let config = provide_config();
+        let stake = ensure_stake(provider.desk(), &config, Network::Devnet).await.unwrap();
+        let service = provider.provide(&config, settlement(stake.contract, &config), &[served()]).await.unwrap();
+        let requester = node(&dir, "requester", &chain, join).await;
+        let buyer = buyer(&requester, requester_config);
         Self { chain, provider, service, requester, buyer, _dir: dir }
     }
 
@@ -74,7 +87,7 @@ impl World {
     }
 }
 
-async fn node(dir: &tempfile::TempDir, name: &str, chain: &Arc<Embedded>, join: Option<String>) -> (RunningNode, ContractAddress) {
+async fn node(dir: &tempfile::TempDir, name: &str, chain: &Arc<Embedded>, join: Option<String>) -> RunningNode {
     let keys = Keys::generate(Network::Devnet).unwrap();
     let wallet = keys.wallet().unwrap().account();
     chain.fund(&Address::from(wallet), Amount::from_nano(10_000_000_000)).unwrap();
@@ -86,15 +99,31 @@ async fn node(dir: &tempfile::TempDir, name: &str, chain: &Arc<Embedded>, join: 
     };
     let pace = Pace { busy: Duration::from_millis(20), gap: Duration::from_secs(2), ..Pace::default() };
     let ledger = dir.path().join(name);
-    (RunningNode::start(Parts { keys, ledger, chain: chain.clone(), network, pace }).await.unwrap(), wallet)
+    let provider = Some(provider_terms(&keys, ProvideConfig::default().class, terms()).unwrap());
+    RunningNode::start(Parts { keys, ledger, chain: chain.clone(), provider, network, pace }).await.unwrap()
 }
 
-fn settlement(payout: ContractAddress, config: &ProvideConfig) -> SettlementTerms {
+fn terms() -> NetworkTerms {
+    ChainConfig::default().network_terms().unwrap()
+}
+
+fn buyer(requester: &RunningNode, config: RequesterConfig) -> Buyer {
+    let backing = Backing { network: terms(), stake_min: config.stake_min };
+    let (client, payer) = requester.client(config.deposit, backing);
+    Buyer::new(client, payer, Arc::clone(requester.desk()), config)
+}
+
+/// Prices at which a short answer is worth the gas of its claim: 0.0004 TON a token written.
+fn provide_config() -> ProvideConfig {
+    let price = Price { output_per_mtok: Amount::from_nano(400_000_000_000), ..Price::default() };
+    let (capacity, float) = (NonZeroU16::new(4).unwrap(), Amount::from_nano(100_000_000));
+    ProvideConfig { price, capacity, float, ..ProvideConfig::default() }
+}
+
+fn settlement(contract: ContractAddress, config: &ProvideConfig) -> SettlementTerms {
     SettlementTerms {
         network: Network::Devnet.id(),
-        payout,
-        fee_to: ContractAddress(faucet_address().unwrap().hash),
-        fee_bps: FEE_BPS,
+        contract,
         challenge_window_s: config.challenge_window_s(Network::Devnet),
         deposit_min: config.deposit_min,
     }
@@ -117,10 +146,14 @@ async fn a_job_is_paid_and_claimed_and_the_next_one_uses_the_same_agreement() {
 
     world.service.shutdown(Shutdown::Finish).await;
     let desk = world.provider.desk();
-    claim_all(desk, Amount::from_nano(1), LIMIT).await.unwrap();
+    claim_all(desk, LIMIT).await.unwrap();
     let channel = first.agreement.terms().channel;
     let view = desk.look(channel).await.unwrap().unwrap();
     assert_eq!(Ok(view.sight.drawn), paid.checked_add(more));
+    let (_, fee) = drawn_shares(&view, terms().fee_bps).unwrap();
+    let vault = world.chain.account(&Address::from(terms().vault)).unwrap();
+    assert_eq!(VaultData::from_cell(&vault.data.unwrap()).unwrap().fees_cum, fee);
+    assert!(!fee.is_zero());
     assert!(world.chain.supply().unwrap().is_balanced());
     let report = Dossier::collect(desk.ledger(), job).unwrap().verify();
     assert!(report.is_sound() && report.look_up.is_some(), "{report:?}");
@@ -188,6 +221,68 @@ async fn an_empty_wallet_is_told_what_it_lacks() {
     world.requester.desk().carry_out(away, LIMIT).await.unwrap();
     let want = Want { model: MODEL, provider: None, cap: world.buyer.config().cap, wait: LIMIT };
     let error = world.buyer.deal(&want, |_| {}).await.unwrap_err();
-    assert!(crate::failure::NextStep::next_step(&error).contains("wallet deposit"), "{error:?}");
+    assert!(error.next_step().contains("wallet deposit"), "{error:?}");
     world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_with_less_collateral_than_asked_for_is_left_out_and_gets_no_channel() {
+    let stake_min = Amount::from_nano(1_000_000_001);
+    let world = World::with(RequesterConfig { stake_min, ..RequesterConfig::default() }).await;
+    let want = Want { model: MODEL, provider: None, cap: world.buyer.config().cap, wait: LIMIT };
+    let mut passed = Vec::new();
+    let error = world.buyer.deal(&want, |step| {
+        if let BuyStep::Next { why, .. } = step {
+            passed.push(why);
+        }
+    });
+    let error = error.await.unwrap_err();
+    assert!(matches!(error, BuyError::Negotiate { .. }) && error.next_step().contains("stake_min_ton"), "{error:?}");
+    assert!(passed[0].contains("1 TON stands behind its work, and this node asks for 1.000000001 TON"), "{passed:?}");
+    assert_eq!(world.requester.desk().ledger().channels().unwrap(), []);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poke_is_answered_and_a_low_operations_balance_is_topped_up() {
+    let world = World::new().await;
+    let (desk, pokes) = (world.provider.desk(), world.requester.desk());
+    let contract = desk.settler().own_contract().unwrap().unwrap().contract;
+    let operations = |amount| Order::Provider { contract, message: ProviderMessage::WithdrawOperations(amount) };
+    let own = || desk.settler().own_contract().unwrap().unwrap();
+    let left = Amount::from_nano(3_000_000);
+    desk.carry_out(operations(own().operations().saturating_sub(left)), LIMIT).await.unwrap();
+    pokes.carry_out(Order::Provider { contract, message: ProviderMessage::Poke }, LIMIT).await.unwrap();
+    assert!(own().data.poke.is_some() && own().operations() <= left);
+
+    let top_up = Amount::from_nano(200_000_000);
+    assert_eq!(upkeep(desk, top_up, Means::Enough).await.unwrap(), Means::Enough);
+    for (id, _) in desk.ledger().open_orders().unwrap() {
+        desk.await_order(id, LIMIT).await.unwrap();
+    }
+    assert!(own().data.poke.is_none() && own().operations() >= top_up, "{:?}", own());
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_money_is_real_nothing_is_sold_before_something_is_staked() {
+    let dir = tempfile::tempdir().unwrap();
+    let chain = Arc::new(Embedded::in_memory(Options { blocks: Blocks::Instant, ..Options::default() }).unwrap());
+    let node = node(&dir, "provider", &chain, None).await;
+    let error = ensure_stake(node.desk(), &provide_config(), Network::Mainnet).await.unwrap_err();
+    assert!(matches!(error, StakeError::NotDeployed { .. }), "{error:?}");
+    assert_eq!(error.next_step(), "swarm stake 1 --bond 0.5 --operations 0.2");
+    assert_eq!(node.desk().ledger().open_orders().unwrap(), []);
+    node.shutdown(None, CancellationToken::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_of_another_class_than_the_contract_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let chain = Arc::new(Embedded::in_memory(Options { blocks: Blocks::Instant, ..Options::default() }).unwrap());
+    let node = node(&dir, "provider", &chain, None).await;
+    let config = ProvideConfig { class: ModelClass::TextSmall, ..provide_config() };
+    let error = node.provide(&config, settlement(ContractAddress([1; 32]), &config), &[served()]).await.unwrap_err();
+    assert!(error.next_step().contains("provide.class = \"text-tiny\""), "{error:?}");
+    node.shutdown(None, CancellationToken::new()).await;
 }

@@ -1,7 +1,7 @@
 //! The statements of fixed layout: what is read has the bytes it was read from.
 #![no_main]
 
-use cocoon_market::{CooperativeClose, ReceiptHeader, Voucher};
+use cocoon_market::{CooperativeClose, OperatorStatement, ReceiptHeader, Voucher};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -13,5 +13,8 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if let Ok(close) = CooperativeClose::from_bytes(bytes) {
         assert_eq!(close.to_bytes(), bytes);
+    }
+    if let Ok(statement) = OperatorStatement::from_bytes(bytes) {
+        assert_eq!(statement.to_bytes(), bytes);
     }
 });

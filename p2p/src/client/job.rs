@@ -128,7 +128,13 @@ impl Client {
         let (frames, mut writer) = requester_end(stream);
         let now = self.node.clock().now();
         let check = JobCheck::new(now, agreement, &request, agreement.terms().cap);
+        let shown = self.payer.last_voucher(agreement.terms().channel).await;
         writer.send(&RequesterFrame::Start(Box::new(request))).await.map_err(|_| ReachError::Lost)?;
+        // It pays nothing of this job. A provider whose books are older than it is told before it numbers a receipt twice.
+        if let Some(voucher) = shown {
+            // A provider that refuses the job has perhaps closed its half; its reason is read next.
+            let _ = writer.send(&RequesterFrame::Voucher(voucher)).await;
+        }
         let (events_tx, events) = mpsc::channel(JOB_EVENTS_MAX);
         let (cancel, cancelled) = mpsc::channel(0);
         let running = Running {

@@ -284,6 +284,10 @@ impl Running {
         let accepted = if is_ours { self.desk.payee.accept(agreement, voucher).await } else { Err(StopReason::BadVoucher) };
         match accepted {
             Ok(unpaid) => {
+                // What comes before the first receipt was given before, and shows that the requester has the same books.
+                if self.receipted_to == 0 {
+                    return Ok(sequence);
+                }
                 self.paid_to = self.paid_to.max(sequence);
                 self.emit(&ProviderEvent::Paid { job: self.job, sequence, cumulative: voucher.voucher.cumulative, unpaid });
                 Ok(sequence)

@@ -55,9 +55,7 @@ pub fn listing(model: ModelId, price_per_token: u64) -> Listing {
         float: Amount::from_nano(u128::from(price_per_token) * 2 * 48),
         settlement: SettlementTerms {
             network: NetworkId::DEVNET,
-            payout: ContractAddress([1; 32]),
-            fee_to: ContractAddress([2; 32]),
-            fee_bps: 500,
+            contract: ContractAddress([1; 32]),
             challenge_window_s: 86_400,
             deposit_min: Amount::from_nano(1),
         },

@@ -153,6 +153,10 @@ impl Payer for MockPayer {
         Ok(())
     }
 
+    async fn last_voucher(&self, channel: ChannelRef) -> Option<SignedVoucher> {
+        self.vouchers(&channel).last().copied()
+    }
+
     async fn pay(&self, agreement: &Agreement, receipt: &SignedReceipt) -> Result<SignedVoucher, PayError> {
         if self.fault() == PayerFault::Withholds {
             return futures::future::pending().await;

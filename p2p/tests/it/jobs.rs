@@ -324,6 +324,30 @@ async fn an_agreement_is_found_again_after_the_provider_service_restarted() {
 }
 
 #[tokio::test]
+async fn a_provider_whose_books_are_older_than_the_requesters_numbers_no_receipt_twice() {
+    use cocoon_p2p::payment::Payee as _;
+    use cocoon_p2p::testing::{MockExecutor, MockPayee, listing};
+    use cocoon_p2p::{Provider, ProviderConfig};
+    let world = World::new(Answer::of(10)).await;
+    let agreement = world.agree().await;
+    let (_, error) = drain(&mut world.run(&agreement, 10).await).await;
+    assert!(error.is_none(), "{error:?}");
+    world.provider.shutdown(Shutdown::Finish).await;
+
+    // Its books of before that job.
+    let older = std::sync::Arc::new(MockPayee::new(world.provider_key.clone(), world.provider_node.clock().clone()));
+    older.agreed(&agreement).await.unwrap();
+    let slow = Answer { pace: Duration::from_millis(2), ..Answer::of(60) };
+    let executor = std::sync::Arc::new(MockExecutor::new(super::world::spawner(), slow));
+    let sells = ProviderConfig::new(vec![listing(super::world::MODEL, PRICE)]);
+    let (node, key) = (world.provider_node.clone(), world.provider_key.clone());
+    let _provider = Provider::spawn(node, key, sells, older.clone(), executor).await.unwrap();
+    let (_, error) = drain(&mut world.run(&agreement, 60).await).await;
+    assert!(error.is_some(), "the job does not go on");
+    assert!(older.receipts(&agreement.terms().channel).is_empty());
+}
+
+#[tokio::test]
 async fn an_agreement_serves_no_other_peer() {
     use cocoon_market::agreement::Refusal;
     use cocoon_p2p::Client;

@@ -15,15 +15,13 @@ fn provider() -> OperatorKey {
     OperatorKey::from_seed(&[2; 32])
 }
 
-fn terms(fee_bps: u16) -> ChannelTerms {
+fn terms() -> ChannelTerms {
     ChannelTerms {
         network: NetworkId::DEVNET,
         requester: requester().node_id(),
         provider: provider().node_id(),
         refund_to: REFUND_TO,
-        payout_to: ContractAddress([4; 32]),
-        fee_to: ContractAddress([5; 32]),
-        fee_bps,
+        contract: ContractAddress([4; 32]),
         challenge_window_s: WINDOW_S,
         salt: Digest([6; 32]),
     }
@@ -44,7 +42,7 @@ fn at(seconds: u64) -> Timestamp {
 }
 
 fn open_with(deposit: u128) -> Channel {
-    let mut channel = Channel::new(terms(500)).unwrap();
+    let mut channel = Channel::new(terms()).unwrap();
     channel.apply(at(0), Event::Deposited(Amount::from_nano(deposit))).unwrap();
     channel
 }
@@ -53,7 +51,7 @@ fn open_with(deposit: u128) -> Channel {
 fn a_voucher_pays_once() {
     let mut channel = open_with(1_000);
     let event = voucher(channel.address(), 100);
-    assert_eq!(channel.apply(at(1), event), Ok(vec![Effect::PayProvider(Amount::from_nano(95)), Effect::PayFee(Amount::from_nano(5))]));
+    assert_eq!(channel.apply(at(1), event), Ok(vec![Effect::PayProvider(Amount::from_nano(100))]));
     assert_eq!(channel.apply(at(1), event), Err(Exit::NothingToDraw.into()));
     assert_eq!(channel.apply(at(1), voucher(channel.address(), 99)), Err(Exit::NothingToDraw.into()));
 }
@@ -66,7 +64,7 @@ fn a_voucher_over_the_deposit_pays_the_deposit_and_after_a_top_up_the_rest() {
     assert_eq!(channel.held(), Amount::ZERO);
     assert_eq!(channel.apply(at(1), event), Err(Exit::NothingToDraw.into()));
     channel.apply(at(1), Event::Deposited(Amount::from_nano(200))).unwrap();
-    assert_eq!(channel.apply(at(1), event), Ok(vec![Effect::PayProvider(Amount::from_nano(190)), Effect::PayFee(Amount::from_nano(10))]));
+    assert_eq!(channel.apply(at(1), event), Ok(vec![Effect::PayProvider(Amount::from_nano(200))]));
 }
 
 #[test]
@@ -99,14 +97,14 @@ fn both_parties_close_at_once_within_what_is_there() {
     assert_eq!(channel.apply(at(1), forged), Err(Exit::BadSignature.into()));
     let effects = channel.apply(at(1), close(channel.address(), 300)).unwrap();
     let nano = Amount::from_nano;
-    assert_eq!(effects, [Effect::PayProvider(nano(190)), Effect::PayFee(nano(10)), Effect::Refund(nano(700))]);
+    assert_eq!(effects, [Effect::PayProvider(nano(200)), Effect::Refund(nano(700))]);
 }
 
 #[test]
 fn a_voucher_for_another_channel_network_or_key_is_worthless() {
     let mut channel = open_with(1_000);
     let here = channel.address();
-    let elsewhere = Channel::new(ChannelTerms { salt: Digest([7; 32]), ..terms(500) }).unwrap().address();
+    let elsewhere = Channel::new(ChannelTerms { salt: Digest([7; 32]), ..terms() }).unwrap().address();
     assert_eq!(channel.apply(at(1), voucher(elsewhere, 10)), Err(Exit::WrongChannel.into()));
     let testnet = ChannelRef { network: NetworkId::TESTNET, ..here };
     assert_eq!(channel.apply(at(1), voucher(testnet, 10)), Err(Exit::WrongNetwork.into()));
@@ -136,11 +134,21 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+#[test]
+fn a_fee_is_rounded_down_and_the_shares_are_the_whole() {
+    let nano = Amount::from_nano;
+    assert_eq!(shares(500, nano(100)), Ok((nano(95), nano(5))));
+    assert_eq!(shares(500, nano(19)), Ok((nano(19), nano(0))));
+    assert_eq!(shares(0, nano(100)), Ok((nano(100), nano(0))));
+    assert_eq!(shares(10_000, nano(100)), Ok((nano(0), nano(100))));
+    assert!(shares(10_001, nano(100)).is_err());
+}
+
 proptest! {
     #[test]
-    fn every_nano_unit_deposited_is_held_or_went_somewhere(ops in proptest::collection::vec(op(), 1..60), fee_bps in 0u16..=10_000) {
-        let mut channel = Channel::new(terms(fee_bps)).unwrap();
-        let (mut now, mut deposited, mut paid, mut fees, mut refunded) = (0u64, 0u128, 0u128, 0u128, 0u128);
+    fn every_nano_unit_deposited_is_held_or_went_somewhere(ops in proptest::collection::vec(op(), 1..60)) {
+        let mut channel = Channel::new(terms()).unwrap();
+        let (mut now, mut deposited, mut paid, mut refunded) = (0u64, 0u128, 0u128, 0u128);
         for op in ops {
             let address = channel.address();
             let before = channel.clone();
@@ -160,16 +168,14 @@ proptest! {
                     for effect in effects {
                         match effect {
                             Effect::PayProvider(n) => paid += n.nano(),
-                            Effect::PayFee(n) => fees += n.nano(),
                             Effect::Refund(n) => refunded += n.nano(),
                         }
                     }
                 }
             }
             prop_assert!(channel.data().drawn <= channel.data().deposit);
-            prop_assert_eq!(paid + fees + refunded + channel.held().nano(), deposited);
-            let (net, fee) = shares(&channel.data().terms, channel.data().drawn).unwrap();
-            prop_assert_eq!((paid, fees), (net.nano(), fee.nano()), "shares do not depend on the number of draws");
+            prop_assert_eq!(paid + refunded + channel.held().nano(), deposited);
+            prop_assert_eq!(paid, channel.data().drawn.nano());
         }
     }
 }

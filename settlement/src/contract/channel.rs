@@ -1,44 +1,14 @@
 //! A channel's terms, address and stored data.
 
-use std::sync::LazyLock;
-
 use cocoon_market::{Amount, ChannelRef, ContractAddress, NetworkId, NodeId, ids::Digest};
 use serde::{Deserialize, Serialize};
 use tonlib_core::cell::{ArcCell, Cell, CellBuilder};
 
-use super::cells::{CellError, from_base64, hash_of, load_32, load_amount, load_i32, store_amount};
-
-/// What `contracts/build.mjs` wrote.
-const BUILD: &str = include_str!("../../contracts/build/channel.json");
+use super::cells::{CellError, hash_of, load_32, load_amount, load_i32, store_amount};
+use super::code::Contract;
 
 /// Stays on the account for its storage, for ever; see `contracts/README.md`.
 pub const STORAGE_RESERVE: Amount = Amount::from_nano(10_000_000);
-
-#[derive(Deserialize)]
-struct Build {
-    code: String,
-}
-
-static CODE: LazyLock<Option<ArcCell>> = LazyLock::new(|| {
-    let build: Build = serde_json::from_str(BUILD).ok()?;
-    from_base64(&build.code).ok()
-});
-
-/// The contract's code.
-///
-/// # Errors
-/// [`CellError`] if the file compiled into this program is damaged, which a test rules out.
-pub fn code() -> Result<ArcCell, CellError> {
-    CODE.clone().ok_or(CellError::Value("code"))
-}
-
-/// The hash of [`code`], which an honest channel's account shows.
-///
-/// # Errors
-/// As for [`code`].
-pub fn code_hash() -> Result<[u8; 32], CellError> {
-    code().map(|cell| hash_of(&cell))
-}
 
 /// What is fixed when a channel is opened. The contract's address is a hash over it and the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -51,12 +21,8 @@ pub struct ChannelTerms {
     pub provider: NodeId,
     /// The requester's wallet: gets the refund, and alone may close unilaterally.
     pub refund_to: ContractAddress,
-    /// Gets the provider's share.
-    pub payout_to: ContractAddress,
-    /// Gets the network fee.
-    pub fee_to: ContractAddress,
-    /// The network fee in basis points of what is drawn.
-    pub fee_bps: u16,
+    /// The provider's contract: gets what is drawn, and divides it.
+    pub contract: ContractAddress,
     /// Seconds between a unilateral close and the refund.
     pub challenge_window_s: u32,
     /// Makes the address unique. Never used twice, so that no old voucher fits a new channel.
@@ -67,7 +33,7 @@ impl ChannelTerms {
     /// The state a channel is deployed with: no deposit, nothing drawn.
     ///
     /// # Errors
-    /// [`CellError`] as for [`code`].
+    /// [`CellError`] as for [`Contract::code`].
     pub fn initial_data(&self) -> Result<ArcCell, CellError> {
         let empty = ChannelData {
             status: ChannelStatus::Open,
@@ -83,29 +49,30 @@ impl ChannelTerms {
     /// The `StateInit` that deploys it.
     ///
     /// # Errors
-    /// [`CellError`] as for [`code`].
+    /// [`CellError`] as for [`Contract::code`].
     pub fn state_init(&self) -> Result<ArcCell, CellError> {
-        let mut init = CellBuilder::new();
-        // No split depth, not special, code and data present, no libraries.
-        init.store_u8(5, 0b00110)?.store_reference(&code()?)?.store_reference(&self.initial_data()?)?;
-        Ok(init.build()?.to_arc())
+        Contract::Channel.state_init(&self.initial_data()?)
     }
 
     /// Where it lives.
     ///
     /// # Errors
-    /// [`CellError`] as for [`code`].
+    /// [`CellError`] as for [`Contract::code`].
     pub fn channel(&self) -> Result<ChannelRef, CellError> {
         Ok(ChannelRef { network: self.network, address: ContractAddress(hash_of(&*self.state_init()?)) })
     }
 
+    /// Hash of the cell of what only the channel's end needs; its address is a hash over it, among others.
+    ///
+    /// # Errors
+    /// [`CellError`] when the terms fit no cell.
+    pub fn close_terms(&self) -> Result<Digest, CellError> {
+        Ok(Digest(hash_of(&self.close_cell()?)))
+    }
+
     fn pay_cell(&self) -> Result<Cell, CellError> {
         let mut to = CellBuilder::new();
-        to.store_slice(self.requester.as_bytes())?
-            .store_slice(self.payout_to.as_bytes())?
-            .store_slice(self.fee_to.as_bytes())?
-            .store_u16(16, self.fee_bps)?
-            .store_slice(&self.network.0.to_be_bytes())?;
+        to.store_slice(self.requester.as_bytes())?.store_slice(self.contract.as_bytes())?.store_slice(&self.network.0.to_be_bytes())?;
         Ok(to.build()?)
     }
 
@@ -122,9 +89,7 @@ impl ChannelTerms {
         let (mut pay, mut close) = (pay.parser(), close.parser());
         let terms = Self {
             requester: NodeId(load_32(&mut pay)?),
-            payout_to: ContractAddress(load_32(&mut pay)?),
-            fee_to: ContractAddress(load_32(&mut pay)?),
-            fee_bps: pay.load_u16(16)?,
+            contract: ContractAddress(load_32(&mut pay)?),
             network: NetworkId(load_i32(&mut pay)?),
             provider: NodeId(load_32(&mut close)?),
             refund_to: ContractAddress(load_32(&mut close)?),
@@ -220,9 +185,7 @@ pub(crate) fn tests_terms() -> ChannelTerms {
         requester: NodeId([1; 32]),
         provider: NodeId([2; 32]),
         refund_to: ContractAddress([3; 32]),
-        payout_to: ContractAddress([4; 32]),
-        fee_to: ContractAddress([5; 32]),
-        fee_bps: 500,
+        contract: ContractAddress([4; 32]),
         challenge_window_s: 86_400,
         salt: Digest([6; 32]),
     }
@@ -231,12 +194,6 @@ pub(crate) fn tests_terms() -> ChannelTerms {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_committed_code_has_the_committed_hash() {
-        let build: serde_json::Value = serde_json::from_str(BUILD).unwrap();
-        assert_eq!(hex::encode(code_hash().unwrap()), build["hash"].as_str().unwrap());
-    }
 
     #[test]
     fn the_reserve_is_the_contracts() {

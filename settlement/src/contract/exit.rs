@@ -52,6 +52,57 @@ pub enum Exit {
     /// A deposit of nothing.
     #[error("a deposit of nothing")]
     ZeroDeposit = 716,
+    /// Only the owner may do this.
+    #[error("only the owner may do this")]
+    NotOwner = 720,
+    /// Only the dispute contract may do this.
+    #[error("only the dispute contract may do this")]
+    NotDispute = 721,
+    /// An operator's message with another number than the next.
+    #[error("the operator's message has another number than the next")]
+    WrongNumber = 722,
+    /// An operator's message whose time is over.
+    #[error("the operator's message came too late")]
+    Expired = 723,
+    /// The operations balance does not pay for this.
+    #[error("the operations balance does not pay for this")]
+    OperationsEmpty = 724,
+    /// A batch of none or of more than one transaction can send.
+    #[error("a batch has 1 to 250 claims")]
+    BatchCount = 725,
+    /// The collateral that is neither allocated nor being released does not carry this.
+    #[error("the free collateral does not carry this")]
+    StakeTooSmall = 726,
+    /// Nothing is being released.
+    #[error("nothing is being released")]
+    NothingUnbonding = 727,
+    /// The release is not over.
+    #[error("the release is not over")]
+    StillUnbonding = 728,
+    /// The sender is no channel of this provider.
+    #[error("the sender is no channel of this provider")]
+    NotAChannel = 729,
+    /// A poke is open.
+    #[error("a poke is open")]
+    PokeOpen = 730,
+    /// No poke is open.
+    #[error("no poke is open")]
+    NoPoke = 731,
+    /// The last poke was too short a time ago.
+    #[error("the last poke was too short a time ago")]
+    PokedLately = 732,
+    /// The time to answer a poke is over.
+    #[error("the time to answer the poke is over")]
+    PokeLate = 733,
+    /// The time to answer a poke is not over.
+    #[error("the time to answer the poke is not over")]
+    PokeRunning = 734,
+    /// The liveness bond does not carry a poke.
+    #[error("the liveness bond does not carry this")]
+    BondTooSmall = 735,
+    /// There is nothing to send on.
+    #[error("there is nothing to send on")]
+    NothingToSend = 736,
     /// No message of the contract begins so.
     #[error("the contract knows no such message")]
     UnknownMessage = 65535,
@@ -59,7 +110,7 @@ pub enum Exit {
 
 impl Exit {
     /// All of them, in the order of the Tolk file.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 34] = [
         Self::TooLittleValue,
         Self::BadLayout,
         Self::WrongTag,
@@ -76,6 +127,23 @@ impl Exit {
         Self::WindowOver,
         Self::NotRequester,
         Self::ZeroDeposit,
+        Self::NotOwner,
+        Self::NotDispute,
+        Self::WrongNumber,
+        Self::Expired,
+        Self::OperationsEmpty,
+        Self::BatchCount,
+        Self::StakeTooSmall,
+        Self::NothingUnbonding,
+        Self::StillUnbonding,
+        Self::NotAChannel,
+        Self::PokeOpen,
+        Self::NoPoke,
+        Self::PokedLately,
+        Self::PokeLate,
+        Self::PokeRunning,
+        Self::BondTooSmall,
+        Self::NothingToSend,
         Self::UnknownMessage,
     ];
 

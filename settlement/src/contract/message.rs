@@ -1,7 +1,9 @@
-//! Bodies of the messages a channel takes and sends.
+//! Bodies of the messages that contracts take and send.
 
+use cocoon_market::ids::Digest;
 use cocoon_market::voucher::CLOSE_TAG;
-use cocoon_market::{Amount, ChannelRef, ContractAddress, CooperativeClose, NetworkId, Signature, SignedVoucher, Voucher};
+use cocoon_market::{Amount, ChannelRef, ContractAddress, CooperativeClose, NetworkId, NodeId, Signature, SignedVoucher, Voucher};
+use serde::{Deserialize, Serialize};
 use tonlib_core::cell::{ArcCell, Cell, CellBuilder, CellParser};
 
 use super::cells::{CellError, bytes_cell, load_32, load_64_bytes, load_amount, load_i32, store_amount, whole_bytes};
@@ -15,8 +17,23 @@ const OP_CLOSE_UNILATERAL: u32 = 0x4343_0003;
 const OP_FINISH_CLOSE: u32 = 0x4343_0004;
 const OP_CLOSE_COOPERATIVE: u32 = 0x4343_0005;
 const OP_PAID: u32 = 0x4343_0101;
-const OP_FEE: u32 = 0x4343_0102;
 const OP_REFUND: u32 = 0x4343_0103;
+const OP_STAKE: u32 = 0x4350_0001;
+const OP_UNBOND: u32 = 0x4350_0002;
+const OP_WITHDRAW: u32 = 0x4350_0003;
+const OP_WITHDRAW_OPERATIONS: u32 = 0x4350_0004;
+const OP_SET_OPERATOR: u32 = 0x4350_0005;
+const OP_SLASH: u32 = 0x4350_0006;
+const OP_POKE: u32 = 0x4350_0007;
+const OP_POKE_OVER: u32 = 0x4350_0008;
+const OP_FLUSH: u32 = 0x4350_0009;
+const OP_EARNINGS: u32 = 0x4350_0101;
+const OP_WITHDRAWN: u32 = 0x4350_0102;
+const OP_SLASHED: u32 = 0x4350_0103;
+const OP_POKE_REWARD: u32 = 0x4350_0104;
+const OP_FEE: u32 = 0x4356_0001;
+const OP_PAY_TREASURY: u32 = 0x4356_0002;
+const OP_TREASURY_SHARE: u32 = 0x4356_0101;
 const OP_EXCESSES: u32 = 0xd532_76db;
 
 /// What a channel can be told. `contracts/README.md` says who may, and what it costs.
@@ -123,30 +140,169 @@ fn load_statement(cell: &Cell) -> Result<CooperativeClose, CellError> {
     Ok(CooperativeClose { channel, sequence, cumulative })
 }
 
-/// What a channel says when it moves money.
+/// What a provider's contract can be told by other accounts. `contracts/README.md` says who may, and what it costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProviderMessage {
+    /// Adds to collateral and liveness bond; the rest of the value joins the operations balance.
+    Stake {
+        /// To the collateral.
+        amount: Amount,
+        /// To the bond.
+        bond: Amount,
+    },
+    /// Starts to release collateral and bond.
+    Unbond {
+        /// Of the collateral.
+        amount: Amount,
+        /// Of the bond.
+        bond: Amount,
+    },
+    /// Sends the owner what was released long enough ago.
+    Withdraw,
+    /// Sends the owner a part of the operations balance.
+    WithdrawOperations(Amount),
+    /// Replaces the operator's key.
+    SetOperator(NodeId),
+    /// Takes collateral.
+    Slash {
+        /// How much.
+        amount: Amount,
+        /// Who gets it.
+        to: ContractAddress,
+    },
+    /// Asks whether the operator is there.
+    Poke,
+    /// Says that a poke was not answered in time.
+    PokeOver,
+    /// Sends fees and earnings on.
+    Flush,
+}
+
+impl ProviderMessage {
+    /// The body of the internal message.
+    ///
+    /// # Errors
+    /// [`CellError`] for an amount that no TON message can carry.
+    pub fn to_cell(&self, query: QueryId) -> Result<ArcCell, CellError> {
+        let mut to = CellBuilder::new();
+        to.store_u32(32, self.opcode())?.store_u64(64, query)?;
+        match self {
+            Self::Stake { amount, bond } | Self::Unbond { amount, bond } => {
+                store_amount(&mut to, *amount)?;
+                store_amount(&mut to, *bond)?;
+            }
+            Self::WithdrawOperations(amount) => store_amount(&mut to, *amount)?,
+            Self::SetOperator(key) => {
+                to.store_slice(key.as_bytes())?;
+            }
+            Self::Slash { amount, to: whom } => {
+                store_amount(&mut to, *amount)?;
+                to.store_slice(whom.as_bytes())?;
+            }
+            Self::Withdraw | Self::Poke | Self::PokeOver | Self::Flush => {}
+        }
+        Ok(to.build()?.to_arc())
+    }
+
+    /// Reads a body back, as the contract would.
+    ///
+    /// # Errors
+    /// [`CellError`] when it is no such message.
+    pub fn from_cell(cell: &Cell) -> Result<(QueryId, Self), CellError> {
+        let mut from = cell.parser();
+        let opcode = from.load_u32(32)?;
+        let query = from.load_u64(64)?;
+        let message = match opcode {
+            OP_STAKE => Self::Stake { amount: load_amount(&mut from)?, bond: load_amount(&mut from)? },
+            OP_UNBOND => Self::Unbond { amount: load_amount(&mut from)?, bond: load_amount(&mut from)? },
+            OP_WITHDRAW => Self::Withdraw,
+            OP_WITHDRAW_OPERATIONS => Self::WithdrawOperations(load_amount(&mut from)?),
+            OP_SET_OPERATOR => Self::SetOperator(NodeId(load_32(&mut from)?)),
+            OP_SLASH => Self::Slash { amount: load_amount(&mut from)?, to: ContractAddress(load_32(&mut from)?) },
+            OP_POKE => Self::Poke,
+            OP_POKE_OVER => Self::PokeOver,
+            OP_FLUSH => Self::Flush,
+            _ => return Err(CellError::Value("opcode")),
+        };
+        from.ensure_empty()?;
+        Ok((query, message))
+    }
+
+    const fn opcode(&self) -> u32 {
+        match self {
+            Self::Stake { .. } => OP_STAKE,
+            Self::Unbond { .. } => OP_UNBOND,
+            Self::Withdraw => OP_WITHDRAW,
+            Self::WithdrawOperations(_) => OP_WITHDRAW_OPERATIONS,
+            Self::SetOperator(_) => OP_SET_OPERATOR,
+            Self::Slash { .. } => OP_SLASH,
+            Self::Poke => OP_POKE,
+            Self::PokeOver => OP_POKE_OVER,
+            Self::Flush => OP_FLUSH,
+        }
+    }
+}
+
+/// What the vault can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChannelNotice {
-    /// To the provider, with its share.
+pub enum VaultMessage {
+    /// Brings network fees.
+    Fee(Amount),
+    /// Sends the treasury its share.
+    PayTreasury,
+}
+
+impl VaultMessage {
+    /// The body of the internal message.
+    ///
+    /// # Errors
+    /// [`CellError`] for an amount that no TON message can carry.
+    pub fn to_cell(&self, query: QueryId) -> Result<ArcCell, CellError> {
+        let mut to = CellBuilder::new();
+        let opcode = match self {
+            Self::Fee(_) => OP_FEE,
+            Self::PayTreasury => OP_PAY_TREASURY,
+        };
+        to.store_u32(32, opcode)?.store_u64(64, query)?;
+        if let Self::Fee(amount) = self {
+            store_amount(&mut to, *amount)?;
+        }
+        Ok(to.build()?.to_arc())
+    }
+}
+
+/// What a contract says when it moves money.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// From a channel to the provider's contract, with what is drawn.
     Paid {
-        /// Receipts covered.
-        sequence: u64,
-        /// What left the deposit, fee included.
-        drawn: Amount,
-        /// The network fee of it.
-        fee: Amount,
+        /// Drawn in all before.
+        from: Amount,
+        /// Drawn in all after.
+        to: Amount,
+        /// Root of the receipts that are paid for.
+        receipts_root: Digest,
     },
-    /// To the fee account, with the fee.
-    Fee {
-        /// What left the deposit, fee included.
-        drawn: Amount,
-    },
-    /// To the requester, with what was left.
+    /// From a channel to the requester, with what was left.
     Refund,
+    /// To the vault, with network fees.
+    Fee(Amount),
+    /// To the owner, with what was earned.
+    Earnings,
+    /// To the owner, with what was withdrawn.
+    Withdrawn,
+    /// To whom the dispute contract named, with slashed collateral.
+    Slashed,
+    /// To who poked, with the price and a share of the bond.
+    PokeReward,
+    /// To the treasury, with its share.
+    TreasuryShare,
     /// To whoever sent the message, with what its work did not cost.
     Excesses,
 }
 
-impl ChannelNotice {
+impl Notice {
     /// Reads a body.
     ///
     /// # Errors
@@ -156,13 +312,26 @@ impl ChannelNotice {
         let opcode = from.load_u32(32)?;
         let query = from.load_u64(64)?;
         let notice = match opcode {
-            OP_PAID => Self::Paid { sequence: from.load_u64(64)?, drawn: load_amount(&mut from)?, fee: load_amount(&mut from)? },
-            OP_FEE => Self::Fee { drawn: load_amount(&mut from)? },
+            OP_PAID => load_paid(&mut from)?,
             OP_REFUND => Self::Refund,
+            OP_FEE => Self::Fee(load_amount(&mut from)?),
+            OP_EARNINGS => Self::Earnings,
+            OP_WITHDRAWN => Self::Withdrawn,
+            OP_SLASHED => Self::Slashed,
+            OP_POKE_REWARD => Self::PokeReward,
+            OP_TREASURY_SHARE => Self::TreasuryShare,
             OP_EXCESSES => Self::Excesses,
             _ => return Err(CellError::Value("opcode")),
         };
         from.ensure_empty()?;
         Ok((query, notice))
     }
+}
+
+fn load_paid(from: &mut CellParser<'_>) -> Result<Notice, CellError> {
+    let notice = Notice::Paid { from: load_amount(from)?, to: load_amount(from)?, receipts_root: Digest(load_32(from)?) };
+    // The hashes of the channel's terms are for the contract.
+    load_32(from)?;
+    load_32(from)?;
+    Ok(notice)
 }

@@ -1,15 +1,21 @@
 //! The contracts of `contracts/` as Rust sees them: code cells, addresses, message bodies, stored data, exit codes.
 //!
-//! This module mirrors `contracts/messages.tolk`, `contracts/errors.tolk` and the storage of `contracts/channel.tolk`, and
+//! This module mirrors `contracts/messages.tolk`, `contracts/errors.tolk` and the storage of each contract, and
 //! nothing else in the workspace knows an opcode. `tests/vectors/` holds one golden vector per message.
 //!
 //! - [`exit`]: why a contract refused.
-//! - [`message`]: what is sent to a channel and what it sends.
-//! - [`channel`]: a channel's fixed terms, its initial state and with it its address, and its stored data.
+//! - [`code`]: the compiled code of each.
+//! - [`message`]: what contracts are told by accounts and what they send.
+//! - [`order`]: what a provider's contract is told from outside, by its operator.
+//! - [`channel`], [`provider`], [`vault`]: fixed terms, initial state and with it the address, stored data.
 
 pub mod channel;
+pub mod code;
 pub mod exit;
 pub mod message;
+pub mod order;
+pub mod provider;
+pub mod vault;
 
 mod cells;
 #[cfg(all(test, feature = "embedded"))]
@@ -21,5 +27,9 @@ mod vectors;
 
 pub use cells::CellError;
 pub use channel::{ChannelData, ChannelStatus, ChannelTerms};
+pub use code::Contract;
 pub use exit::Exit;
-pub use message::{ChannelMessage, ChannelNotice, QueryId};
+pub use message::{ChannelMessage, Notice, ProviderMessage, QueryId, VaultMessage};
+pub use order::{Command, OperatorOrder};
+pub use provider::{NetworkTerms, ProviderData, ProviderTerms, Stake};
+pub use vault::{VaultData, VaultTerms};

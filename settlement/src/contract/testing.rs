@@ -35,7 +35,7 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    pub(crate) fn new(fee_bps: u16) -> Self {
+    pub(crate) fn new() -> Self {
         let (chain, clock) = chain(Blocks::Instant);
         let [owner, anyone] = [11, 12].map(|seed| OwnerWallet::from_seed(&[seed; 32]).unwrap());
         for wallet in [&owner, &anyone] {
@@ -46,9 +46,7 @@ impl Stage {
             requester: requester_key().node_id(),
             provider: provider_key().node_id(),
             refund_to: owner.account(),
-            payout_to: ContractAddress([0xaa; 32]),
-            fee_to: ContractAddress([0xbb; 32]),
-            fee_bps,
+            contract: ContractAddress([0xaa; 32]),
             challenge_window_s: WINDOW_S,
             salt: Digest([6; 32]),
         };
@@ -58,7 +56,7 @@ impl Stage {
 
     /// A channel that is open with this deposit.
     pub(crate) fn open(deposit: Amount) -> Self {
-        let stage = Self::new(500);
+        let stage = Self::new();
         assert_eq!(stage.deploy(deposit).exit_code, Some(0));
         stage
     }

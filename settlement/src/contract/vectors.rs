@@ -1,13 +1,15 @@
 //! Golden vectors: one file per message, read by this crate and by the contracts' build.
 
 use cocoon_market::ids::{ContractAddress, Digest};
-use cocoon_market::{Amount, ChannelRef, CooperativeClose, NetworkId, Signature, Voucher};
+use cocoon_market::{Amount, ChannelRef, CooperativeClose, NetworkId, NodeId, OperatorKey, OperatorStatement, Signature, Voucher};
 use serde_json::{Value, json};
-use tonlib_core::cell::BagOfCells;
+use tonlib_core::cell::{ArcCell, BagOfCells};
 
 use super::cells::hash_of;
 use super::*;
 use crate::contract::channel::tests_terms;
+use crate::contract::order::BATCH_MAX;
+use crate::contract::provider::{ClosedEpoch, Epoch};
 
 const QUERY: QueryId = 0x0102_0304_0506_0708;
 
@@ -36,15 +38,23 @@ fn vector(name: &str) -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-fn boc(cell: &tonlib_core::cell::ArcCell) -> String {
+fn boc(cell: &ArcCell) -> String {
     hex::encode(BagOfCells::new(std::slice::from_ref(cell)).serialize(false).unwrap())
+}
+
+fn of_cell(cell: &ArcCell) -> Value {
+    json!({ "hash": hex::encode(hash_of(cell)), "boc": boc(cell) })
+}
+
+fn cell_of(name: &str) -> ArcCell {
+    BagOfCells::parse_hex(vector(name)["boc"].as_str().unwrap()).unwrap().single_root().unwrap()
 }
 
 #[test]
 fn every_message_has_the_bytes_of_its_vector() {
     for (name, message) in messages() {
         let cell = message.to_cell(QUERY).unwrap();
-        assert_eq!(vector(name), json!({ "hash": hex::encode(hash_of(&cell)), "boc": boc(&cell) }), "{name}");
+        assert_eq!(vector(name), of_cell(&cell), "{name}");
         assert_eq!(ChannelMessage::from_cell(&cell).unwrap(), (QUERY, message), "{name} is read back");
     }
 }
@@ -62,16 +72,209 @@ fn a_channel_has_the_address_and_data_of_its_vector() {
     };
     let cell = data.to_cell().unwrap();
     let initial = terms.initial_data().unwrap();
-    assert_eq!(
-        vector("channel"),
-        json!({
-            "initial_data": boc(&initial),
-            "initial_data_hash": hex::encode(hash_of(&initial)),
-            "data": boc(&cell),
-            "data_hash": hex::encode(hash_of(&cell)),
-        })
-    );
+    check_states("channel", &initial, &cell);
     assert_eq!(ChannelData::from_cell(&cell).unwrap(), data);
+}
+
+fn provider_terms() -> ProviderTerms {
+    ProviderTerms {
+        owner: ContractAddress([0x31; 32]),
+        operator: NodeId([0x32; 32]),
+        class: 2,
+        network: NetworkTerms {
+            network: NetworkId::DEVNET,
+            vault: ContractAddress([0x21; 32]),
+            dispute: ContractAddress([0x22; 32]),
+            fee_bps: 500,
+            unbond_s: 259_200,
+            epoch_s: 86_400,
+            answer_s: 600,
+        },
+    }
+}
+
+/// The initial and another state of a contract: the same cells, in whatever order a writer puts them.
+fn check_states(name: &str, initial: &ArcCell, used: &ArcCell) {
+    let vector = vector(name);
+    for (field, cell) in [("initial_data", initial), ("data", used)] {
+        let read = BagOfCells::parse_hex(vector[field].as_str().unwrap()).unwrap().single_root().unwrap();
+        assert_eq!(hex::encode(hash_of(cell)), vector[format!("{field}_hash")].as_str().unwrap(), "{name}: {field}");
+        assert_eq!(hash_of(&read), hash_of(cell), "{name}: {field}");
+    }
+}
+
+#[test]
+fn a_provider_has_the_data_of_its_vector() {
+    let nano = Amount::from_nano;
+    let data = ProviderData {
+        number: 8,
+        batch: 7,
+        outstanding: 3,
+        earnings: nano(950_000_001),
+        fees: nano(50_000_002),
+        fees_cum: nano(60_000_003),
+        claims: 77,
+        claims_head: Digest([0xab; 32]),
+        epoch: Epoch { ends_s: 1_800_000_000, paid: nano(1_200_000_004) },
+        closed: ClosedEpoch { ended_s: 1_799_913_600, paid: nano(3_000_000_005), backed: nano(4_000_000_006) },
+        operator: NodeId([0x33; 32]),
+        stake: Stake {
+            total: nano(10_000_000_007),
+            allocated: nano(4_000_000_008),
+            unbonding: nano(5_000_000_009),
+            unbond_at_s: 1_800_200_000,
+            bond: nano(1_000_000_010),
+        },
+        poke: Some(ContractAddress([0x34; 32])),
+        answer_by_s: 1_800_000_600,
+        terms: provider_terms(),
+    };
+    let cell = data.to_cell().unwrap();
+    check_states("provider", &provider_terms().initial_data().unwrap(), &cell);
+    assert_eq!(ProviderData::from_cell(&cell).unwrap(), data);
+    assert_eq!(data.liabilities(), nano(12_090_000_020), "collateral, bond, earnings, fees, the poke's price, the reserve");
+    assert_eq!((data.operations(nano(12_090_000_019)), data.operations(nano(12_090_000_021))), (nano(0), nano(1)));
+    assert_eq!((data.stake.free(), data.stake.standing()), (nano(999_999_990), nano(4_999_999_998)));
+}
+
+#[test]
+fn a_vault_has_the_data_of_its_vector() {
+    let terms = VaultTerms { network: NetworkId::DEVNET, treasury: ContractAddress([0x41; 32]) };
+    let nano = Amount::from_nano;
+    let fresh = VaultData { burn: nano(0), auditors: nano(0), treasury: nano(0), fees_cum: nano(0), terms };
+    let data = VaultData {
+        burn: nano(700_000_001),
+        auditors: nano(200_000_002),
+        treasury: nano(100_000_003),
+        fees_cum: nano(1_100_000_004),
+        terms,
+    };
+    let cell = data.to_cell().unwrap();
+    check_states("vault", &fresh.to_cell().unwrap(), &cell);
+    assert_eq!(VaultData::from_cell(&cell).unwrap(), data);
+}
+
+#[test]
+fn each_contract_has_the_address_of_its_vector() {
+    let vault = VaultTerms { network: NetworkId::DEVNET, treasury: ContractAddress([0x41; 32]) };
+    let addresses = [
+        ("channel", tests_terms().channel().unwrap().address),
+        ("provider", provider_terms().address().unwrap()),
+        ("vault", vault.address().unwrap()),
+    ];
+    let expected: serde_json::Map<String, Value> =
+        addresses.iter().map(|(name, at)| ((*name).to_owned(), hex::encode(at.0).into())).collect();
+    assert_eq!(vector("addresses"), Value::Object(expected));
+}
+
+fn provider_messages() -> Vec<(&'static str, ProviderMessage)> {
+    let ton = |ton: u128| Amount::from_nano(ton * 1_000_000_000);
+    vec![
+        ("stake", ProviderMessage::Stake { amount: ton(10), bond: ton(1) }),
+        ("unbond", ProviderMessage::Unbond { amount: ton(5), bond: ton(1) }),
+        ("withdraw", ProviderMessage::Withdraw),
+        ("withdraw_operations", ProviderMessage::WithdrawOperations(ton(2))),
+        ("set_operator", ProviderMessage::SetOperator(NodeId([0x33; 32]))),
+        ("slash", ProviderMessage::Slash { amount: ton(3), to: ContractAddress([0x35; 32]) }),
+        ("poke", ProviderMessage::Poke),
+        ("poke_over", ProviderMessage::PokeOver),
+        ("flush", ProviderMessage::Flush),
+    ]
+}
+
+#[test]
+fn every_message_to_a_provider_and_to_the_vault_has_the_bytes_of_its_vector() {
+    for (name, message) in provider_messages() {
+        let cell = message.to_cell(QUERY).unwrap();
+        assert_eq!(vector(name), of_cell(&cell), "{name}");
+        assert_eq!(ProviderMessage::from_cell(&cell).unwrap(), (QUERY, message), "{name} is read back");
+    }
+    for (name, message) in [("fee", VaultMessage::Fee(Amount::from_nano(50_000_002))), ("pay_treasury", VaultMessage::PayTreasury)] {
+        assert_eq!(vector(name), of_cell(&message.to_cell(QUERY).unwrap()), "{name}");
+    }
+}
+
+fn notices() -> Vec<(&'static str, Notice)> {
+    let paid = Notice::Paid { from: Amount::from_nano(100_000_000), to: Amount::from_nano(123_456_789), receipts_root: Digest([0xdd; 32]) };
+    vec![
+        ("channel_paid", paid),
+        ("channel_refund", Notice::Refund),
+        ("earnings", Notice::Earnings),
+        ("withdrawn", Notice::Withdrawn),
+        ("slashed", Notice::Slashed),
+        ("poke_reward", Notice::PokeReward),
+        ("treasury_share", Notice::TreasuryShare),
+        ("excesses", Notice::Excesses),
+    ]
+}
+
+#[test]
+fn every_notice_is_read_from_its_vector() {
+    for (name, notice) in notices().into_iter().chain([("fee", Notice::Fee(Amount::from_nano(50_000_002)))]) {
+        assert_eq!(Notice::from_cell(&cell_of(name)).unwrap(), (QUERY, notice), "{name}");
+    }
+}
+
+/// What the batch of the vectors draws: read from it, so that the list's layout is not said twice.
+fn batch() -> Command {
+    OperatorOrder::read(&cell_of("operator_message")).unwrap().2
+}
+
+#[test]
+fn an_operators_messages_have_the_bytes_of_their_vectors() {
+    let order = |command: Command| OperatorOrder {
+        network: NetworkId::DEVNET,
+        contract: here().address,
+        number: 7,
+        valid_until_s: 1_800_000_000,
+        command,
+    };
+    let key = OperatorKey::from_seed(&[1; 32]);
+    for (name, command) in [("allocate", Command::Allocate(Amount::from_nano(4_000_000_000))), ("alive", Command::Alive)] {
+        let body = order(command).sign(&key).unwrap();
+        assert_eq!(vector(name), of_cell(body.reference(0).unwrap()), "{name}");
+    }
+    let expected = cell_of("operator_message");
+    let (number, valid_until_s, command, signature) = OperatorOrder::read(&expected).unwrap();
+    assert_eq!((number, valid_until_s, signature), (7, 1_800_000_000, Signature([0xee; 64])));
+    let Command::Batch(claims) = &command else { panic!("it is a batch") };
+    assert!(claims.len() > 1 && claims.iter().all(|claim| claim.signed.voucher.channel == here()));
+    assert_eq!(vector("batch"), of_cell(expected.reference(0).unwrap()));
+    let statement = hex::decode(vector("operator_order")["bytes"].as_str().unwrap()).unwrap();
+    let statement = OperatorStatement::from_bytes(&statement).unwrap();
+    assert_eq!((statement.number, statement.contract, statement.valid_until_s), (7, here().address, 1_800_000_000));
+    assert_eq!(statement.command.0, hash_of(expected.reference(0).unwrap()));
+    let body = order(command).sign(&key).unwrap();
+    let (_, _, read, signature) = OperatorOrder::read(&body).unwrap();
+    assert_eq!(read, batch(), "what is signed is what is read");
+    assert_eq!(
+        OperatorStatement { command: Digest(hash_of(body.reference(0).unwrap())), ..statement }.verify(&key.node_id(), &signature),
+        Ok(())
+    );
+}
+
+#[test]
+fn a_batch_has_a_claim_and_no_more_than_a_transaction_sends() {
+    let Command::Batch(claims) = batch() else { panic!("it is a batch") };
+    let order = |count: usize| OperatorOrder {
+        network: NetworkId::DEVNET,
+        contract: here().address,
+        number: 0,
+        valid_until_s: 1,
+        command: Command::Batch(claims.iter().copied().cycle().take(count).collect()),
+    };
+    let sign = |count| order(count).sign(&OperatorKey::from_seed(&[1; 32]));
+    assert!(sign(0).is_err() && sign(BATCH_MAX + 1).is_err());
+    let (_, _, read, _) = OperatorOrder::read(&sign(BATCH_MAX).unwrap()).unwrap();
+    assert_eq!(read, order(BATCH_MAX).command);
+}
+
+#[test]
+fn the_terms_have_the_bytes_of_their_vectors() {
+    let initial = provider_terms().initial_data().unwrap();
+    let terms = initial.reference(2).unwrap();
+    assert_eq!(vector("provider_terms"), of_cell(terms));
+    assert_eq!(vector("network_terms"), of_cell(terms.reference(0).unwrap()));
 }
 
 #[test]
@@ -79,7 +282,24 @@ fn every_vector_file_is_read() {
     let directory = format!("{}/tests/vectors", env!("CARGO_MANIFEST_DIR"));
     let mut found: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     found.sort();
-    let mut known: Vec<_> = messages().iter().map(|(name, _)| format!("{name}.json")).chain(["channel.json".to_owned()]).collect();
+    let others = [
+        "addresses",
+        "alive",
+        "allocate",
+        "batch",
+        "channel",
+        "fee",
+        "network_terms",
+        "operator_message",
+        "operator_order",
+        "pay_treasury",
+        "provider",
+        "provider_terms",
+        "vault",
+    ];
+    let names = messages().into_iter().map(|(name, _)| name).chain(provider_messages().into_iter().map(|(name, _)| name));
+    let names = names.chain(notices().into_iter().map(|(name, _)| name)).chain(others);
+    let mut known: Vec<_> = names.map(|name| format!("{name}.json")).collect();
     known.sort();
     assert_eq!(found, known);
 }

@@ -5,6 +5,7 @@ use cocoon_market::{AgreementId, ModelId, NetworkId, OperatorKey, PeerId, PriceT
 
 use super::*;
 use crate::contract::ChannelStatus;
+use crate::ledger::Order;
 use crate::ledger::{ChainSight, MemoryStore, OrderRecord, ReceiptDraft, Role};
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
@@ -21,9 +22,7 @@ fn price() -> PriceTable {
 fn settlement() -> SettlementTerms {
     SettlementTerms {
         network: NetworkId::DEVNET,
-        payout: ContractAddress([4; 32]),
-        fee_to: ContractAddress([5; 32]),
-        fee_bps: 500,
+        contract: ContractAddress([4; 32]),
         challenge_window_s: 86_400,
         deposit_min: Amount::ZERO,
     }
@@ -56,9 +55,7 @@ fn channel_terms() -> ChannelTerms {
         requester: key(1).node_id(),
         provider: key(2).node_id(),
         refund_to: ContractAddress([3; 32]),
-        payout_to: settlement().payout,
-        fee_to: settlement().fee_to,
-        fee_bps: 500,
+        contract: settlement().contract,
         challenge_window_s: 86_400,
         salt: Digest([6; 32]),
     }
@@ -148,7 +145,7 @@ fn foreign_voucher() -> SignedVoucher {
 fn claim(ledger: &Ledger, voucher: SignedVoucher) {
     let landed = Landed { transaction: Digest([3; 32]), lt: voucher.voucher.sequence, unix_s: NOW.unix_s() };
     let order = Order::Claim(voucher);
-    let id = ledger.add_order(order, NOW).unwrap();
+    let id = ledger.add_order(order.clone(), NOW).unwrap();
     ledger.update_order(id, OrderRecord { state: OrderState::Confirmed(landed), ..OrderRecord::new(order, NOW) }).unwrap();
 }
 
@@ -244,9 +241,7 @@ fn a_channel_that_is_not_as_offered_is_noticed() {
     };
     let both = [Check::AgreementFitsOffer, Check::Channel];
     check(&|s| s.network = NetworkId::TESTNET, &both);
-    check(&|s| s.payout = ContractAddress([9; 32]), &both);
-    check(&|s| s.fee_to = ContractAddress([9; 32]), &both);
-    check(&|s| s.fee_bps = 400, &both);
+    check(&|s| s.contract = ContractAddress([9; 32]), &both);
     check(&|s| s.challenge_window_s = 86_401, &both);
     check(&|s| s.challenge_window_s = 86_399, &[Check::AgreementFitsOffer]);
 }

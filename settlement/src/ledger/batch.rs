@@ -18,6 +18,7 @@ use super::record::{
     AgreementRecord, Allowance, ChainSight, ChannelRecord, Head, JobRecord, ReceiptRecord, Role, channel_key, decode, encode, job_key,
     sequence_key,
 };
+use super::rollback::{Rollback, told_by_receipt, told_by_voucher};
 use super::state::State;
 use super::store::{Store, StoreError, Table, Write, WriteMode};
 use super::verifier::Verifier;
@@ -228,8 +229,12 @@ impl<'a> Batch<'a> {
         if header.sequence <= book.sequence()
             && let Some(known) = self.receipt(header.channel, header.sequence)?
         {
-            let is_same = known.receipt.receipt == checked.signed.receipt;
-            return if is_same { Ok(false) } else { Err(ReceiptFault::Equivocation { sequence: header.sequence }.into()) };
+            if known.receipt.receipt == checked.signed.receipt {
+                return Ok(false);
+            }
+            let fault = ReceiptFault::Equivocation { sequence: header.sequence };
+            self.freeze(header.channel, told_by_receipt(&fault))?;
+            return Err(fault.into());
         }
         let receipt = &checked.signed.receipt;
         let job = book.check_receipt(receipt, job.as_ref())?;
@@ -260,23 +265,47 @@ impl<'a> Batch<'a> {
     pub fn accept_voucher(&mut self, checked: &CheckedVoucher) -> Result<bool, LedgerError> {
         let book = self.book(checked.signed.voucher.channel)?;
         book.expect(Role::Provider)?;
-        let is_new = book.check_voucher(&checked.signed, checked.signer)?;
+        let voucher = checked.signed.voucher;
+        let is_new = match book.check_voucher(&checked.signed, checked.signer) {
+            Err(LedgerError::Voucher(fault)) => {
+                let found = told_by_voucher(&fault, voucher.sequence);
+                self.freeze(voucher.channel, found)?;
+                if found.is_some() {
+                    self.book_mut(voucher.channel)?.salvage(checked.signed);
+                }
+                return Err(fault.into());
+            }
+            checked => checked?,
+        };
         if is_new {
             self.push_voucher(checked.signed)?;
         }
         Ok(is_new)
     }
 
+    /// Writes down that a channel's books are not the newest. The first finding stays; it alone is about the books as they were.
+    fn freeze(&mut self, channel: ChannelRef, found: Option<Rollback>) -> Result<(), LedgerError> {
+        if let Some(found) = found
+            && self.book(channel)?.head.rollback.is_none()
+        {
+            self.book_mut(channel)?.head.rollback = Some(found);
+        }
+        Ok(())
+    }
+
     /// Signs the end of a channel, at what its best voucher pays. From here on nothing is receipted or paid in it: a newer voucher could
     /// be lost to whoever delivers this statement.
     ///
     /// # Errors
-    /// [`LedgerError::UnknownChannel`].
+    /// [`LedgerError::UnknownChannel`]; [`LedgerError::Frozen`] for a provider, whose best voucher may be one that it forgot.
     pub fn end_channel(&mut self, channel: ChannelRef) -> Result<(CooperativeClose, Signature), LedgerError> {
         let key = self.key;
         let book = self.book_mut(channel)?;
         if let Some(end) = book.head.end {
             return Ok(end);
+        }
+        if book.record.role == Role::Provider {
+            book.check_not_frozen()?;
         }
         let statement = book.end_statement();
         let end = (statement, statement.sign(key));
@@ -299,8 +328,13 @@ impl<'a> Batch<'a> {
     /// Enters what came of an order.
     ///
     /// # Errors
-    /// [`LedgerError::Store`].
+    /// [`LedgerError::OrderMoved`] when it no longer is where this could come of it: two settlers must not both sign a message for
+    /// one order, or both would take effect.
     pub fn update_order(&mut self, id: OrderId, record: OrderRecord) -> Result<(), LedgerError> {
+        let before: Option<OrderRecord> = self.get(Table::Orders, &order_key(id))?;
+        if before.is_some_and(|before| !before.may_become(&record.state)) {
+            return Err(LedgerError::OrderMoved(id));
+        }
         self.write(vec![Line::new(Table::Orders, order_key(id), &record, WriteMode::Put)?])?;
         self.staged.orders.insert(id, record);
         Ok(())

@@ -156,9 +156,15 @@ impl ChannelBook {
         if self.head.end.is_some() { Err(LedgerError::Ended) } else { Ok(()) }
     }
 
+    /// Nothing new is promised in books that are not the newest.
+    pub(super) fn check_not_frozen(&self) -> Result<(), LedgerError> {
+        self.rollback().map_or(Ok(()), |rollback| Err(LedgerError::Frozen(rollback)))
+    }
+
     /// The provider's next receipt.
     pub(super) fn next_receipt(&self, draft: &ReceiptDraft, job: Option<&JobRecord>) -> Result<(Receipt, JobRecord), LedgerError> {
         self.check_not_ended()?;
+        self.check_not_frozen()?;
         let body = ReceiptBody {
             agreement: draft.agreement,
             previous: self.head.last_receipt.unwrap_or(NO_RECEIPT),
@@ -260,6 +266,7 @@ impl ChannelBook {
             return Ok(None);
         }
         self.check_not_ended()?;
+        self.check_not_frozen()?;
         self.check_deposit(self.head.owed)?;
         let root = self.head.receipts.root();
         Ok(Some(Voucher { channel: self.channel, sequence, cumulative: self.head.owed, receipts_root: root }))
@@ -310,6 +317,19 @@ impl ChannelBook {
     fn check_deposit(&self, cumulative: Amount) -> Result<(), VoucherFault> {
         let deposit = self.head.sight.ok_or(VoucherFault::Unseen)?.deposit;
         if cumulative <= deposit { Ok(()) } else { Err(VoucherFault::OverDeposit { deposit, cumulative }) }
+    }
+
+    /// Keeps a voucher that does not fit these books, if it pays more than what there is.
+    pub(super) fn salvage(&mut self, signed: SignedVoucher) {
+        if self.claimable().is_none_or(|best| best.voucher.cumulative < signed.voucher.cumulative) {
+            self.head.salvage = Some(signed);
+        }
+    }
+
+    /// The voucher that pays most on chain: the best one, or one that the requester signed for receipts which these books lost.
+    pub fn claimable(&self) -> Option<SignedVoucher> {
+        let candidates = [self.head.voucher, self.head.salvage];
+        candidates.into_iter().flatten().max_by_key(|signed| signed.voucher.cumulative)
     }
 
     /// Takes a newer sight of the chain. `false` when we have a newer one.

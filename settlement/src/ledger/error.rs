@@ -4,7 +4,9 @@ use cocoon_market::keys::BadSignature;
 use cocoon_market::receipt::ReceiptError;
 use cocoon_market::{AgreementId, Amount, AmountError, ChannelRef, JobId, Penalty};
 
+use super::orders::OrderId;
 use super::record::Role;
+use super::rollback::Rollback;
 use super::store::StoreError;
 use crate::contract::CellError;
 
@@ -36,6 +38,12 @@ pub enum LedgerError {
     /// We signed its end: whatever came after could never be paid.
     #[error("the channel was ended with both signatures")]
     Ended,
+    /// The books are older than what was signed with their key: going on would sign a number twice.
+    #[error("the channel is frozen, because its books are not the newest")]
+    Frozen(#[source] Rollback),
+    /// Another settler moved the order meanwhile. Nothing was sent; look at it again.
+    #[error("order {} was moved by another settler meanwhile", .0.0)]
+    OrderMoved(OrderId),
     /// The salt was used before. A new channel with it would accept old vouchers.
     #[error("the salt was used before")]
     SaltUsed,

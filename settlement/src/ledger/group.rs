@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use cocoon_market::OperatorKey;
+use tonlib_core::cell::ArcCell;
 
 use super::batch::Batch;
 use super::error::LedgerError;
@@ -11,6 +12,7 @@ use super::record::{decode, encode};
 use super::state::State;
 use super::store::{Damage, Store, StoreError, Table, Write, WriteMode};
 use super::verifier::Verifier;
+use crate::contract::{CellError, OperatorOrder};
 
 /// Version of the entries' layout.
 const FORMAT: u32 = 1;
@@ -65,6 +67,14 @@ impl Ledger {
     /// Whose books these are.
     pub fn node_id(&self) -> cocoon_market::NodeId {
         self.key.node_id()
+    }
+
+    /// Signs an operator's message. It is in the books as an order before, and binds nobody until it is sent.
+    ///
+    /// # Errors
+    /// [`CellError`] when the command fits no message.
+    pub fn sign_operator(&self, order: &OperatorOrder) -> Result<ArcCell, CellError> {
+        order.sign(&self.key)
     }
 
     /// Enters what `work` does, durably, together with what other threads are entering at the moment. Each of the batch's methods

@@ -12,7 +12,8 @@
 //!   deposit and the float together; a job gets one last receipt;
 //! - both sides compute the root of the receipts tree, and a voucher passes only with exactly that root and sum;
 //! - the operator key lives in here, so no voucher or receipt is signed that isn't written down;
-//! - a second process cannot open the same file.
+//! - a second process cannot open the same file;
+//! - books that are older than what was signed with their key are noticed, and the channel is frozen ([`rollback`]).
 //!
 //! What is slow, signatures and the disk, is shared: signatures are checked before the ledger is locked, and while one thread
 //! writes, the others gather behind it and are written together by the next commit ([`Ledger::commit`]).
@@ -27,13 +28,16 @@
 //! ```
 //!
 //! Modules in reading order: [`record`] (what entries say), [`book`] (the rules of one channel), [`batch`] (entries that become durable
-//! together), [`orders`] (what was asked of a chain), [`store`] and [`RedbStore`] (where they are kept).
+//! together), [`orders`] (what was asked of a chain), [`audit`] (whether it all sums), [`rollback`] (whether it is the newest),
+//! [`store`] and [`RedbStore`] (where they are kept).
 
+pub mod audit;
 pub mod batch;
 pub mod book;
 pub mod error;
 pub mod orders;
 pub mod record;
+pub mod rollback;
 pub mod store;
 
 mod group;
@@ -52,14 +56,16 @@ use cocoon_market::{
     Timestamp, Verified,
 };
 
+pub use audit::{Audit, AuditError, AuditFault, ChannelAudit, PartyAudit, Sums};
 pub use batch::{Batch, CheckedReceipt, CheckedVoucher};
 pub use book::{ChannelBook, ReceiptDraft, UNPAID_JOBS_A_PLACE_MAX, UNPAID_RECEIPTS_MAX};
 pub use error::{LedgerError, ReceiptFault, VoucherFault};
 pub use group::Ledger;
-pub use orders::{Landed, Order, OrderFailure, OrderId, OrderRecord, OrderState, SentMessage};
+pub use orders::{Landed, Order, OrderFailure, OrderId, OrderRecord, OrderState, Sender, SentMessage};
 pub use record::{AgreementRecord, ChainSight, ChannelRecord, Head, JobRecord, ReceiptRecord, Role};
 #[cfg(feature = "redb")]
 pub use redb_store::RedbStore;
+pub use rollback::Rollback;
 pub use store::{Damage, MemoryStore, Store, StoreError, Table, Write, WriteMode};
 
 use record::{decode, job_key, sequence_key};
@@ -351,13 +357,21 @@ impl Ledger {
         Ok(records.into_iter().map(|record| record.receipt).collect())
     }
 
+    /// At most `limit` vouchers of a channel that cover `from` receipts or more, in the order in which they were given.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`].
+    pub fn vouchers(&self, channel: ChannelRef, from: u64, limit: usize) -> Result<Vec<SignedVoucher>, LedgerError> {
+        let entries = self.store().scan(Table::Vouchers, &record::channel_key(channel), &sequence_key(channel, from), limit)?;
+        entries.iter().map(|(_, value)| Ok(decode(Table::Vouchers, value)?)).collect()
+    }
+
     /// The first voucher that covers a receipt.
     ///
     /// # Errors
     /// [`LedgerError::Store`].
     pub fn voucher_covering(&self, channel: ChannelRef, sequence: u64) -> Result<Option<SignedVoucher>, LedgerError> {
-        let entries = self.store().scan(Table::Vouchers, &record::channel_key(channel), &sequence_key(channel, sequence), 1)?;
-        Ok(entries.first().map(|(_, value)| decode(Table::Vouchers, value)).transpose()?)
+        Ok(self.vouchers(channel, sequence, 1)?.first().copied())
     }
 
     /// What all channels of one role have in unpaid receipts and in vouchers that were not drawn yet.

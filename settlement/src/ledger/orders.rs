@@ -11,15 +11,24 @@ use cocoon_market::{Amount, ChannelRef, ContractAddress, CooperativeClose, Signa
 use serde::{Deserialize, Serialize};
 
 use super::store::{Damage, StoreError, Table};
-use crate::contract::ChannelTerms;
+use crate::contract::{ChannelTerms, Command, ProviderMessage, ProviderTerms};
 
 /// Numbers orders as they were given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct OrderId(pub u64);
 
-/// Something the owner's wallet shall do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Whose message carries an order. Each has numbers of its own, and one message under way at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sender {
+    /// The owner's wallet.
+    Wallet,
+    /// The operator, from outside, to its provider's contract.
+    Operator,
+}
+
+/// Something the owner's wallet or the operator shall do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
     /// Deploy a channel with its first deposit.
@@ -36,7 +45,7 @@ pub enum Order {
         /// What to add.
         deposit: Amount,
     },
-    /// Draw what a voucher pays.
+    /// Draw what a voucher pays, at the wallet's cost.
     Claim(SignedVoucher),
     /// Start a channel's challenge window.
     Close(ChannelRef),
@@ -58,9 +67,78 @@ pub enum Order {
         /// How much; fees come on top.
         amount: Amount,
     },
+    /// Deploy a provider's contract, or add to it.
+    Stake {
+        /// Its terms.
+        terms: ProviderTerms,
+        /// To the collateral.
+        amount: Amount,
+        /// To the liveness bond.
+        bond: Amount,
+        /// To the balance that batches are paid from.
+        operations: Amount,
+    },
+    /// Tell a provider's contract something, as its owner or as anybody.
+    Provider {
+        /// Which contract.
+        contract: ContractAddress,
+        /// What.
+        message: ProviderMessage,
+    },
+    /// Tell a provider's contract something, as its operator: batches of claims above all.
+    Operator {
+        /// Which contract.
+        contract: ContractAddress,
+        /// What.
+        command: Command,
+    },
 }
 
 impl Order {
+    /// Whose message carries it.
+    pub const fn sender(&self) -> Sender {
+        match self {
+            Self::Operator { .. } => Sender::Operator,
+            Self::Open { .. }
+            | Self::TopUp { .. }
+            | Self::Claim(_)
+            | Self::Close(_)
+            | Self::Finish(_)
+            | Self::CloseTogether { .. }
+            | Self::Transfer { .. }
+            | Self::Stake { .. }
+            | Self::Provider { .. } => Sender::Wallet,
+        }
+    }
+
+    /// The vouchers that it draws.
+    pub fn claims(&self) -> Vec<SignedVoucher> {
+        match self {
+            Self::Claim(signed) => vec![*signed],
+            Self::Operator { command: Command::Batch(claims), .. } => claims.iter().map(|claim| claim.signed).collect(),
+            Self::Operator { command: Command::Allocate(_) | Command::Alive, .. }
+            | Self::Open { .. }
+            | Self::TopUp { .. }
+            | Self::Close(_)
+            | Self::Finish(_)
+            | Self::CloseTogether { .. }
+            | Self::Transfer { .. }
+            | Self::Stake { .. }
+            | Self::Provider { .. } => Vec::new(),
+        }
+    }
+
+    /// The channels that it is about.
+    pub fn channels(&self) -> Vec<ChannelRef> {
+        match self {
+            Self::Open { terms, .. } => terms.channel().into_iter().collect(),
+            Self::TopUp { channel, .. } | Self::Close(channel) | Self::Finish(channel) => vec![*channel],
+            Self::CloseTogether { statement, .. } => vec![statement.channel],
+            Self::Claim(_) | Self::Operator { .. } => self.claims().iter().map(|signed| signed.voucher.channel).collect(),
+            Self::Transfer { .. } | Self::Stake { .. } | Self::Provider { .. } => Vec::new(),
+        }
+    }
+
     /// The contract it goes to.
     ///
     /// # Errors
@@ -72,6 +150,8 @@ impl Order {
             Self::Claim(signed) => signed.voucher.channel.address,
             Self::CloseTogether { statement, .. } => statement.channel.address,
             Self::Transfer { to, .. } => *to,
+            Self::Stake { terms, .. } => terms.address()?,
+            Self::Provider { contract, .. } | Self::Operator { contract, .. } => *contract,
         })
     }
 }
@@ -79,15 +159,15 @@ impl Order {
 /// A signed message that was written down, and perhaps sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SentMessage {
-    /// Root hash of the external message; a transaction of the wallet with it proves that the wallet took it.
+    /// Root hash of the message from outside; a transaction with it proves that it was taken.
     pub hash: Digest,
-    /// The wallet's number that it uses up.
+    /// The sender's number that it uses up.
     pub seqno: u32,
-    /// When the wallet stops taking it, in seconds since the Unix epoch.
+    /// When it is not taken any more, in seconds since the Unix epoch.
     pub valid_until_s: u32,
-    /// Logical time of the wallet's last transaction before it: its own can only come after.
+    /// Logical time of the last transaction before it, of the account that takes it: its own can only come after.
     pub after_lt: u64,
-    /// The message, base64. Sent again it is the same message, and the wallet takes it once.
+    /// The message, base64. Sent again it is the same message, and is taken once.
     pub boc: String,
 }
 
@@ -154,6 +234,17 @@ impl OrderRecord {
     /// A new order.
     pub const fn new(order: Order, now: Timestamp) -> Self {
         Self { order, state: OrderState::Queued, given_at: now, changed_at: now }
+    }
+
+    /// Whether this state can be the next. A message that was written down is never replaced by another before it is known to be dead,
+    /// and nothing comes after an end.
+    pub fn may_become(&self, next: &OrderState) -> bool {
+        match (&self.state, next) {
+            (OrderState::Queued, _) => true,
+            (OrderState::Pending(sent), OrderState::Pending(other)) => sent == other,
+            (OrderState::Pending(_), OrderState::Queued | OrderState::Confirmed(_) | OrderState::Failed(_)) => true,
+            (OrderState::Confirmed(_) | OrderState::Failed(_), next) => self.state == *next,
+        }
     }
 
     /// Whether nothing more will come of it.

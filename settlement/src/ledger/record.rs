@@ -9,6 +9,7 @@ use cocoon_market::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::rollback::Rollback;
 use super::store::{Damage, StoreError, Table};
 use crate::contract::{ChannelStatus, ChannelTerms};
 
@@ -95,6 +96,12 @@ pub struct Head {
     pub sight: Option<ChainSight>,
     /// Our signature under a cooperative close. Nothing is receipted or paid after it.
     pub end: Option<(CooperativeClose, Signature)>,
+    /// What a counterparty signed that these books should have and have not. Nothing is receipted or newly paid after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<Rollback>,
+    /// Provider: a voucher of the requester for receipts that these books do not have. It proves nothing here, and pays on chain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub salvage: Option<SignedVoucher>,
 }
 
 /// A receipt and the root of the tree that ends with it.

@@ -8,11 +8,14 @@ use super::testing::Deal;
 use super::*;
 use crate::contract::ChannelStatus;
 
+mod audit;
 mod damage;
 mod entries;
 #[cfg(feature = "redb")]
 mod faults;
 mod limits;
+mod rollback;
+mod settlers;
 
 pub(super) const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
@@ -30,9 +33,7 @@ pub(super) fn terms() -> ChannelTerms {
         requester: requester_key().node_id(),
         provider: provider_key().node_id(),
         refund_to: ContractAddress([3; 32]),
-        payout_to: ContractAddress([4; 32]),
-        fee_to: ContractAddress([5; 32]),
-        fee_bps: 500,
+        contract: ContractAddress([4; 32]),
         challenge_window_s: 86_400,
         salt: Digest([6; 32]),
     }

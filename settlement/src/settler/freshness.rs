@@ -155,9 +155,7 @@ mod tests {
             requester: OperatorKey::from_seed(&[1; 32]).node_id(),
             provider: OperatorKey::from_seed(&[2; 32]).node_id(),
             refund_to: ContractAddress([3; 32]),
-            payout_to: ContractAddress([4; 32]),
-            fee_to: ContractAddress([5; 32]),
-            fee_bps: 500,
+            contract: ContractAddress([4; 32]),
             challenge_window_s: DAY_S,
             salt: Digest([6; 32]),
         };

@@ -1,22 +1,34 @@
 //! The settler: carries orders to the chain and watches channels there.
 //!
-//! It drives any [`Chain`](crate::chain::Chain) with the owner's wallet and keeps nothing of its own: every order, and every message signed for it, is in the
-//! [`Ledger`](crate::ledger) before it is sent. So it may die at any moment; the next one finds what is pending, looks at the chain, and goes on.
+//! It drives any [`Chain`](crate::chain::Chain) with the owner's wallet and the operator's key and keeps nothing of its own: every order, and every message
+//! signed for it, is in the [`Ledger`](crate::ledger) before it is sent. So it may die at any moment; the next one finds what is pending, looks at the
+//! chain, and goes on.
 //!
-//! - [`mod@plan`]: the decision, pure.
-//! - [`verify`]: whether an account is the channel that was agreed.
+//! - [`mod@plan`]: what to do about an order, pure.
+//! - [`claims`]: which vouchers to draw now, pure.
+//! - [`verify`], [`stake`]: whether an account is the channel that was agreed, or a provider's contract.
 //! - [`freshness`]: until when a provider may work without seeing the chain.
-//! - [`Settler`]: the shell. It blocks; async callers run it on a thread that may block, one settler for one wallet.
+//! - [`Settler`]: the shell: what can be ordered (`shell`), what follows from a look at the chain (`watch`), how orders are carried
+//!   (`turn`, `carry`). It blocks; async callers run it on a thread that may block, one settler for one wallet.
 
+pub mod claims;
 pub mod freshness;
 pub mod plan;
+pub mod stake;
 pub mod verify;
 
+mod carry;
 mod shell;
 #[cfg(all(test, feature = "embedded"))]
 mod tests;
+mod turn;
+mod watch;
 
+pub use carry::{batch_needs, drawn_shares, order_value};
+pub use claims::{BATCH_COST, CLAIM_COST, ClaimPolicy};
 pub use freshness::{Pause, may_work, may_work_in, sight_counts_ms};
-pub use plan::{ClaimPolicy, Seen, Step, plan};
-pub use shell::{Preview, Progress, SettleError, Settler, drawn_shares, find_transaction, order_value};
+pub use plan::{Seen, Step, plan};
+pub use shell::{Preview, Progress, SettleError, Settler};
+pub use stake::{ProviderCheckError, ProviderView, verify_provider};
+pub use turn::find_transaction;
 pub use verify::{ChannelCheckError, ChannelView, Expected, verify_channel};

@@ -1,35 +1,41 @@
 //! What to do next about an order: a pure decision over what the chain shows.
 //!
-//! The wallet takes messages one after another, by number, and refuses a number twice. So of all messages ever signed with one number at
-//! most one takes effect, and an order whose message is still alive is never signed a second time: neither a deposit nor a transfer
-//! can happen twice, whatever crashes in between.
+//! A wallet takes messages one after another, by number, and refuses a number twice; so does a provider's contract the messages of its operator.
+//! So of all messages ever signed with one number at most one takes effect, and an order whose message is still alive is never
+//! signed a second time: neither a deposit nor a transfer can happen twice, whatever crashes in between.
 //!
 //! | the chain shows | then |
 //! |---|---|
 //! | the wallet's transaction, without our message going out | failed: the wallet was too poor |
 //! | the wallet's transaction, and the contract's | confirmed, or failed with its exit code |
 //! | the wallet's transaction alone | wait |
+//! | the contract's transaction with the operator's message | confirmed, or failed with its exit code |
+//! | the same of a batch, some of whose claims have not answered | wait, as long as its message would have been alive |
 //! | no transaction, the number used up by another message | sign anew: ours is dead |
 //! | no transaction, the time for it over | sign anew: ours is dead |
 //! | no transaction yet | send the same message again |
+//!
+//! Confirmed and failed are final, so the shell takes them from a transaction that lies deep enough alone ([`crate::chain::confirmation`]).
 
 use cocoon_market::ContractAddress;
 
 use crate::chain::{Address, Message, Transaction};
-use crate::contract::Exit;
-use crate::ledger::{Order, OrderFailure, SentMessage};
+use crate::contract::{Command, Exit};
+use crate::ledger::{Order, OrderFailure, Sender, SentMessage};
 
 /// What the chain shows about a pending order. The account was read before the transactions.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'a> {
-    /// Time of the block that the wallet was read at, in seconds since the Unix epoch.
-    pub wallet_at_s: u64,
-    /// The number the wallet takes next.
-    pub wallet_seqno: u32,
-    /// The wallet's transaction with our message, if there is one.
-    pub wallet: Option<&'a Transaction>,
+    /// Time of the block that the account which takes the message was read at, in seconds since the Unix epoch.
+    pub at_s: u64,
+    /// The number it takes next.
+    pub number: u32,
+    /// Its transaction with our message, if there is one.
+    pub taken: Option<&'a Transaction>,
     /// The destination's transaction with the wallet's message, if there is one.
     pub contract: Option<&'a Transaction>,
+    /// Claims of a batch that have not answered yet.
+    pub outstanding: u16,
 }
 
 /// What to do.
@@ -49,17 +55,21 @@ pub enum Step {
 
 /// Decides about an order whose message was signed.
 pub fn plan(order: &Order, destination: ContractAddress, sent: &SentMessage, seen: Seen<'_>) -> Step {
-    let Some(wallet) = seen.wallet else {
-        let is_dead = seen.wallet_seqno > sent.seqno || seen.wallet_at_s >= u64::from(sent.valid_until_s);
-        return if is_dead { Step::Requeue } else { Step::Send };
+    let is_over = seen.at_s >= u64::from(sent.valid_until_s);
+    let Some(taken) = seen.taken else {
+        return if seen.number > sent.seqno || is_over { Step::Requeue } else { Step::Send };
     };
-    if passed_on(wallet, destination).is_none() {
-        return Step::Fail(OrderFailure::WalletTooPoor);
+    match order.sender() {
+        Sender::Operator if taken.success && awaits_answers(order) && seen.outstanding > 0 && !is_over => Step::Wait,
+        Sender::Operator => outcome(order, taken),
+        Sender::Wallet if passed_on(taken, destination).is_none() => Step::Fail(OrderFailure::WalletTooPoor),
+        Sender::Wallet if matches!(order, Order::Transfer { .. }) => Step::Confirm,
+        Sender::Wallet => seen.contract.map_or(Step::Wait, |transaction| outcome(order, transaction)),
     }
-    if matches!(order, Order::Transfer { .. }) {
-        return Step::Confirm;
-    }
-    seen.contract.map_or(Step::Wait, |transaction| outcome(order, transaction))
+}
+
+const fn awaits_answers(order: &Order) -> bool {
+    matches!(order, Order::Operator { command: Command::Batch(_), .. })
 }
 
 /// The message that the wallet sent on.
@@ -85,22 +95,9 @@ fn is_done_already(order: &Order, code: i32) -> bool {
         (Order::Claim(_), Some(Exit::NothingToDraw)) => true,
         (Order::Close(_), Some(Exit::Closing | Exit::Closed)) => true,
         (Order::Finish(_) | Order::CloseTogether { .. }, Some(Exit::Closed)) => true,
-        (Order::Open { .. } | Order::TopUp { .. } | Order::Transfer { .. }, _) => false,
+        (Order::Open { .. } | Order::TopUp { .. } | Order::Transfer { .. } | Order::Stake { .. }, _) => false,
+        (Order::Provider { .. } | Order::Operator { .. }, _) => false,
         (Order::Claim(_) | Order::Close(_) | Order::Finish(_) | Order::CloseTogether { .. }, _) => false,
-    }
-}
-
-/// When a provider claims.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClaimPolicy {
-    /// Claim once this much is paid by voucher and not drawn. A claim costs its sender about 0.001 TON.
-    pub at_least: cocoon_market::Amount,
-}
-
-impl ClaimPolicy {
-    /// Whether to claim: enough is there, or the channel is closing and this is the last chance.
-    pub fn is_due(&self, undrawn: cocoon_market::Amount, is_closing: bool) -> bool {
-        !undrawn.is_zero() && (is_closing || undrawn >= self.at_least)
     }
 }
 
@@ -155,7 +152,8 @@ mod tests {
 
     fn check(order: &Order, wallet_seqno: u32, wallet_at_s: u64, wallet: Option<Transaction>, contract: Option<Transaction>) -> Step {
         let sent = SentMessage { hash: Digest([0; 32]), seqno: 5, valid_until_s: 100, after_lt: 0, boc: String::new() };
-        plan(order, THERE, &sent, Seen { wallet_at_s, wallet_seqno, wallet: wallet.as_ref(), contract: contract.as_ref() })
+        let seen = Seen { at_s: wallet_at_s, number: wallet_seqno, taken: wallet.as_ref(), contract: contract.as_ref(), outstanding: 0 };
+        plan(order, THERE, &sent, seen)
     }
 
     fn passed_on_to(to: ContractAddress) -> Option<Transaction> {
@@ -199,11 +197,22 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_is_due_when_it_is_large_enough_or_the_last_chance() {
-        let policy = ClaimPolicy { at_least: Amount::from_nano(10) };
-        let due = |undrawn, is_closing| policy.is_due(Amount::from_nano(undrawn), is_closing);
-        assert_eq!([due(9, false), due(10, false), due(11, false)], [false, true, true]);
-        assert_eq!([due(0, true), due(1, true)], [false, true]);
-        assert!(!ClaimPolicy { at_least: Amount::ZERO }.is_due(Amount::ZERO, false), "nothing is never due");
+    fn an_operators_message_is_its_own_outcome() {
+        let check = |command: Command, number, at_s, taken: Option<Transaction>, outstanding| {
+            let sent = SentMessage { hash: Digest([0; 32]), seqno: 5, valid_until_s: 100, after_lt: 0, boc: String::new() };
+            let seen = Seen { at_s, number, taken: taken.as_ref(), contract: None, outstanding };
+            plan(&Order::Operator { contract: THERE, command }, THERE, &sent, seen)
+        };
+        let done = || Some(transaction(Vec::new(), Some(0), Some(0), true));
+        let batch = || Command::Batch(Vec::new());
+        assert_eq!(check(batch(), 5, 99, None, 0), Step::Send);
+        assert_eq!(check(batch(), 6, 99, None, 0), Step::Requeue);
+        assert_eq!(check(batch(), 5, 100, None, 0), Step::Requeue);
+        assert_eq!(check(batch(), 6, 99, done(), 1), Step::Wait, "a claim has not answered");
+        assert_eq!(check(batch(), 6, 99, done(), 0), Step::Confirm);
+        assert_eq!(check(batch(), 6, 100, done(), 1), Step::Confirm, "one that never answers holds up nothing");
+        assert_eq!(check(Command::Alive, 6, 99, done(), 1), Step::Confirm, "it waits for no claim");
+        let failed = Some(transaction(Vec::new(), Some(9), None, false));
+        assert_eq!(check(batch(), 6, 99, failed, 1), Step::Fail(OrderFailure::Refused(9)));
     }
 }

@@ -1,5 +1,5 @@
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use cocoon_market::agreement::ChannelProblem;
 use cocoon_market::ids::{ContractAddress, Digest};
@@ -10,14 +10,17 @@ use super::*;
 use crate::chain::embedded::{Blocks, Embedded};
 use crate::chain::testing::{ManualClock, START_MS, chain, ton};
 use crate::chain::{
-    AccountState, Address, Bounce, Chain, ChainError, Faucet, Hash, Head, MethodResult, Page, Rejection, StackItem, Transaction,
+    AccountState, AccountStatus, Address, Bounce, Chain, ChainError, Confirmations, Faucet, Hash, Head, MethodResult, Page, Rejection,
+    StackItem, Transaction,
 };
 use crate::contract::channel::STORAGE_RESERVE;
 use crate::contract::testing::{provider_key, requester_key};
-use crate::contract::{ChannelData, ChannelMessage, ChannelStatus, ChannelTerms};
+use crate::contract::{
+    ChannelData, ChannelMessage, ChannelStatus, ChannelTerms, Command, NetworkTerms, ProviderTerms, VaultData, VaultTerms,
+};
 use crate::ledger::testing::Deal;
 use crate::ledger::{
-    ChainSight, Ledger, LedgerError, MemoryStore, Order, OrderFailure, OrderState, ReceiptDraft, ReceiptFault, VoucherFault,
+    ChainSight, Ledger, LedgerError, MemoryStore, Order, OrderFailure, OrderState, ReceiptDraft, ReceiptFault, Sender, VoucherFault,
 };
 use crate::wallet::{Outgoing, OwnerWallet, next_seqno};
 
@@ -25,8 +28,11 @@ mod kill;
 
 const WINDOW_S: u32 = 300;
 const PAYOUT: ContractAddress = ContractAddress([0xaa; 32]);
-const FEES_TO: ContractAddress = ContractAddress([0xbb; 32]);
-const CLAIM_ALL: ClaimPolicy = ClaimPolicy { at_least: Amount::ZERO };
+const CLAIM_ALL: ClaimPolicy = ClaimPolicy::EVERYTHING;
+/// A policy by which nothing is claimed but what a closing channel would lose.
+const CLAIM_LATE: ClaimPolicy = ClaimPolicy { fee_bps_max: 0, undrawn_max: Amount::MAX };
+
+const VAULT: VaultTerms = VaultTerms { network: NetworkId::DEVNET, treasury: ContractAddress([0xbb; 32]) };
 
 /// A chain whose calls fail by plan: before they do anything, or after.
 struct Faulty {
@@ -34,6 +40,10 @@ struct Faulty {
     calls: AtomicUsize,
     /// The call that fails; its effect happens if the number is odd.
     fails_at: AtomicUsize,
+    /// Whether transactions are not shown, as by an endpoint that is behind.
+    is_behind: AtomicBool,
+    /// What is shown of an account whose newest block was dropped.
+    dropped: Mutex<Option<(Address, AccountState)>>,
 }
 
 const NEVER: usize = usize::MAX;
@@ -62,10 +72,16 @@ impl Chain for Faulty {
         self.call(|chain| chain.block(seqno))
     }
     fn account(&self, address: &Address) -> Result<AccountState, ChainError> {
-        self.call(|chain| chain.account(address))
+        let dropped = self.dropped.lock().unwrap().clone().filter(|(dropped, _)| dropped == address);
+        self.call(|chain| dropped.map_or_else(|| chain.account(address), |(_, state)| Ok(state)))
     }
     fn transactions(&self, address: &Address, page: Page) -> Result<Vec<Transaction>, ChainError> {
-        self.call(|chain| chain.transactions(address, page))
+        let shown = self.call(|chain| chain.transactions(address, page))?;
+        let is_dropped = self.dropped.lock().unwrap().as_ref().is_some_and(|(dropped, _)| dropped == address);
+        Ok(if is_dropped || self.is_behind.load(Ordering::SeqCst) { Vec::new() } else { shown })
+    }
+    fn covered_lt(&self, address: &Address, seqno: u32) -> Result<u64, ChainError> {
+        self.call(|chain| chain.covered_lt(address, seqno))
     }
     fn run_get_method(&self, address: &Address, method: &str, arguments: &[StackItem]) -> Result<MethodResult, ChainError> {
         self.call(|chain| chain.run_get_method(address, method, arguments))
@@ -90,28 +106,65 @@ fn wallet(seed: u8) -> OwnerWallet {
     OwnerWallet::from_seed(&[seed; 32]).unwrap()
 }
 
+/// The provider's contract. Its owner is an account that nobody has a wallet for, so that it holds exactly what was earned.
+fn provider_terms() -> ProviderTerms {
+    let network = NetworkTerms {
+        network: NetworkId::DEVNET,
+        vault: VAULT.address().unwrap(),
+        dispute: ContractAddress([0xdd; 32]),
+        fee_bps: 500,
+        unbond_s: 600,
+        epoch_s: 3_600,
+        answer_s: 60,
+    };
+    ProviderTerms { owner: PAYOUT, operator: provider_key().node_id(), class: 0, network }
+}
+
 fn settlement() -> SettlementTerms {
     SettlementTerms {
         network: NetworkId::DEVNET,
-        payout: PAYOUT,
-        fee_to: FEES_TO,
-        fee_bps: 500,
+        contract: provider_terms().address().unwrap(),
         challenge_window_s: WINDOW_S,
         deposit_min: ton(1),
     }
+}
+
+/// The vault, and a provider's contract with collateral and money for batches.
+fn deploy_contracts(chain: &Arc<Embedded>) {
+    let vault = Outgoing {
+        to: Address::from(VAULT.address().unwrap()),
+        value: nano(100_000_000),
+        bounce: Bounce::No,
+        body: None,
+        state_init: Some(VAULT.state_init().unwrap()),
+    };
+    chain.send_boc(&wallet(23).sign(0, u32::MAX, &[vault]).unwrap().boc).unwrap();
+    let ledger = Arc::new(Ledger::open(MemoryStore::default(), requester_key()).unwrap());
+    let deployer = Settler::new(Arc::clone(chain) as _, wallet(23), ledger);
+    let stake = Order::Stake { terms: provider_terms(), amount: ton(2), bond: ton(1), operations: ton(1) };
+    deployer.ledger().add_order(stake, Timestamp(START_MS)).unwrap();
+    let done = deployer.tick(Timestamp(START_MS)).unwrap();
+    assert!(matches!(done[..], [Progress::Sent { .. }, Progress::Confirmed { .. }]), "{done:?}");
 }
 
 impl World {
     fn new() -> Self {
         let (chain, clock) = chain(Blocks::Instant);
         let chain = Arc::new(chain);
-        for seed in [21, 22] {
+        for seed in [21, 22, 23] {
             chain.fund(&wallet(seed).address(), ton(10)).unwrap();
         }
-        let faulty = Arc::new(Faulty { chain: Arc::clone(&chain), calls: AtomicUsize::new(0), fails_at: AtomicUsize::new(NEVER) });
+        deploy_contracts(&chain);
+        let faulty = Arc::new(Faulty {
+            chain: Arc::clone(&chain),
+            calls: AtomicUsize::new(0),
+            fails_at: AtomicUsize::new(NEVER),
+            is_behind: AtomicBool::new(false),
+            dropped: Mutex::new(None),
+        });
         let ledger = |key| Arc::new(Ledger::open(MemoryStore::default(), key).unwrap());
         let requester = Settler::new(Arc::clone(&faulty) as _, wallet(21), ledger(requester_key()));
-        let provider = Settler::new(Arc::clone(&faulty) as _, wallet(22), ledger(provider_key()));
+        let provider = Settler::new(Arc::clone(&faulty) as _, wallet(22), ledger(provider_key())).with_provider(provider_terms());
         Self { chain, clock, faulty, requester, provider }
     }
 
@@ -174,6 +227,17 @@ impl World {
         self.provider.ledger().accept_voucher(voucher).unwrap();
     }
 
+    /// All fees that the vault ever got.
+    fn fees(&self) -> Amount {
+        let account = self.chain.account(&Address::from(VAULT.address().unwrap())).unwrap();
+        VaultData::from_cell(&account.data.unwrap()).unwrap().fees_cum
+    }
+
+    /// The provider's contract as it is.
+    fn contract(&self) -> ProviderView {
+        self.provider.own_contract().unwrap().unwrap()
+    }
+
     fn balance(&self, account: ContractAddress) -> Amount {
         self.chain.account(&Address::from(account)).unwrap().balance
     }
@@ -196,7 +260,7 @@ fn a_channel_is_opened_worked_in_claimed_and_ended() {
     assert_eq!(world.provider.watch(CLAIM_ALL, now).unwrap().len(), 0);
     let progress = world.provider.tick(now).unwrap();
     assert!(matches!(progress[..], [Progress::Sent { .. }, Progress::Confirmed { .. }]), "{progress:?}");
-    assert_eq!((world.balance(PAYOUT), world.balance(FEES_TO)), (nano(380_000_000), nano(20_000_000)));
+    assert_eq!((world.balance(PAYOUT), world.fees()), (nano(380_000_000), nano(20_000_000)));
     assert_eq!(world.provider.ledger().channel(channel).unwrap().undrawn(), Amount::ZERO);
     assert_eq!(world.provider.claim(channel, now).unwrap(), None, "there is nothing left to claim");
 
@@ -207,9 +271,9 @@ fn a_channel_is_opened_worked_in_claimed_and_ended() {
     let before = world.balance(world.requester.account());
     world.requester.tick(now).unwrap();
     assert_eq!(world.status(channel), ChannelStatus::Closed);
-    assert_eq!((world.balance(PAYOUT), world.balance(FEES_TO)), (nano(475_000_000), nano(25_000_000)));
+    assert_eq!((world.balance(PAYOUT), world.fees()), (nano(475_000_000), nano(25_000_000)));
     let refund = world.balance(world.requester.account()).checked_sub(before).unwrap();
-    assert!(refund > nano(1_498_000_000) && refund < nano(1_500_000_000), "{refund} came back");
+    assert!(refund > nano(1_496_000_000) && refund < nano(1_500_000_000), "{refund} came back");
 }
 
 #[test]
@@ -234,6 +298,7 @@ fn with_fault(at: usize) -> bool {
     let turn = |settler: &Settler, seed: u8| {
         for _ in 0..4 {
             let fresh = Settler::new(Arc::clone(&world.faulty) as _, wallet(seed), Arc::clone(settler.ledger()));
+            let fresh = fresh.with_provider(provider_terms());
             let _ = fresh.tick(now);
         }
     };
@@ -309,10 +374,10 @@ fn a_number_that_the_owner_used_elsewhere_is_noticed() {
 #[test]
 fn a_claim_that_somebody_else_delivered_is_confirmed() {
     let (world, channel) = World::with_channel(ton(1));
-    world.work(channel, 1, nano(1_000));
+    world.work(channel, 1, nano(100_000_000));
     let now = world.now();
     let id = world.provider.claim(channel, now).unwrap().unwrap();
-    assert_eq!(world.provider.claim(channel, now).unwrap(), Some(id), "one order is enough");
+    assert_eq!(world.provider.claim(channel, now).unwrap(), None, "one order is enough");
     let voucher = world.provider.ledger().channel(channel).unwrap().head().voucher.unwrap();
     let body = ChannelMessage::Claim(voucher).to_cell(0).unwrap();
     let outgoing =
@@ -393,7 +458,7 @@ fn a_provider_that_was_cut_off_stopped_in_time_and_claims_within_the_window() {
 
     // It is back before the window ends.
     world.wait_s(WINDOW_S / 3);
-    world.provider.watch(ClaimPolicy { at_least: ton(1_000) }, world.now()).unwrap();
+    world.provider.watch(CLAIM_LATE, world.now()).unwrap();
     assert!(matches!(may_work(world.now()), Err(Pause::Closing { .. })));
     world.provider.tick(world.now()).unwrap();
     assert_eq!(world.balance(PAYOUT), nano(570_000_000));
@@ -404,7 +469,7 @@ fn a_provider_that_was_cut_off_stopped_in_time_and_claims_within_the_window() {
     world.requester.watch(CLAIM_ALL, world.now()).unwrap();
     world.requester.tick(world.now()).unwrap();
     assert_eq!(world.status(channel), ChannelStatus::Closed);
-    assert_eq!(world.balance(FEES_TO), nano(30_000_000));
+    assert_eq!(world.fees(), nano(30_000_000));
 }
 
 #[test]
@@ -415,14 +480,16 @@ fn a_provider_that_comes_back_too_late_spends_nothing_on_claims() {
     world.requester.close(channel, world.now()).unwrap();
     world.requester.tick(world.now()).unwrap();
     world.wait_s(WINDOW_S);
-    let reason = OrderFailure::Refused(crate::contract::Exit::WindowOver.code());
-    assert!(world.provider.tick(world.now()).unwrap().contains(&Progress::Failed { order: late, reason }));
-    let before = world.balance(world.provider.account());
+    assert!(
+        matches!(world.provider.tick(world.now()).unwrap()[..], [Progress::Sent { order, .. }, Progress::Confirmed { .. }] if order == late)
+    );
+    assert_eq!((world.contract().data.outstanding, world.balance(PAYOUT)), (0, Amount::ZERO), "the claim came back");
+    let (wallet, contract) = (world.balance(world.provider.account()), world.contract().balance);
     for _ in 0..3 {
         world.provider.watch(CLAIM_ALL, world.now()).unwrap();
         world.provider.tick(world.now()).unwrap();
     }
-    assert_eq!(world.balance(world.provider.account()), before);
+    assert_eq!((world.balance(world.provider.account()), world.contract().balance), (wallet, contract));
 }
 
 #[test]
@@ -432,10 +499,12 @@ fn a_claim_that_was_refused_is_not_ordered_again_and_again() {
     world.wait_s(3_000_000_000 - 1_790_000_000);
     world.provider.watch(CLAIM_ALL, world.now()).unwrap();
     let progress = world.provider.tick(world.now()).unwrap();
-    let reason = OrderFailure::Refused(crate::contract::Exit::TooLittleValue.code());
-    assert!(matches!(progress[..], [Progress::Sent { .. }, Progress::Failed { reason: found, .. }] if found == reason), "{progress:?}");
+    assert!(matches!(progress[..], [Progress::Sent { .. }, Progress::Confirmed { .. }]), "{progress:?}");
+    let account = world.chain.account(&Address::from(channel.address)).unwrap();
+    let drawn = ChannelData::from_cell(&account.data.unwrap()).unwrap().drawn;
+    assert!(drawn.is_zero(), "storage ate the reserve, and only a richer message can help");
     world.provider.watch(CLAIM_ALL, world.now()).unwrap();
-    assert!(world.provider.ledger().open_orders().unwrap().is_empty(), "storage ate the reserve, and only a richer message can help");
+    assert!(world.provider.ledger().open_orders().unwrap().is_empty());
 }
 
 #[test]
@@ -468,6 +537,173 @@ fn a_requester_is_not_made_to_pay_above_its_deposit() {
     assert!(world.requester.ledger().issue_voucher(channel).is_ok(), "after a top-up it pays");
 }
 
+#[test]
+fn a_batch_draws_from_all_channels_that_are_due_in_one_message() {
+    let world = World::new();
+    let channels: Vec<_> = (1..=4)
+        .map(|salt| {
+            let (channel, _) = world.requester.open(world.terms(salt), ton(1), world.now()).unwrap();
+            world.requester.tick(world.now()).unwrap();
+            world.requester.observe(channel).unwrap();
+            world.provider.admit(&world.expected(channel), world.now()).unwrap();
+            world.agree(channel);
+            world.work(channel, salt, nano(u128::from(salt) * 100_000_000));
+            channel
+        })
+        .collect();
+    let (operations, wallet) = (world.contract().operations(), world.balance(world.provider.account()));
+    world.provider.watch(CLAIM_ALL, world.now()).unwrap();
+    let progress = world.provider.tick(world.now()).unwrap();
+    assert!(matches!(progress[..], [Progress::Sent { .. }, Progress::Confirmed { .. }]), "{progress:?}");
+    assert_eq!((world.balance(PAYOUT), world.fees()), (nano(950_000_000), nano(50_000_000)));
+    assert_eq!(world.balance(world.provider.account()), wallet, "the wallet has no part in it");
+    let cost = operations.checked_sub(world.contract().operations()).unwrap();
+    let bound = CLAIM_COST.checked_mul(4).unwrap().checked_add(BATCH_COST).unwrap();
+    assert!(cost <= bound && cost.nano() * 2 > bound.nano(), "it cost {cost}, and {bound} is what policies count with");
+    for channel in channels {
+        assert!(world.provider.ledger().channel(channel).unwrap().undrawn().is_zero());
+    }
+}
+
+#[test]
+fn a_channel_that_pays_to_another_contract_is_claimed_from_the_wallet() {
+    let (world, channel) = World::with_channel(ton(1));
+    world.work(channel, 1, nano(400_000_000));
+    let other = ProviderTerms { class: 9, ..provider_terms() };
+    let deploy = Order::Stake { terms: other, amount: ton(1), bond: Amount::ZERO, operations: ton(1) };
+    world.provider.ledger().add_order(deploy, world.now()).unwrap();
+    world.provider.tick(world.now()).unwrap();
+    let moved = Settler::new(Arc::clone(&world.faulty) as _, wallet(22), Arc::clone(world.provider.ledger())).with_provider(other);
+    moved.watch(CLAIM_ALL, world.now()).unwrap();
+    assert!(matches!(moved.ledger().open_orders().unwrap()[..], [(_, ref record)] if matches!(record.order, Order::Claim(_))));
+    moved.tick(world.now()).unwrap();
+    assert_eq!(world.balance(PAYOUT), nano(380_000_000));
+}
+
+#[test]
+fn an_operations_balance_that_carries_no_batch_makes_the_wallet_claim() {
+    let (world, channel) = World::with_channel(ton(1));
+    world.work(channel, 1, nano(400_000_000));
+    let provider = Settler::new(Arc::clone(&world.faulty) as _, wallet(22), Arc::clone(world.provider.ledger()));
+    assert!(provider.own_contract().unwrap().is_none(), "one that does not know its contract has no operations");
+    provider.watch(CLAIM_ALL, world.now()).unwrap();
+    assert!(matches!(provider.ledger().open_orders().unwrap()[..], [(_, ref record)] if matches!(record.order, Order::Claim(_))));
+    provider.tick(world.now()).unwrap();
+    assert_eq!((world.balance(PAYOUT), world.fees()), (nano(380_000_000), nano(20_000_000)));
+}
+
+#[test]
+fn an_operators_order_waits_for_operations_and_holds_up_nobody() {
+    let world = World::new();
+    let now = world.now();
+    let order = |order| world.provider.ledger().add_order(order, now).unwrap();
+    let nowhere = ProviderTerms { class: 9, ..provider_terms() }.address().unwrap();
+    let poor = order(Order::Operator { contract: nowhere, command: Command::Allocate(nano(1)) });
+    let contract = provider_terms().address().unwrap();
+    let allocate = order(Order::Operator { contract, command: Command::Allocate(ton(2)) });
+    let gift = order(Order::Transfer { to: ContractAddress([0xcc; 32]), amount: nano(7) });
+    let progress = world.provider.tick(now).unwrap();
+    let confirmed = |id| progress.iter().any(|step| matches!(step, Progress::Confirmed { order, .. } if *order == id));
+    assert!(confirmed(allocate) && confirmed(gift), "{progress:?}");
+    let needs = |step: &Progress| matches!(step, Progress::NeedsFunds { order, sender: Sender::Operator, .. } if *order == poor);
+    assert!(progress.iter().any(needs), "{progress:?}");
+    assert_eq!(world.contract().data.stake.allocated, ton(2));
+}
+
+#[test]
+fn what_the_contract_would_refuse_from_outside_is_dead_after_its_time_and_tried_again() {
+    let world = World::new();
+    let contract = provider_terms().address().unwrap();
+    let too_much = Order::Operator { contract, command: Command::Allocate(ton(3)) };
+    let id = world.provider.ledger().add_order(too_much, world.now()).unwrap();
+    world.provider.tick(world.now()).unwrap();
+    assert!(matches!(world.provider.ledger().order(id).unwrap().unwrap().state, OrderState::Pending(_)), "no transaction says no");
+    world.wait_s(121);
+    let progress = world.provider.tick(world.now()).unwrap();
+    assert!(matches!(progress[..], [Progress::Requeued { .. }, Progress::Sent { .. }]), "{progress:?}");
+    assert_eq!(world.contract().data.number, 0, "nothing was taken");
+}
+
+#[test]
+fn a_provider_that_is_not_who_it_says_is_told_apart() {
+    let world = World::new();
+    let terms = provider_terms();
+    let contract = terms.address().unwrap();
+    let account = world.chain.account(&Address::from(contract)).unwrap();
+    let operator = provider_key().node_id();
+    let view = verify_provider(&account, contract, operator, &terms.network).unwrap();
+    assert_eq!((view.data.stake.total, view.data.stake.bond, view.data.stake.standing()), (ton(2), ton(1), ton(2)));
+    assert!(view.operations() > nano(990_000_000) && view.operations() <= nano(1_020_000_000), "{}", view.operations());
+    let with = |change: &dyn Fn(&mut AccountState)| {
+        let mut account = account.clone();
+        change(&mut account);
+        verify_provider(&account, contract, operator, &terms.network)
+    };
+    let empty = CellBuilder::new().build().unwrap().to_arc();
+    assert_eq!(with(&|a| a.status = AccountStatus::Uninitialized), Err(ProviderCheckError::NotDeployed));
+    assert_eq!(with(&|a| a.status = AccountStatus::Frozen), Err(ProviderCheckError::Frozen));
+    assert!(matches!(with(&|a| a.code = Some(empty.clone())), Err(ProviderCheckError::ForeignCode { .. })));
+    assert_eq!(with(&|a| a.data = Some(empty.clone())), Err(ProviderCheckError::ForeignData));
+    assert_eq!(with(&|a| a.code = None), Err(ProviderCheckError::ForeignData));
+    assert_eq!(
+        with(&|a| a.balance = nano(2_999_999_999)).unwrap_err(),
+        ProviderCheckError::Underfunded { balance: nano(2_999_999_999), owed: ton(3) }
+    );
+    assert!(with(&|a| a.balance = ton(3)).is_ok());
+    let elsewhere = ContractAddress([1; 32]);
+    assert_eq!(verify_provider(&account, elsewhere, operator, &terms.network), Err(ProviderCheckError::Address));
+    let other = NetworkTerms { fee_bps: 499, ..terms.network };
+    assert_eq!(verify_provider(&account, contract, operator, &other), Err(ProviderCheckError::OtherNetwork));
+    let stranger = requester_key().node_id();
+    assert_eq!(verify_provider(&account, contract, stranger, &terms.network), Err(ProviderCheckError::OtherOperator));
+}
+
+#[test]
+fn a_claim_counts_when_it_lies_deep_enough_and_is_found_again_after_a_reorganisation() {
+    let (world, channel) = World::with_channel(ton(1));
+    world.work(channel, 1, nano(400_000_000));
+    let provider = Settler::new(Arc::clone(&world.faulty) as _, wallet(22), Arc::clone(world.provider.ledger()))
+        .with_provider(provider_terms())
+        .with_confirmations(Confirmations::new(2).unwrap());
+    let id = provider.claim(channel, world.now()).unwrap().unwrap();
+    let contract = Address::from(provider_terms().address().unwrap());
+    let before = world.chain.account(&contract).unwrap();
+    let turn = || provider.tick(world.now()).unwrap();
+    assert!(matches!(turn()[..], [Progress::Sent { .. }]), "it is in a block, which is not enough");
+    let OrderState::Pending(sent) = provider.ledger().order(id).unwrap().unwrap().state else { panic!("it is under way") };
+
+    // The block is dropped: the same message is sent again, and no other is signed.
+    *world.faulty.dropped.lock().unwrap() = Some((contract, before));
+    assert_eq!(turn(), []);
+    let order = provider.ledger().order(id).unwrap().unwrap();
+    assert_eq!(order.state, OrderState::Pending(sent));
+    *world.faulty.dropped.lock().unwrap() = None;
+
+    assert_eq!(turn(), [], "no block lies on it yet");
+    world.wait_s(1);
+    assert_eq!(turn(), [], "one does");
+    world.wait_s(1);
+    assert!(matches!(turn()[..], [Progress::Confirmed { .. }]));
+    assert_eq!((world.balance(PAYOUT), world.fees()), (nano(380_000_000), nano(20_000_000)), "it happened once");
+    assert_eq!(world.contract().data.number, 1);
+}
+
+#[test]
+fn an_endpoint_that_shows_a_state_without_its_transactions_makes_nobody_send_twice() {
+    let world = World::new();
+    let friend = ContractAddress([0xcc; 32]);
+    let id = world.requester.ledger().add_order(Order::Transfer { to: friend, amount: nano(7) }, world.now()).unwrap();
+    world.faulty.is_behind.store(true, Ordering::SeqCst);
+    for _ in 0..3 {
+        let progress = world.requester.tick(world.now()).unwrap();
+        assert!(progress.iter().all(|step| matches!(step, Progress::Sent { .. })), "{progress:?}");
+        world.wait_s(121);
+    }
+    world.faulty.is_behind.store(false, Ordering::SeqCst);
+    assert!(matches!(world.requester.tick(world.now()).unwrap()[..], [Progress::Confirmed { order, .. }] if order == id));
+    assert_eq!(world.balance(friend), nano(7));
+}
+
 fn tampered(world: &World, channel: ChannelRef, tamper: impl FnOnce(&mut AccountState)) -> Result<ChannelView, ChannelCheckError> {
     let mut account = world.chain.account(&Address::from(channel.address)).unwrap();
     tamper(&mut account);
@@ -488,7 +724,7 @@ fn an_account_that_is_not_the_agreed_channel_is_told_apart() {
     let error = tampered(&world, channel, |account| account.code = Some(empty.clone())).unwrap_err();
     assert_eq!(error.problem(), ChannelProblem::ForeignCode);
     assert_eq!(tampered(&world, channel, |account| account.data = Some(empty)), Err(ChannelCheckError::ForeignData));
-    let greedy = |account: &mut AccountState| with_data(account, |data| data.terms.payout_to = ContractAddress([1; 32]));
+    let greedy = |account: &mut AccountState| with_data(account, |data| data.terms.contract = ContractAddress([1; 32]));
     assert_eq!(tampered(&world, channel, greedy), Err(ChannelCheckError::Address), "terms that do not give the address were made up");
     let richer = |account: &mut AccountState| with_data(account, |data| data.deposit = ton(5));
     assert!(matches!(tampered(&world, channel, richer), Err(ChannelCheckError::Underfunded { .. })));
@@ -512,9 +748,7 @@ fn a_channel_with_other_terms_than_offered_is_refused() {
     for (change, term) in [
         ((|e| e.requester = provider_key().node_id()) as fn(&mut Expected), "requester"),
         (|e| e.provider = requester_key().node_id(), "provider"),
-        (|e| e.settlement.payout = FEES_TO, "payout account"),
-        (|e| e.settlement.fee_to = PAYOUT, "fee account"),
-        (|e| e.settlement.fee_bps = 400, "fee"),
+        (|e| e.settlement.contract = PAYOUT, "provider's contract"),
         (|e| e.settlement.challenge_window_s = WINDOW_S + 1, "challenge window"),
         (|e| e.settlement.network = NetworkId::MAINNET, "network"),
     ] {

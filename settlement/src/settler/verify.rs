@@ -4,8 +4,7 @@ use cocoon_market::agreement::ChannelProblem;
 use cocoon_market::{Amount, ChannelRef, NodeId, SettlementTerms, Timestamp};
 
 use crate::chain::{AccountState, AccountStatus};
-use crate::contract::channel::code_hash;
-use crate::contract::{CellError, ChannelData, ChannelStatus, ChannelTerms};
+use crate::contract::{CellError, ChannelData, ChannelStatus, ChannelTerms, Contract};
 use crate::ledger::ChainSight;
 
 /// What a party expects of a channel.
@@ -33,9 +32,7 @@ impl Expected {
             provider: terms.provider,
             settlement: SettlementTerms {
                 network: terms.network,
-                payout: terms.payout_to,
-                fee_to: terms.fee_to,
-                fee_bps: terms.fee_bps,
+                contract: terms.contract,
                 challenge_window_s: terms.challenge_window_s,
                 deposit_min: Amount::ZERO,
             },
@@ -139,7 +136,7 @@ fn read(account: &AccountState) -> Result<ChannelData, ChannelCheckError> {
     }
     let (Some(code), Some(data)) = (&account.code, &account.data) else { return Err(ChannelCheckError::ForeignData) };
     let found: [u8; 32] = code.cell_hash().into();
-    if found != code_hash().map_err(|_| ChannelCheckError::OwnCode)? {
+    if found != Contract::Channel.code_hash().map_err(|_| ChannelCheckError::OwnCode)? {
         return Err(ChannelCheckError::ForeignCode { found });
     }
     ChannelData::from_cell(data).map_err(|_| ChannelCheckError::ForeignData)
@@ -151,9 +148,7 @@ fn check_terms(terms: &ChannelTerms, expected: &Expected) -> Result<(), ChannelC
         (terms.network == settlement.network, "network"),
         (terms.requester == expected.requester, "requester"),
         (terms.provider == expected.provider, "provider"),
-        (terms.payout_to == settlement.payout, "payout account"),
-        (terms.fee_to == settlement.fee_to, "fee account"),
-        (terms.fee_bps == settlement.fee_bps, "fee"),
+        (terms.contract == settlement.contract, "provider's contract"),
         (terms.challenge_window_s >= settlement.challenge_window_s, "challenge window"),
     ];
     checks.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, term)| Err(ChannelCheckError::Term(term)))
@@ -181,7 +176,6 @@ mod tests {
 
     use super::*;
     use crate::chain::Head;
-    use crate::contract::channel::code;
 
     fn node(seed: u8) -> NodeId {
         OperatorKey::from_seed(&[seed; 32]).node_id()
@@ -193,9 +187,7 @@ mod tests {
             requester: node(1),
             provider: node(2),
             refund_to: ContractAddress([3; 32]),
-            payout_to: ContractAddress([4; 32]),
-            fee_to: ContractAddress([5; 32]),
-            fee_bps: 500,
+            contract: ContractAddress([4; 32]),
             challenge_window_s: 86_400,
             salt: Digest([6; 32]),
         }
@@ -215,7 +207,7 @@ mod tests {
         AccountState {
             status: AccountStatus::Active,
             balance: nano(balance),
-            code: Some(code().unwrap()),
+            code: Some(Contract::Channel.code().unwrap()),
             data: Some(data.to_cell().unwrap()),
             last_transaction: None,
             seen_at: Head { seqno: 1, unix_s: 1_800_000_000, root_hash: [0; 32] },
@@ -275,9 +267,7 @@ mod tests {
         assert_eq!(verify(&|e| e.settlement.network = NetworkId::TESTNET), Err(ChannelCheckError::Term("network")));
         assert_eq!(verify(&|e| e.requester = node(2)), Err(ChannelCheckError::Term("requester")));
         assert_eq!(verify(&|e| e.provider = node(1)), Err(ChannelCheckError::Term("provider")));
-        assert_eq!(verify(&|e| e.settlement.payout = ContractAddress([9; 32])), Err(ChannelCheckError::Term("payout account")));
-        assert_eq!(verify(&|e| e.settlement.fee_to = ContractAddress([9; 32])), Err(ChannelCheckError::Term("fee account")));
-        assert_eq!(verify(&|e| e.settlement.fee_bps = 499), Err(ChannelCheckError::Term("fee")));
+        assert_eq!(verify(&|e| e.settlement.contract = ContractAddress([9; 32])), Err(ChannelCheckError::Term("provider's contract")));
         assert_eq!(verify(&|e| e.settlement.challenge_window_s = 86_401), Err(ChannelCheckError::Term("challenge window")));
         assert_eq!(verify(&|e| e.settlement.challenge_window_s = 86_399), Ok(()), "a longer one than asked for is fine");
     }

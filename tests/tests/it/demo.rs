@@ -16,9 +16,16 @@ fn the_story_is_whole_and_the_balances_add_up() -> Result<()> {
     let kept = tempfile::tempdir()?;
     let events = demo(&["--model", "tiny", "--keep", kept.path().to_str().context("a path")?])?;
     let find = |name: &str| events.iter().find(|event| event["event"] == name).with_context(|| format!("no {name}"));
-    for name in ["model", "chain", "player", "peer", "offer", "match", "negotiation", "chunk", "receipt", "done", "claim", "end"] {
+    for name in ["model", "chain", "vault", "player", "peer", "offer", "match", "negotiation", "chunk", "receipt", "done", "end"] {
         find(name)?;
     }
+    let all = |name: &str| events.iter().filter(|event| event["event"] == name).collect::<Vec<_>>();
+    let (stakes, claims) = (all("stake"), all("claim"));
+    assert_eq!((stakes.len(), claims.len()), (2, 2), "both providers stake and claim");
+    let text = |value: &Value| value.as_str().and_then(|text| text.parse::<u128>().ok()).context("an amount");
+    let fees = claims.iter().map(|claim| text(&claim["fee"])).sum::<Result<u128>>()?;
+    assert_eq!(text(&find("fees")?["fees"])?, fees, "what the claims owe the network is in its vault");
+    assert!(fees > 0);
     let balances = find("balances")?;
     assert_eq!(balances["adds_up"], true);
     assert_eq!(balances["sum_before"], balances["sum_after"]);

@@ -6,5 +6,6 @@ mod edges;
 mod faults;
 mod gateway;
 mod restart;
+mod staking;
 mod swarm;
 mod world;

@@ -1,7 +1,7 @@
 //! A devnet, providers and a requester, each a process with a home of its own, selling and buying the generated model.
 
 use anyhow::{Context, Result};
-use cocoon_tests::{Home, Line, Process, free_port};
+use cocoon_tests::{Home, Line, Process, free_port, until};
 use serde_json::Value;
 
 /// A million tokens written cost so many TON: high, so that a slice is worth the gas of its claim.
@@ -113,4 +113,19 @@ pub(crate) fn balance(home: &Home) -> Result<u128> {
     let lines = home.json(&["wallet", "balance"])?;
     let line = lines.first().context("a balance")?;
     nano(&line["nanoton"])
+}
+
+/// What a wallet may spend on taking the messages that bring it money: gas of its own, some 0.00007 TON each.
+pub(crate) const TAKING_NANOTON_MAX: u128 = 500_000;
+
+/// What a home has got since it held `before`, once that is `least`: money comes to the wallet after its message is shown.
+pub(crate) fn earned(home: &Home, before: u128, least: u128) -> Result<u128> {
+    until("money comes to the wallet", || Ok(Some(balance(home)?.saturating_sub(before)).filter(|earned| *earned >= least)))
+}
+
+/// Waits until a home has earned its share since it held `before`, which is not to be more, and less only by what taking it costs.
+pub(crate) fn await_share(home: &Home, before: u128, share: u128) -> Result<()> {
+    let got = earned(home, before, share.saturating_sub(TAKING_NANOTON_MAX))?;
+    anyhow::ensure!(got <= share, "{got} was earned, and the share is {share}");
+    Ok(())
 }

@@ -21,6 +21,7 @@ use crate::wiring::desk::{Desk, DeskError};
 use crate::wiring::keeper::Duty;
 use crate::wiring::office::{Office, open_desk};
 use crate::wiring::open_home::OpenHome;
+use crate::wiring::own::configured_terms;
 use crate::wiring::session::pace;
 
 /// How long it may take until the message is sent, for those who do not wait for more.
@@ -47,7 +48,9 @@ pub(super) enum End {
 /// [`EndError`], and whatever opening the home fails with.
 pub(super) async fn run(context: &Context, end: End, args: &EndArgs) -> Result<(), Failure> {
     let home = OpenHome::open(context).await?;
-    let desk = open_desk(&home.keys, context.home().ledger_file(), Arc::clone(&home.chain)).await?;
+    let provider = configured_terms(&home.keys, &home.config)?;
+    let confirmations = home.config.chain.confirmations();
+    let desk = open_desk(&home.keys, context.home().ledger_file(), Arc::clone(&home.chain), provider, confirmations).await?;
     let wanted = args.channel.clone();
     let prepared = look(&desk, move |desk| prepare(desk, end, &wanted)).await?;
     if args.dry_run {
@@ -246,7 +249,9 @@ async fn sent(desk: &Arc<Desk>, order: OrderId, mut progress: broadcast::Receive
     let first = async {
         while let Ok(step) = progress.recv().await {
             match step {
-                Progress::NeedsFunds { order: poor, needed, balance } if poor == order => return Err(EndError::Poor { needed, balance }),
+                Progress::NeedsFunds { order: poor, needed, balance, .. } if poor == order => {
+                    return Err(EndError::Poor { needed, balance });
+                }
                 Progress::Failed { order: failed, reason } if failed == order => return Err(DeskError::from(reason).into()),
                 Progress::Sent { order: sent, .. } | Progress::Confirmed { order: sent, .. } if sent == order => return Ok(()),
                 Progress::Sent { .. }

@@ -45,7 +45,7 @@ pub(super) enum EndError {
 impl From<DeskError> for EndError {
     fn from(error: DeskError) -> Self {
         match error {
-            DeskError::Poor { needed, balance } => Self::Poor { needed, balance },
+            DeskError::Poor { needed, balance, .. } => Self::Poor { needed, balance },
             error => Self::Desk(error),
         }
     }
@@ -79,7 +79,9 @@ impl NextStep for EndError {
                 "the same again, which waits for the message that is under way; a node of this home goes on with it, too".into()
             }
             Self::Desk(DeskError::Order(OrderFailure::WalletTooPoor)) => "swarm wallet deposit, then again".into(),
-            Self::Desk(DeskError::Order(_) | DeskError::Channel(_)) => "swarm channels show, which looks at the channel again".into(),
+            Self::Desk(DeskError::Order(_) | DeskError::Channel(_) | DeskError::Provider(_)) => {
+                "swarm channels show, which looks at the channel again".into()
+            }
             Self::Desk(error) if error.is_chain_trouble() => "check the chain (--chain); swarm doctor looks closer".into(),
             Self::Desk(_) => "check the disk of the home; swarm doctor looks closer".into(),
         }

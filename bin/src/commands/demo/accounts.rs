@@ -1,15 +1,15 @@
 //! Where the players' money is, and that none is made or lost.
 
-use cocoon_market::{Amount, AmountError, ChannelRef};
+use cocoon_market::{Amount, AmountError};
 use cocoon_settlement::chain::Address;
 use serde::Serialize;
 
-use super::DemoError;
 use super::stage::{Cast, Stage};
+use super::{DemoError, Paid};
 use crate::commands::blocking;
 
 /// Who holds how much, the chain's own fees among them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Accounts(Vec<(String, Amount)>);
 
 /// One account before and after.
@@ -24,18 +24,27 @@ pub(super) struct Row {
 }
 
 impl Accounts {
-    /// Counts the money of all players, in the channel, and in the chain's fees.
-    pub(super) async fn count(stage: &Stage, cast: &Cast, channel: Option<ChannelRef>) -> Result<Self, DemoError> {
+    /// Counts the money of all players, in their contracts, the vault and the channels, and in the chain's fees.
+    pub(super) async fn count(stage: &Stage, cast: &Cast, channels: &[Paid]) -> Result<Self, DemoError> {
         let mut rows = Vec::new();
         for player in cast.players() {
             rows.push((player.name().to_owned(), stage.balance(player.address()).await?));
         }
-        rows.push(("network fee account".to_owned(), stage.balance(stage.fee_account()).await?));
-        let held = match channel {
-            Some(channel) => stage.balance(Address::from(channel.address)).await?,
-            None => Amount::ZERO,
-        };
-        rows.push(("channel contract".to_owned(), held));
+        for provider in cast.providers() {
+            let held = match provider.contract() {
+                Some(contract) => stage.balance(Address::from(contract)).await?,
+                None => Amount::ZERO,
+            };
+            rows.push((format!("contract of {}", provider.name()), held));
+        }
+        rows.push(("vault of the network".to_owned(), stage.balance(stage.vault()).await?));
+        for provider in cast.providers() {
+            let held = match channels.iter().find(|paid| paid.provider == provider.node().key().node_id()) {
+                Some(paid) => stage.balance(Address::from(paid.channel.address)).await?,
+                None => Amount::ZERO,
+            };
+            rows.push((format!("channel to {}", provider.name()), held));
+        }
         let chain = std::sync::Arc::clone(stage.chain());
         let supply = blocking(move || chain.supply()).await?;
         rows.push(("fees of the chain".to_owned(), supply.fees));

@@ -10,20 +10,24 @@ use cocoon_market::{Amount, ContractAddress, NetworkId, NodeId, SettlementTerms}
 use cocoon_p2p::{KadMode, NodeConfig, Provider, Shutdown};
 use cocoon_settlement::chain::embedded::Embedded;
 use cocoon_settlement::chain::{Address, Chain};
+use cocoon_settlement::contract::{NetworkTerms, VaultData};
 use tokio_util::sync::CancellationToken;
 
 use super::story::Story;
-use super::{DemoError, fund};
+use super::{DemoError, PATIENCE, fund};
 use crate::chain::open_embedded;
 use crate::commands::blocking;
-use crate::config::{Network, Price, ProvideConfig, RequesterConfig};
+use crate::config::{ChainConfig, Network, Price, ProvideConfig, RequesterConfig, devnet_vault};
+use crate::deployment::ensure_devnet_vault;
 use crate::failure::Failure;
 use crate::home::Home;
 use crate::keystore::{self, Keys, Protection};
 use crate::wiring::buying::Buyer;
 use crate::wiring::keeper::Pace;
-use crate::wiring::node::{FEE_BPS, Parts, RunningNode};
+use crate::wiring::node::{Parts, RunningNode};
 use crate::wiring::open_home::tick;
+use crate::wiring::own::{ensure_stake, provider_terms};
+use crate::wiring::payer::Backing;
 use crate::wiring::serving::Served;
 
 /// Time between two blocks: a quarter of what a devnet takes, so that nobody waits for long.
@@ -32,8 +36,8 @@ pub(super) const BLOCK_TIME: Duration = Duration::from_millis(500);
 /// What the requester begins with.
 const REQUESTER_FUNDS: Amount = Amount::from_nano(10_000_000_000);
 
-/// What a provider begins with: the gas of its claims.
-const PROVIDER_FUNDS: Amount = Amount::from_nano(500_000_000);
+/// What a provider begins with: its stake, bond and operations balance, and the gas of putting them there.
+const PROVIDER_FUNDS: Amount = Amount::from_nano(2_000_000_000);
 
 /// What the requester puts into the channel.
 const DEPOSIT: Amount = Amount::from_nano(1_000_000_000);
@@ -49,7 +53,7 @@ const PRICES: [(&str, u128); 2] = [("provider-dear", 400_000_000_000), ("provide
 pub(super) struct Stage {
     root: PathBuf,
     chain: Arc<Embedded>,
-    fee_account: Address,
+    terms: NetworkTerms,
     ticking: CancellationToken,
 }
 
@@ -59,6 +63,7 @@ pub(super) struct Player {
     wallet: ContractAddress,
     node: RunningNode,
     service: Option<Provider>,
+    contract: Option<ContractAddress>,
 }
 
 /// Everybody.
@@ -73,16 +78,15 @@ impl Stage {
     pub(super) async fn set(root: &Path, story: &Story) -> Result<Self, Failure> {
         story.chapter("A chain, four peers");
         let dir = root.join("chain");
-        let (chain, fees) = blocking(move || {
-            let chain = open_embedded(&dir, BLOCK_TIME)?;
-            Ok::<_, Failure>((chain, Keys::generate(Network::Devnet)?.wallet()?.account()))
-        })
-        .await?;
-        let chain = Arc::new(chain);
+        let chain = Arc::new(blocking(move || open_embedded(&dir, BLOCK_TIME)).await?);
         let ticking = CancellationToken::new();
         tokio::spawn(tick(Arc::clone(&chain), BLOCK_TIME, ticking.clone()));
         story.chain(chain.network(), BLOCK_TIME);
-        Ok(Self { root: root.to_owned(), chain, fee_account: Address::from(fees), ticking })
+        let terms = ChainConfig::default().network_terms()?;
+        let (vaulted, vault) = (Arc::clone(&chain), devnet_vault()?);
+        blocking(move || ensure_devnet_vault(&*vaulted, &*vaulted, &vault, PATIENCE)).await?;
+        story.vault_deployed(Address::from(terms.vault), terms.fee_bps);
+        Ok(Self { root: root.to_owned(), chain, terms, ticking })
     }
 
     /// The chain.
@@ -90,9 +94,51 @@ impl Stage {
         &self.chain
     }
 
+    /// What is the same for all providers.
+    pub(super) const fn terms(&self) -> &NetworkTerms {
+        &self.terms
+    }
+
     /// Where the network fee goes.
-    pub(super) const fn fee_account(&self) -> Address {
-        self.fee_account
+    pub(super) fn vault(&self) -> Address {
+        Address::from(self.terms.vault)
+    }
+
+    /// What the vault has got.
+    pub(super) async fn vault_data(&self) -> Result<VaultData, DemoError> {
+        let (chain, vault) = (Arc::clone(&self.chain), self.vault());
+        let data = blocking(move || chain.account(&vault)).await?.data;
+        data.and_then(|data| VaultData::from_cell(&data).ok()).ok_or(DemoError::NoVault)
+    }
+
+    /// Waits until a whole block has moved no money between the accounts that `count` looks at: until then a message may be on its way.
+    pub(super) async fn settled<T: PartialEq>(&self, count: impl AsyncFn() -> Result<T, DemoError>) -> Result<T, DemoError> {
+        let still = async {
+            let mut before = count().await?;
+            loop {
+                self.next_block().await?;
+                let now = count().await?;
+                if now == before {
+                    return Ok(now);
+                }
+                before = now;
+            }
+        };
+        tokio::time::timeout(PATIENCE, still).await.unwrap_or(Err(DemoError::Late("an end of all transactions")))
+    }
+
+    /// Waits until the chain has made another block.
+    async fn next_block(&self) -> Result<(), DemoError> {
+        let head = || {
+            let chain = Arc::clone(&self.chain);
+            blocking(move || chain.head())
+        };
+        let before = head().await?.seqno;
+        let mut blocks = tokio::time::interval(BLOCK_TIME);
+        while head().await?.seqno <= before {
+            blocks.tick().await;
+        }
+        Ok(())
     }
 
     /// What an account holds.
@@ -109,8 +155,11 @@ impl Stage {
         for (name, price) in PRICES {
             let mut provider = self.player(name, &home, story).await?;
             fund(self, &provider, PROVIDER_FUNDS).await?;
-            provider.service =
-                Some(provider.node.provide(&provide(price), self.terms(provider.wallet), std::slice::from_ref(served)).await?);
+            let config = provide(price);
+            let stake = ensure_stake(provider.node.desk(), &config, Network::Devnet).await?;
+            story.staked(name, &stake, config.claims());
+            let service = provider.node.provide(&config, settlement(stake.contract), std::slice::from_ref(served)).await?;
+            (provider.service, provider.contract) = (Some(service), Some(stake.contract));
             providers.push(provider);
         }
         let requester = self.player("requester", &home, story).await?;
@@ -136,27 +185,27 @@ impl Stage {
         };
         let pace = Pace { busy: BLOCK_TIME / 2, ..Pace::default() };
         let chain: Arc<dyn Chain> = self.chain.clone();
-        let node = RunningNode::start(Parts { keys, ledger, chain, network, pace }).await?;
+        let provider = Some(provider_terms(&keys, ProvideConfig::default().class, self.terms)?);
+        let node = RunningNode::start(Parts { keys, ledger, chain, provider, network, pace }).await?;
         story.watch(name, &node);
         let addresses = node.node().listen_addresses().await.map_err(DemoError::from)?;
         story.player(name, node.key().node_id(), Address::from(wallet), &addresses);
-        Ok(Player { name, wallet, node, service: None })
-    }
-
-    fn terms(&self, payout: ContractAddress) -> SettlementTerms {
-        SettlementTerms {
-            network: NetworkId::DEVNET,
-            payout,
-            fee_to: ContractAddress(self.fee_account.hash),
-            fee_bps: FEE_BPS,
-            challenge_window_s: cocoon_market::offer::CHALLENGE_WINDOW_S_MIN,
-            deposit_min: Amount::from_nano(200_000_000),
-        }
+        Ok(Player { name, wallet, node, service: None, contract: None })
     }
 
     /// Stops the chain.
     pub(super) fn strike(&self) {
         self.ticking.cancel();
+    }
+}
+
+/// How a provider with this contract is paid.
+const fn settlement(contract: ContractAddress) -> SettlementTerms {
+    SettlementTerms {
+        network: NetworkId::DEVNET,
+        contract,
+        challenge_window_s: cocoon_market::offer::CHALLENGE_WINDOW_S_MIN,
+        deposit_min: Amount::from_nano(200_000_000),
     }
 }
 
@@ -192,9 +241,15 @@ impl Player {
         Address::from(self.wallet)
     }
 
-    /// Buys with its money.
-    pub(super) fn buyer(&self) -> Buyer {
-        let (client, payer) = self.node.client(DEPOSIT);
+    /// Its contract, if it sells.
+    pub(super) const fn contract(&self) -> Option<ContractAddress> {
+        self.contract
+    }
+
+    /// Buys with its money, in a network of these terms.
+    pub(super) fn buyer(&self, network: NetworkTerms) -> Buyer {
+        let backing = Backing { network, stake_min: RequesterConfig::default().stake_min };
+        let (client, payer) = self.node.client(DEPOSIT, backing);
         let config = RequesterConfig { deposit: DEPOSIT, ..RequesterConfig::default() };
         Buyer::new(client, payer, Arc::clone(self.node.desk()), config)
     }
@@ -211,6 +266,16 @@ impl Cast {
     /// The provider with this key.
     pub(super) fn provider(&self, node: &NodeId) -> Option<&Player> {
         self.providers.iter().find(|provider| provider.node.key().node_id() == *node)
+    }
+
+    /// A provider with another key.
+    pub(super) fn other_provider(&self, than: &NodeId) -> Option<&Player> {
+        self.providers.iter().find(|provider| provider.node.key().node_id() != *than)
+    }
+
+    /// Those who sell.
+    pub(super) fn providers(&self) -> &[Player] {
+        &self.providers
     }
 
     /// Everybody with money.

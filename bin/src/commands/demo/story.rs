@@ -4,16 +4,18 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cocoon_market::job::{Chunk, FinishReason};
-use cocoon_market::{Amount, ChannelRef, NetworkId, NodeId, SignedReceipt, SignedVoucher, Usage};
+use cocoon_market::{Amount, NetworkId, NodeId, SignedReceipt, SignedVoucher, Usage};
 use cocoon_p2p::{Found, NegotiationStep, NodeEvent, OfferPath, peer_text};
 use cocoon_settlement::chain::{Address, Bounce};
+use cocoon_settlement::contract::VaultData;
 use cocoon_settlement::dossier::{Report, Verdict};
-use cocoon_settlement::ledger::{ChannelBook, Landed};
+use cocoon_settlement::settler::{ClaimPolicy, ProviderView};
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 
+use super::Claimed;
 use super::accounts::Row;
-use crate::output::{Format, Output, Table, Tone};
+use crate::output::{Format, Output, Table, Tone, percent_text};
 use crate::wiring::buying::{BuyStep, score_text};
 use crate::wiring::node::RunningNode;
 use crate::wiring::serving::Served;
@@ -77,6 +79,29 @@ impl Story {
         self.line("chain", &value, &format!("an embedded TON chain ({network}), a block every {} ms", block_time.as_millis()));
     }
 
+    pub(super) fn vault_deployed(&self, vault: Address, fee_bps: u16) {
+        let value = json!({ "vault": vault, "fee_bps": fee_bps });
+        let text = format!("the network's vault {}, which gets {} of what is drawn", vault.friendly(Bounce::Yes), percent_text(fee_bps));
+        self.line("vault", &value, &text);
+    }
+
+    /// A provider begins to offer: what stands behind its work, and when it will claim.
+    pub(super) fn staked(&self, name: &str, stake: &ProviderView, claims: ClaimPolicy) {
+        let (held, operations) = (stake.data.stake, stake.operations());
+        let value = json!({
+            "name": name, "contract": Address::from(stake.contract), "stake": held.standing(), "bond": held.bond, "operations": operations,
+            "claim_fee_bps_max": claims.fee_bps_max, "undrawn_max": claims.undrawn_max,
+        });
+        let text = format!(
+            "{name} staked {} TON and a bond of {} TON; {operations} TON pay for its claims\n          it claims when fees are at most {} of it, or more than {} TON is not drawn",
+            held.standing(),
+            held.bond,
+            percent_text(claims.fee_bps_max),
+            claims.undrawn_max
+        );
+        self.line("stake", &value, &text);
+    }
+
     pub(super) fn player(&self, name: &str, node: NodeId, wallet: Address, addresses: &[String]) {
         let wallet = wallet.friendly(Bounce::No);
         let value = json!({ "name": name, "node": node, "wallet": wallet, "addresses": addresses });
@@ -115,6 +140,14 @@ impl Story {
     pub(super) fn bought(&self, step: &BuyStep) {
         match step {
             BuyStep::Found(offers) => self.found(offers),
+            BuyStep::Backed { provider, stake, cap } => {
+                let value = json!({ "provider": provider, "stake": stake, "cap": cap });
+                self.line(
+                    "backed",
+                    &value,
+                    &format!("node {} has {stake} TON at stake; asking it, for {cap} TON at most", provider.short()),
+                );
+            }
             BuyStep::Negotiation(_, step) => self.negotiated(step),
             BuyStep::Next { provider, why } => {
                 let value = json!({ "provider": provider, "why": why });
@@ -210,17 +243,27 @@ impl Story {
         self.line("done", &value, &text);
     }
 
-    pub(super) fn claimed(&self, name: &str, channel: ChannelRef, book: &ChannelBook, landed: Landed) {
+    pub(super) fn claimed(&self, name: &str, claimed: &Claimed) {
+        let Claimed { contract, channel, drawn, earned, fee, landed } = *claimed;
         let value = json!({
-            "provider": name, "channel": channel.address, "paid": book.paid(), "transaction": landed.transaction, "lt": landed.lt,
+            "provider": name, "contract": Address::from(contract), "channel": channel.address, "drawn": drawn, "earned": earned, "fee": fee,
+            "transaction": landed.transaction, "lt": landed.lt,
         });
         let text = format!(
-            "{name} claimed {} TON from channel {} in transaction {}",
-            book.paid(),
+            "{name} drew {drawn} TON from channel {}: {earned} TON for itself, {fee} TON for the network\n          in transaction {}",
             channel.address.short(),
             hex::encode(landed.transaction.0)
         );
         self.line("claim", &value, &text);
+    }
+
+    pub(super) fn fees(&self, vault: &VaultData) {
+        let VaultData { burn, auditors, treasury, fees_cum, .. } = *vault;
+        let value = json!({ "fees": fees_cum, "burn": burn, "auditors": auditors, "treasury": treasury });
+        let text = format!(
+            "the vault has got {fees_cum} TON of fees: {burn} TON to be burned, {auditors} TON for auditors, {treasury} TON for the treasury"
+        );
+        self.line("fees", &value, &text);
     }
 
     pub(super) fn balances(&self, rows: &[Row], before: Amount, after: Amount) {

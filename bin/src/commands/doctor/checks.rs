@@ -3,18 +3,24 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use cocoon_market::ChannelRef;
 use cocoon_market::time::CLOCK_SKEW_MS;
 use cocoon_runtime::device::{DeviceChoice, adapters};
 use cocoon_settlement::chain::embedded::{OpenError, StoreError};
 use cocoon_settlement::chain::{Chain, Head};
+use cocoon_settlement::ledger::Audit;
 
+use super::super::audit::{fault_step, rollback_step};
 use super::{Finding, config_of};
 use crate::chain::{self, ChainOpenError};
 use crate::config::{Config, Network};
 use crate::context::Context;
+use crate::control;
 use crate::keystore;
 use crate::models::{ModelStore, Presence};
 use crate::output::{bytes_text, ton_text};
+use crate::query::Books;
+use crate::query::audit::AuditBooks;
 
 /// Free space below which nothing works for long: a ledger, a chain and their logs.
 const DISK_RED_BYTES: u64 = 200_000_000;
@@ -71,6 +77,34 @@ fn disk_at(what: &'static str, dir: &Path) -> Finding {
         DISK_RED_BYTES..DISK_YELLOW_BYTES => Finding::yellow("disk", found, "enough for small models; larger ones want more"),
         _ => Finding::green("disk", found),
     }
+}
+
+/// The books of the ledger sum, and are the newest. A node that runs is asked; else they are read if that takes no passphrase.
+pub(super) fn books(context: &Context) -> Vec<Finding> {
+    let home = context.home();
+    if !home.ledger_file().exists() {
+        return Vec::new();
+    }
+    let is_open = || matches!(keystore::is_unprotected(&home.keystore_file()), Ok(true));
+    if control::connect(home).is_none() && !is_open() {
+        return vec![Finding::green("books", "not read, which takes the passphrase; swarm audit reads them")];
+    }
+    match Books::open(context).and_then(|books| books.ask(&AuditBooks {})) {
+        Ok(audit) => books_findings(&audit),
+        Err(failure) => vec![Finding::error("books", failure)],
+    }
+}
+
+fn books_findings(audit: &Audit) -> Vec<Finding> {
+    let wrong = audit.faults().map(|(channel, fault)| Finding::red("books", format!("{channel}: {fault}"), fault_step(fault)));
+    let is_sound = |channel: ChannelRef| audit.faults().all(|(wrong, _)| wrong != channel);
+    let frozen = audit.frozen().filter(|(channel, _)| is_sound(*channel));
+    let frozen = frozen.map(|(channel, found)| Finding::yellow("books", format!("{channel} is frozen: {found}"), rollback_step(found)));
+    let mut findings: Vec<Finding> = wrong.chain(frozen).collect();
+    if findings.is_empty() {
+        findings.push(Finding::green("books", format!("{} channels, and everything in them sums", audit.channels.len())));
+    }
+    findings
 }
 
 #[cfg(unix)]
@@ -241,6 +275,32 @@ mod tests {
             [Light::Green, Light::Green, Light::Yellow, Light::Yellow, Light::Red]
         );
         assert_eq!(clock_finding(&head(1), 10_000).light, Light::Green, "an old block says nothing about the clock");
+    }
+
+    #[test]
+    fn books_that_do_not_sum_are_red_and_frozen_channels_yellow() {
+        use cocoon_market::ids::ContractAddress;
+        use cocoon_market::{Amount, NetworkId, NodeId};
+        use cocoon_settlement::ledger::{AuditFault, ChannelAudit, Role, Rollback, Sums};
+        let row = |address: u8| ChannelAudit {
+            channel: ChannelRef { network: NetworkId::DEVNET, address: ContractAddress([address; 32]) },
+            side: Role::Provider,
+            peer: NodeId([2; 32]),
+            status: None,
+            seen_at: None,
+            receipts: 0,
+            sums: Some(Sums::ZERO),
+            fault: None,
+            frozen: None,
+        };
+        let found = Rollback::Drawn { drawn: Amount::from_nano(2), voucher: Amount::from_nano(1) };
+        let wrong = ChannelAudit { fault: Some(AuditFault::Rollback(found)), frozen: Some(found), sums: None, ..row(1) };
+        let frozen = ChannelAudit { frozen: Some(Rollback::SecondReceipt { sequence: 4 }), ..row(2) };
+        let lights = |rows: Vec<ChannelAudit>| -> Vec<Light> {
+            books_findings(&Audit::of(rows).unwrap()).iter().map(|finding| finding.light).collect()
+        };
+        assert_eq!(lights(vec![row(1), row(2)]), [Light::Green]);
+        assert_eq!(lights(vec![wrong, frozen, row(3)]), [Light::Red, Light::Yellow]);
     }
 
     #[cfg(unix)]

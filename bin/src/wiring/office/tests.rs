@@ -38,9 +38,7 @@ fn terms(channel: u8) -> ChannelTerms {
         requester: requester().node_id(),
         provider: provider().node_id(),
         refund_to: ContractAddress([3; 32]),
-        payout_to: ContractAddress([4; 32]),
-        fee_to: ContractAddress([5; 32]),
-        fee_bps: 500,
+        contract: ContractAddress([4; 32]),
         challenge_window_s: 60,
         salt: Digest([channel; 32]),
     }

@@ -1,39 +1,21 @@
 // The channel contract's messages and statements, as `messages.tolk` lays them out.
-import { readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { Address, Cell, beginCell, contractAddress } from '@ton/core';
-import { keyPairFromSeed, sha256_sync, sign } from '@ton/crypto';
-
-const contracts = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
-const NETWORK = -777;
-
-/// Names of `errors.tolk` to exit codes.
-export const EXIT = Object.fromEntries(
-  [...readFileSync(join(contracts, 'errors.tolk'), 'utf8').matchAll(/^const (\w+) = (\d+)$/gm)].map(([, name, code]) => [name, Number(code)]),
-);
-
-export const CODE = Cell.fromBase64(JSON.parse(readFileSync(join(contracts, 'build', 'channel.json'), 'utf8')).code);
-
-export function keysOf(name) {
-  return keyPairFromSeed(sha256_sync(`operator ${name}`));
-}
-
-const op = (code, query = 1n) => beginCell().storeUint(code, 32).storeUint(query, 64);
+import { Address, beginCell } from '@ton/core';
+import { sign } from '@ton/crypto';
+import { NETWORK, deployed, keysOf, op } from './contract.mjs';
 
 export class Channel {
-  constructor({ requester, provider, fee, salt = 1, windowSeconds = 86_400, feeBps = 500 }) {
+  /// `requester` is the requester's account, `provider` the provider's contract. `initial` forges parts of the state it is deployed with.
+  constructor({ requester, provider, salt = 1, windowSeconds = 86_400, network = NETWORK, initial = {} }) {
     this.requesterKeys = keysOf('requester');
     this.providerKeys = keysOf('provider');
-    this.parties = { requester, provider, fee };
-    const pay = beginCell().storeBuffer(this.requesterKeys.publicKey).storeBuffer(provider.hash).storeBuffer(fee.hash)
-      .storeUint(feeBps, 16).storeInt(NETWORK, 32).endCell();
-    const close = beginCell().storeBuffer(this.providerKeys.publicKey).storeBuffer(requester.hash).storeUint(salt, 256)
+    this.parties = { requester, provider };
+    this.payTerms = beginCell().storeBuffer(this.requesterKeys.publicKey).storeBuffer(provider.hash).storeInt(network, 32).endCell();
+    this.closeTerms = beginCell().storeBuffer(this.providerKeys.publicKey).storeBuffer(requester.hash).storeUint(salt, 256)
       .storeUint(windowSeconds, 32).endCell();
-    const data = beginCell().storeUint(0, 8).storeUint(0, 32).storeCoins(0).storeCoins(0).storeUint(0, 64).storeUint(0, 256)
-      .storeRef(pay).storeRef(close).endCell();
-    this.init = { code: CODE, data };
-    this.address = contractAddress(0, this.init);
+    const { status = 0, deadline = 0, deposit = 0, drawn = 0, sequence = 0, root = 0 } = initial;
+    const data = beginCell().storeUint(status, 8).storeUint(deadline, 32).storeCoins(deposit).storeCoins(drawn).storeUint(sequence, 64).storeUint(root, 256)
+      .storeRef(this.payTerms).storeRef(this.closeTerms).endCell();
+    Object.assign(this, deployed('channel', data));
   }
 
   deposit(amount) {
@@ -41,11 +23,11 @@ export class Channel {
   }
 
   /// `change` replaces parts of the voucher before it is signed, `keys` signs it.
-  claim(sequence, cumulative, { keys = this.requesterKeys, ...change } = {}) {
+  claim(sequence, cumulative, { keys = this.requesterKeys, query = 1n, ...change } = {}) {
     const voucher = this.#statement('CCV1', sequence, cumulative, change).storeUint(change.root ?? 0xdd, 256);
     const cell = (change.finish ?? ((builder) => builder))(voucher).endCell();
     const signature = change.signature ?? signed(cell, keys);
-    return op(0x43430002).storeBuffer(signature).storeRef(cell).endCell();
+    return op(0x43430002, query).storeBuffer(signature).storeRef(cell).endCell();
   }
 
   closeUnilateral() {

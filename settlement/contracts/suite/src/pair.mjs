@@ -12,7 +12,7 @@ import { differences } from './difference.mjs';
 const EMPTY = beginCell().store(storeShardAccount({ account: null, lastTransactionHash: 0n, lastTransactionLt: 0n })).endCell();
 
 /// Tags as in the counters: how a transaction ended.
-function outcome(transaction) {
+export function outcome(transaction) {
   const { computePhase: compute, actionPhase: action } = transaction.description;
   if (compute?.type === 'skipped') return `skipped ${compute.reason}`;
   if (compute.exitCode !== 0 && compute.exitCode !== 1) return `exit ${compute.exitCode}`;

@@ -102,7 +102,7 @@ test('blocks are explored down to their transactions', async () => {
 
 test('a wallet moves through the provider that the client makes', async () => {
   const dave = await wallet('dave');
-  const channel = new Channel({ requester: dave.address, provider: somebody(6), fee: somebody(7) });
+  const channel = new Channel({ requester: dave.address, provider: somebody(6) });
   const provider = client.provider(channel.address, channel.init);
   const sender = dave.contract.sender(dave.pair.secretKey);
   await provider.internal(sender, { value: toNano('3.1'), body: channel.deposit(toNano(3)) });

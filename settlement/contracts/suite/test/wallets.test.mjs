@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { SendMode, beginCell, comment, contractAddress, external, internal, toNano } from '@ton/core';
-import { keysOf, somebody } from '../src/channel.mjs';
+import { somebody } from '../src/channel.mjs';
+import { keysOf } from '../src/contract.mjs';
 import { program } from '../src/code.mjs';
 import { Pair } from '../src/pair.mjs';
 import { WALLET_VERSIONS, Wallet, cellOf } from '../src/wallet.mjs';
@@ -123,5 +124,16 @@ test('known difference: flags of a message that do not exist', async () => {
     } finally {
       own.chain.close();
     }
+  }
+});
+
+test('known difference: forward fees of messages that were not sent after all, because a later one could not be', async () => {
+  const own = await Pair.start();
+  try {
+    const wallet = await Wallet.funded(own, 'difference', toNano(10));
+    const messages = [toNano(1), toNano(100)].map((value) => internal({ to: somebody(8), value, bounce: true }));
+    await assert.rejects(wallet.send(messages, { mode: SendMode.PAY_GAS_SEPARATELY }), /totalFwdFees: absent \| \d+/, 'README.md says they differ');
+  } finally {
+    own.chain.close();
   }
 });

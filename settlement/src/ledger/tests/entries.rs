@@ -7,7 +7,7 @@ use super::*;
 
 fn offer() -> Verified<Offer> {
     let free = PriceTable { job: Amount::ZERO, input_per_mtok: Amount::ZERO, output_per_mtok: Amount::ZERO };
-    let ChannelTerms { network, payout_to: payout, fee_to, fee_bps, challenge_window_s, .. } = terms();
+    let ChannelTerms { network, contract, challenge_window_s, .. } = terms();
     let offer = Offer {
         provider: provider_key().node_id(),
         peer: PeerId(vec![2; 38]),
@@ -20,7 +20,7 @@ fn offer() -> Verified<Offer> {
         capacity: 1,
         slice_tokens: 10,
         float: Amount::from_nano(1_000),
-        settlement: SettlementTerms { network, payout, fee_to, fee_bps, challenge_window_s, deposit_min: Amount::ZERO },
+        settlement: SettlementTerms { network, contract, challenge_window_s, deposit_min: Amount::ZERO },
         sequence: 1,
         issued_at: NOW,
         expires_at: NOW.plus_ms(3_600_000),
@@ -45,6 +45,25 @@ fn an_offer_and_its_agreements_are_found_again() {
     assert_eq!(provider.agreements(both[1].id(), 9).unwrap(), both[1..]);
     assert_eq!(provider.agreement(both[0].id()).unwrap().as_ref(), Some(&both[0]));
     assert_eq!(provider.agreement(AgreementId([7; 32])).unwrap(), None);
+}
+
+#[test]
+fn every_voucher_is_found_again_also_those_that_a_better_one_replaced() {
+    let Pair { requester, provider, channel } = pair(1_000);
+    let mut given = Vec::new();
+    for slice in 1..=6 {
+        requester.record_receipt(provider.issue_receipt(draft(channel, 1, slice)).unwrap()).unwrap();
+        if slice % 2 == 0 {
+            given.push(requester.issue_voucher(channel).unwrap());
+            provider.accept_voucher(given[given.len() - 1]).unwrap();
+        }
+    }
+    for ledger in [&requester, &provider] {
+        assert_eq!(ledger.vouchers(channel, 0, 9).unwrap(), given);
+        assert_eq!(ledger.vouchers(channel, 3, 9).unwrap(), given[1..]);
+        assert_eq!(ledger.vouchers(channel, 0, 1).unwrap(), given[..1]);
+        assert!(ledger.vouchers(channel, 7, 9).unwrap().is_empty());
+    }
 }
 
 #[test]

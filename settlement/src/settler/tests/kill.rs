@@ -10,11 +10,12 @@ use cocoon_market::offer::{Confidentiality, DeviceClaim, DeviceKind, ModelClaim,
 use cocoon_market::{ModelId, Offer, PeerId, PriceTable, Verified};
 
 use super::*;
+use crate::contract::ProviderMessage;
 use crate::ledger::store::Entry;
 use crate::ledger::{ChannelBook, Head as ChannelHead, OrderId, OrderRecord, Store, StoreError, Table, Write};
 
 /// Each write of a ledger: whose, what is entered, and for orders which one and what came of it.
-const WRITES: [&str; 39] = [
+const WRITES: [&str; 49] = [
     "provider's ledger made",
     "provider's agreement",
     "provider's channel admitted",
@@ -22,9 +23,19 @@ const WRITES: [&str; 39] = [
     "provider's channel ended",
     "provider's receipt issued",
     "provider's voucher taken",
-    "provider's claim queued",
-    "provider's claim pending",
-    "provider's claim confirmed",
+    "provider's batch queued",
+    "provider's batch pending",
+    "provider's batch confirmed",
+    "provider's stake queued",
+    "provider's stake pending",
+    "provider's stake confirmed",
+    "provider's allocation queued",
+    "provider's allocation pending",
+    "provider's allocation requeued",
+    "provider's allocation confirmed",
+    "provider's unbond queued",
+    "provider's unbond pending",
+    "provider's unbond failed",
     "requester's ledger made",
     "requester's offer",
     "requester's agreement",
@@ -159,6 +170,11 @@ const fn kind(order: &Order) -> &'static str {
         Order::Finish(_) => "finish",
         Order::CloseTogether { .. } => "close together",
         Order::Transfer { .. } => "transfer",
+        Order::Stake { .. } => "stake",
+        Order::Provider { .. } => "unbond",
+        Order::Operator { command: Command::Batch(_), .. } => "batch",
+        Order::Operator { command: Command::Allocate(_), .. } => "allocation",
+        Order::Operator { command: Command::Alive, .. } => "answer",
     }
 }
 
@@ -194,8 +210,8 @@ struct Stage {
     stores: [MemoryStore; 2],
     fate: Arc<Mutex<Fate>>,
     lives: u8,
-    /// The message that gets lost on its way was lost.
-    has_lost: bool,
+    /// The messages that get lost on their way were lost: the requester's and the provider's.
+    has_lost: [bool; 2],
 }
 
 /// Both parties as they are now.
@@ -209,13 +225,14 @@ type Lived = Result<(), SettleError>;
 impl Stage {
     fn new(plan: Option<Plan>) -> Self {
         let fate = Arc::new(Mutex::new(Fate { plan, written: BTreeMap::new() }));
-        Self { world: World::new(), stores: [MemoryStore::default(), MemoryStore::default()], fate, lives: 0, has_lost: false }
+        Self { world: World::new(), stores: [MemoryStore::default(), MemoryStore::default()], fate, lives: 0, has_lost: [false; 2] }
     }
 
     fn settler(&self, who: &'static str, seed: u8, store: &MemoryStore) -> Result<Settler, SettleError> {
         let key = if who == "provider" { provider_key() } else { requester_key() };
         let store = Mortal { store: store.clone(), who, fate: Arc::clone(&self.fate), is_dead: Mutex::new(false) };
-        Ok(Settler::new(Arc::clone(&self.world.faulty) as _, wallet(seed), Arc::new(Ledger::open(store, key)?)))
+        let settler = Settler::new(Arc::clone(&self.world.faulty) as _, wallet(seed), Arc::new(Ledger::open(store, key)?));
+        Ok(if who == "provider" { settler.with_provider(provider_terms()) } else { settler })
     }
 
     /// One life of both, from wherever the last one ended. Each step looks at what is there and does what is missing.
@@ -223,6 +240,8 @@ impl Stage {
         self.lives += 1;
         let [requester, provider] = &self.stores;
         let parties = Parties { requester: self.settler("requester", 21, requester)?, provider: self.settler("provider", 22, provider)? };
+        self.stake(&parties)?;
+        self.allocate(&parties)?;
         let worked_in = self.open(&parties, WINDOW_S)?;
         let unused = self.open(&parties, WINDOW_S + 1)?;
         self.fail(&parties, worked_in)?;
@@ -292,19 +311,51 @@ impl Stage {
         if !Self::has_ordered(requester, |order| matches!(order, Order::Transfer { .. }))? {
             requester.ledger().add_order(Order::Transfer { to: FRIEND, amount: GIFT }, self.world.now())?;
         }
-        if !std::mem::replace(&mut self.has_lost, true) {
-            self.world.faulty.calls.store(0, Ordering::SeqCst);
-            // The first call reads the wallet, the second sends.
-            self.world.faulty.fails_at.store(2, Ordering::SeqCst);
-            let lost = requester.tick(self.world.now());
-            self.world.faulty.fails_at.store(NEVER, Ordering::SeqCst);
-            match lost {
-                Err(SettleError::Chain(_)) => self.world.wait_s(121),
-                // Who died after ordering it has had it carried out at the beginning of this life.
-                done => drop(done?),
-            }
-        }
+        self.lose_message(0, requester)?;
         self.settle(requester)
+    }
+
+    /// More collateral, and the attempt of somebody who is not the owner to take it out.
+    fn stake(&self, Parties { provider, .. }: &Parties) -> Lived {
+        let (terms, contract) = (provider_terms(), provider_terms().address()?);
+        if !Self::has_ordered(provider, |order| matches!(order, Order::Stake { .. }))? {
+            let stake = Order::Stake { terms, amount: ton(3), bond: Amount::ZERO, operations: Amount::ZERO };
+            provider.ledger().add_order(stake, self.world.now())?;
+        }
+        if !Self::has_ordered(provider, |order| matches!(order, Order::Provider { .. }))? {
+            let message = ProviderMessage::Unbond { amount: ton(1), bond: Amount::ZERO };
+            provider.ledger().add_order(Order::Provider { contract, message }, self.world.now())?;
+        }
+        self.settle(provider)
+    }
+
+    /// An operator's message that never arrives.
+    fn allocate(&mut self, Parties { provider, .. }: &Parties) -> Lived {
+        if !Self::has_ordered(provider, |order| matches!(order, Order::Operator { command: Command::Allocate(_), .. }))? {
+            let contract = provider_terms().address()?;
+            let allocate = Order::Operator { contract, command: Command::Allocate(ton(4)) };
+            provider.ledger().add_order(allocate, self.world.now())?;
+        }
+        self.lose_message(1, provider)?;
+        self.settle(provider)
+    }
+
+    /// One turn whose message is lost, once in all lives.
+    fn lose_message(&mut self, whose: usize, settler: &Settler) -> Lived {
+        if std::mem::replace(&mut self.has_lost[whose], true) {
+            return Ok(());
+        }
+        self.world.faulty.calls.store(0, Ordering::SeqCst);
+        // The first call reads the account that takes the message, the second sends.
+        self.world.faulty.fails_at.store(2, Ordering::SeqCst);
+        let lost = settler.tick(self.world.now());
+        self.world.faulty.fails_at.store(NEVER, Ordering::SeqCst);
+        match lost {
+            Err(SettleError::Chain(_)) => self.world.wait_s(121),
+            // Who died after ordering it has had it carried out at the beginning of this life.
+            done => drop(done?),
+        }
+        Ok(())
     }
 
     fn agree(&self, Parties { requester, provider }: &Parties, channel: ChannelRef) -> Lived {
@@ -392,7 +443,10 @@ impl Stage {
             kinds.sort_unstable();
             kinds
         };
-        assert_eq!(kinds(&provider), [("claim", true)], "{plan:?}");
+        assert_eq!(kinds(&provider), [("allocation", true), ("batch", true), ("stake", true), ("unbond", false)], "{plan:?}");
+        let data = self.world.contract().data;
+        assert_eq!((data.stake.total, data.stake.allocated, data.number), (ton(5), ton(4), 2), "{plan:?}");
+        assert_eq!((data.earnings, data.fees), (Amount::ZERO, Amount::ZERO), "{plan:?}: all was passed on");
         let once = [("close", true), ("close together", true), ("finish", false), ("finish", true)];
         let more = [("open", true), ("open", true), ("top-up", true), ("transfer", true)];
         assert_eq!(kinds(&requester), [once, more].concat(), "{plan:?}");
@@ -417,7 +471,7 @@ impl Stage {
         }
         let fee = Amount::from_nano(paid.nano() / 20);
         assert_eq!(self.world.balance(PAYOUT), paid.checked_sub(fee).unwrap(), "{plan:?}");
-        assert_eq!((self.world.balance(FEES_TO), self.world.balance(FRIEND)), (fee, GIFT), "{plan:?}");
+        assert_eq!((self.world.fees(), self.world.balance(FRIEND)), (fee, GIFT), "{plan:?}");
         assert!(self.world.chain.supply().unwrap().is_balanced());
     }
 

@@ -1,0 +1,146 @@
+// Breaks the contracts in one place at a time and asks the scripts whether they notice. `npm run mutants [text in the mutant's name]`
+//
+// A mutant that nothing notices is a rule that nothing holds; it ends this run with an error, unless `EQUIVALENT` says why it may.
+import { fork } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { CONTRACTS, compile, compileAll } from '../build.mjs';
+import { use } from './src/contract.mjs';
+import { Scene } from './src/scene.mjs';
+import { scripts } from './src/scripts.mjs';
+import { hurry } from './src/speed.mjs';
+
+const here = dirname(fileURLToPath(import.meta.url));
+/// Sources, and the contracts that are made of them.
+const AFFECTED = { provider: ['provider'], vault: ['vault'], pricing: CONTRACTS, channel: ['channel', 'provider'] };
+const FILES = ['channel', 'provider', 'vault', 'forged', 'batches'];
+
+/// Mutants that change nothing anybody could notice, by their names, and why.
+export const EQUIVALENT = new Map([
+]);
+
+/// Ways to break a line: what is looked for, and what stands there instead.
+const FLIPS = [
+  [/ >= /g, ' > '], [/ > /g, ' >= '], [/ <= /g, ' < '], [/ < /g, ' <= '], [/ == /g, ' != '], [/ != /g, ' == '],
+  [/ \+ /g, ' - '], [/ - /g, ' + '], [/ \* /g, ' + '], [/ \/ /g, ' + '], [/ \+= /g, ' -= '], [/ -= /g, ' += '], [/ & /g, ' | '],
+  [/\bmin\(/g, 'max('], [/\bmax\(/g, 'min('],
+];
+/// Statements that are left out.
+const STATEMENTS = /^\s*(assert \(.*\) throw \w+;|by\.assertPays\(.*\);|(st|stake|self)\.\w+ [-+]?= .*;|(st|self)\.(save|finishBatch|closeEpoch|accept)\(.*\);|keepExactly\(.*\);|sendExactly\(.*\);|sendFee\(.*\);|setGasLimit\(.*\);|commitContractDataAndActions\(\);|returnExcess\(.*\);|answer\(.*\);|refundAndClose\(.*\);|reserveToncoinsOnBalance\(.*\);|mode = .*;|return;)$/;
+const CONDITION = /^(\s*(?:\} else )?if \()(.*)(\) \{)$/;
+const CONSTANT = /^(const (?:STORAGE_RESERVE|POKE_\w+) = ton\("[\d.]+"\)|const (?:\w+_PERCENT|BATCH_MAX|\w+_BITS|\w+_CELLS) = \d+)$/;
+
+function* mutantsOf(line) {
+  const code = line.trimStart();
+  if (code.startsWith('//') || code.startsWith('import') || code.startsWith('struct') || code.startsWith('fun ') || code.startsWith('@')) return;
+  if (CONSTANT.test(line)) {
+    yield [`${line} + 1`, 'plus one'];
+    return;
+  }
+  if (STATEMENTS.test(line)) yield ['', 'left out'];
+  const condition = CONDITION.exec(line);
+  if (condition) {
+    for (const value of ['true', 'false']) yield [`${condition[1]}(${condition[2]}) ${value === 'true' ? '|' : '&'} ${value}${condition[3]}`, `always ${value}`];
+  }
+  for (const [pattern, instead] of FLIPS) {
+    for (const found of line.matchAll(pattern)) {
+      yield [line.slice(0, found.index) + instead + line.slice(found.index + found[0].length), `${found[0].trim()} to ${instead.trim()} at ${found.index}`];
+    }
+  }
+}
+
+/// All mutants of a source: name, and the text that the source becomes.
+function mutants(source) {
+  const lines = readFileSync(join(here, '..', `${source}.tolk`), 'utf8').split('\n');
+  return lines.flatMap((line, n) => [...mutantsOf(line)].map(([mutated, how]) => ({
+    source,
+    name: `${source}.tolk: ${line.trim()} [${how}]`,
+    place: `${source}.tolk:${n + 1}`,
+    text: lines.with(n, mutated).join('\n'),
+  })));
+}
+
+/// A scene as it is set by these options, for all scripts that start from it.
+async function sceneOf(scenes, options) {
+  const name = JSON.stringify(options, (_, value) => (typeof value === 'bigint' ? `${value}n` : value));
+  if (!scenes.has(name)) {
+    const set = await Scene.set(options);
+    scenes.set(name, { set, back: set.keep() });
+  }
+  const { set, back } = scenes.get(name);
+  await back();
+  return set;
+}
+
+/// For each source, the scripts in the order they are asked: those about it first, then whatever noticed something last.
+const order = new Map(Object.keys(AFFECTED).map((source) => [source, []]));
+
+/// How a mutant fares: `unbuildable`, `same` (the compiler made the same code of it), `noticed` or `survived`.
+async function fate({ source, text }, original) {
+  const built = { ...original };
+  try {
+    for (const name of AFFECTED[source]) built[name] = await compile(name, built, (path, its) => (path === `${source}.tolk` ? text : its));
+  } catch {
+    return 'unbuildable';
+  }
+  if (Object.entries(built).every(([name, { hash }]) => hash === original[name].hash)) return 'same';
+  use(built);
+  const scenes = new Map();
+  const scripts = order.get(source);
+  for (const script of scripts) {
+    try {
+      const set = await sceneOf(scenes, script.options);
+      await script.body(set);
+      await set.finish();
+    } catch {
+      // The next mutant is likely a neighbour, which the same script notices.
+      scripts.unshift(...scripts.splice(scripts.indexOf(script), 1));
+      return 'noticed';
+    }
+  }
+  return 'survived';
+}
+
+/// Tries the mutants that it is told, one after the other, in this process.
+async function work() {
+  for (const file of FILES) {
+    const before = scripts.length;
+    await import(`./test/${file}.test.mjs`);
+    for (const source of Object.keys(AFFECTED)) order.get(source)[file === source ? 'unshift' : 'push'](...scripts.slice(before));
+  }
+  hurry();
+  const original = await compileAll();
+  process.on('message', async (mutant) => process.send({ mutant, how: await fate(mutant, original) }));
+  process.send({ ready: true });
+}
+
+async function main(wanted) {
+  const queue = Object.keys(AFFECTED).flatMap(mutants).filter(({ name }) => name.includes(wanted));
+  const total = queue.length;
+  const count = { unbuildable: 0, same: 0, noticed: 0, survived: 0 };
+  let unexplained = 0;
+  const answered = ({ mutant, how }) => {
+    count[how] += 1;
+    if (process.env.PROGRESS) console.error(`${total - queue.length} of ${total}: ${how}: ${mutant.place} ${mutant.name}`);
+    if (how !== 'survived') return;
+    const reason = EQUIVALENT.get(mutant.name);
+    if (reason === undefined) unexplained += 1;
+    console.log(`${mutant.place} ${mutant.name}${reason ? ` (may: ${reason})` : ''}`);
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, () => new Promise((resolve) => {
+    const worker = fork(fileURLToPath(import.meta.url), { env: { ...process.env, MUTANTS: 'worker', BACKEND: 'sandbox' } });
+    worker.on('message', (message) => {
+      if (!message.ready) answered(message);
+      const next = queue.shift();
+      if (next) worker.send(next);
+      else worker.disconnect();
+    });
+    worker.on('exit', resolve);
+  })));
+  console.log(`${total} mutants: ${count.noticed} noticed, ${count.same} the same code, ${count.unbuildable} that do not compile, ${count.survived} survived`);
+  process.exitCode = unexplained > 0 ? 1 : 0;
+}
+
+await (process.env.MUTANTS ? work() : main(process.argv[2] ?? ''));

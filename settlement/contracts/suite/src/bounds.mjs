@@ -1,0 +1,73 @@
+// What the contracts ask for: their gas bounds, read from their sources, at the prices of 2026.
+import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const contracts = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
+const PER_GAS = 4_369_067n;
+const PER_CELL = 436_906_667n;
+
+const sources = ['pricing', 'channel', 'provider', 'vault'].map((name) => readFileSync(join(contracts, `${name}.tolk`), 'utf8')).join('\n');
+/// `GAS_CLAIM` and its like.
+export const GAS = Object.fromEntries([...sources.matchAll(/^const (GAS_\w+) = (\d+)$/gm)].map(([, name, gas]) => [name, BigInt(gas)]));
+
+const up = (value) => (value + 0xffffn) >> 16n;
+
+export function gasFee(gas) {
+  return gas <= 100n ? 6_667n : 6_667n + up((gas - 100n) * PER_GAS);
+}
+
+/// Of a message with so many bits and cells beyond its root cell.
+export function messageFee(bits, cells) {
+  return 66_667n + up(bits * PER_GAS + cells * PER_CELL);
+}
+
+export const forward = messageFee(1_023n, 1n);
+export const paidFee = gasFee(GAS.GAS_PAID) + gasFee(GAS.GAS_FEE) + 4n * forward;
+/// What each claim of a batch is sent with.
+export const claimValue = messageFee(1_376n, 2n) + gasFee(GAS.GAS_CLAIM) + paidFee;
+
+/// The least value of each message, beside the amounts it names.
+export const ASKS = {
+  deposit: gasFee(GAS.GAS_DEPOSIT),
+  claim: gasFee(GAS.GAS_CLAIM) + paidFee,
+  closeUnilateral: gasFee(GAS.GAS_CLOSE),
+  finishClose: gasFee(GAS.GAS_FINISH) + forward,
+  closeCooperative: gasFee(GAS.GAS_COOPERATIVE) + paidFee + forward,
+  stake: gasFee(GAS.GAS_STAKE),
+  unbond: gasFee(GAS.GAS_OWNER) + forward,
+  withdraw: gasFee(GAS.GAS_OWNER) + 2n * forward,
+  withdrawOperations: gasFee(GAS.GAS_OWNER) + 2n * forward,
+  setOperator: gasFee(GAS.GAS_OWNER) + forward,
+  slash: gasFee(GAS.GAS_SLASH) + 2n * forward,
+  poke: gasFee(GAS.GAS_POKE) + forward,
+  pokeOver: gasFee(GAS.GAS_POKE_OVER) + gasFee(GAS.GAS_FEE) + 4n * forward,
+  flush: gasFee(GAS.GAS_FLUSH) + gasFee(GAS.GAS_FEE) + 4n * forward,
+  fee: gasFee(GAS.GAS_FEE),
+  payTreasury: gasFee(GAS.GAS_PAY) + 2n * forward,
+};
+
+/// Which bound a message that begins with this opcode has.
+const BOUND_OF = {
+  0x43430001: 'GAS_DEPOSIT', 0x43430002: 'GAS_CLAIM', 0x43430003: 'GAS_CLOSE', 0x43430004: 'GAS_FINISH', 0x43430005: 'GAS_COOPERATIVE',
+  0x43430101: 'GAS_PAID', 0x43500001: 'GAS_STAKE', 0x43500002: 'GAS_OWNER', 0x43500003: 'GAS_OWNER', 0x43500004: 'GAS_OWNER',
+  0x43500005: 'GAS_OWNER', 0x43500006: 'GAS_SLASH', 0x43500007: 'GAS_POKE', 0x43500008: 'GAS_POKE_OVER', 0x43500009: 'GAS_FLUSH',
+  0x43560001: 'GAS_FEE', 0x43560002: 'GAS_PAY',
+};
+const BATCH = 0x43504001;
+
+/// What a transaction used and what its bound is, or nothing if its message is none that a bound is for.
+export function held({ inMessage, description }) {
+  const used = description.computePhase?.gasUsed;
+  if (used === undefined) return undefined;
+  const body = inMessage.body.beginParse();
+  if (inMessage.info.type === 'external-in') {
+    const command = body.loadRef().beginParse();
+    const count = command.loadUint(32) === BATCH ? command.loadUint(8) : 0;
+    return { name: count > 0 ? `GAS_OPERATOR and ${count} times GAS_BATCHED` : 'GAS_OPERATOR', used, bound: GAS.GAS_OPERATOR + BigInt(count) * GAS.GAS_BATCHED };
+  }
+  // A claim that came back pays for its work with what the way of a claim that went through would have cost.
+  if (inMessage.info.bounced) return { name: 'GAS_PAID', used, bound: GAS.GAS_PAID };
+  const name = body.remainingBits >= 32 ? BOUND_OF[body.loadUint(32)] : undefined;
+  return name && { name, used, bound: GAS[name] };
+}

@@ -1,0 +1,102 @@
+//! The code of each contract, as `contracts/build.mjs` compiled it.
+
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+use tonlib_core::cell::{ArcCell, CellBuilder};
+
+use super::cells::{CellError, from_base64, hash_of};
+
+/// A contract of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Contract {
+    /// `contracts/channel.tolk`.
+    Channel,
+    /// `contracts/provider.tolk`.
+    Provider,
+    /// `contracts/vault.tolk`.
+    Vault,
+}
+
+#[derive(Deserialize)]
+struct Build {
+    code: String,
+}
+
+type Code = LazyLock<Option<ArcCell>>;
+
+static CHANNEL: Code = LazyLock::new(|| Contract::Channel.parse());
+static PROVIDER: Code = LazyLock::new(|| Contract::Provider.parse());
+static VAULT: Code = LazyLock::new(|| Contract::Vault.parse());
+
+impl Contract {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Channel, Self::Provider, Self::Vault];
+
+    /// Its name, which is that of its file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Channel => "channel",
+            Self::Provider => "provider",
+            Self::Vault => "vault",
+        }
+    }
+
+    const fn build(self) -> &'static str {
+        match self {
+            Self::Channel => include_str!("../../contracts/build/channel.json"),
+            Self::Provider => include_str!("../../contracts/build/provider.json"),
+            Self::Vault => include_str!("../../contracts/build/vault.json"),
+        }
+    }
+
+    fn parse(self) -> Option<ArcCell> {
+        let build: Build = serde_json::from_str(self.build()).ok()?;
+        from_base64(&build.code).ok()
+    }
+
+    /// Its code.
+    ///
+    /// # Errors
+    /// [`CellError`] if the file compiled into this program is damaged, which a test rules out.
+    pub fn code(self) -> Result<ArcCell, CellError> {
+        let code = match self {
+            Self::Channel => &CHANNEL,
+            Self::Provider => &PROVIDER,
+            Self::Vault => &VAULT,
+        };
+        code.as_ref().cloned().ok_or(CellError::Value("code"))
+    }
+
+    /// The hash of [`Contract::code`], which an honest account shows.
+    ///
+    /// # Errors
+    /// As for [`Contract::code`].
+    pub fn code_hash(self) -> Result<[u8; 32], CellError> {
+        self.code().map(|cell| hash_of(&cell))
+    }
+
+    /// The `StateInit` that deploys it with this data. Its hash is the contract's account.
+    ///
+    /// # Errors
+    /// As for [`Contract::code`].
+    pub fn state_init(self, data: &ArcCell) -> Result<ArcCell, CellError> {
+        let mut init = CellBuilder::new();
+        // No split depth, not special, code and data present, no libraries.
+        init.store_u8(5, 0b00110)?.store_reference(&self.code()?)?.store_reference(data)?;
+        Ok(init.build()?.to_arc())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_code_has_the_committed_hash() {
+        for contract in Contract::ALL {
+            let build: serde_json::Value = serde_json::from_str(contract.build()).unwrap();
+            assert_eq!(hex::encode(contract.code_hash().unwrap()), build["hash"].as_str().unwrap(), "{}", contract.name());
+        }
+    }
+}
