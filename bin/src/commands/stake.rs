@@ -127,7 +127,7 @@ enum Change {
 /// Runs `swarm stake`.
 ///
 /// # Errors
-/// [`ChangeError`], and whatever opening the home fails with.
+/// What the change lacks, and whatever opening the home fails with.
 pub async fn stake(context: &Context, args: &StakeArgs) -> Result<(), Failure> {
     if (args.amount, args.bond, args.operations) == (None, None, None) {
         return show(context).await;
