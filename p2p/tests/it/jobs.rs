@@ -84,7 +84,9 @@ async fn a_job_has_the_name_it_was_given() {
 #[tokio::test]
 async fn a_provider_is_dialled_where_its_offer_says() {
     use cocoon_p2p::{Client, NodeEvent};
-    let (far, between) = (super::world::node(43), super::world::node(44));
+    // It listens nowhere: what connects the two can only be that it dials.
+    let far = super::world::node_with(43, cocoon_p2p::NodeConfig { listen: Vec::new(), ..super::world::config() });
+    let between = super::world::node(44);
     super::world::connect(&far, &between).await;
     let mut events = far.events();
     let world = World::on(super::world::node(1), between, Answer::of(10)).await;
