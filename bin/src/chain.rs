@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cocoon_market::Amount;
 use cocoon_settlement::chain::embedded::{Blocks, Embedded, OpenError, Options, StoreError, system_clock};
@@ -179,6 +179,25 @@ impl Faucet for RemoteFaucet {
     }
 }
 
+/// Asks until there is an answer, or the time is over. A chain that is out of reach for a moment is asked again.
+///
+/// # Errors
+/// What will not be better later.
+pub fn poll<T>(wait: Duration, period: Duration, mut ask: impl FnMut() -> Result<Option<T>, ChainError>) -> Result<Option<T>, ChainError> {
+    let start = Instant::now();
+    loop {
+        match ask() {
+            Ok(Some(found)) => return Ok(Some(found)),
+            Err(error) if !error.is_retryable() => return Err(error),
+            Ok(None) | Err(_) => {}
+        }
+        if start.elapsed() >= wait {
+            return Ok(None);
+        }
+        std::thread::sleep(period);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,5 +234,15 @@ mod tests {
         assert!(on(Network::Devnet).faucet.is_some());
         assert!(on(Network::Testnet).faucet.is_none());
         assert!(on(Network::Mainnet).faucet.is_none());
+    }
+
+    #[test]
+    fn polling_forgives_a_moment_and_not_a_refusal() {
+        let busy = || ChainError::BlockFull;
+        let mut answers = vec![Ok(Some(7)), Err(busy()), Ok(None)];
+        let found = poll(Duration::MAX, Duration::ZERO, || answers.pop().unwrap_or(Ok(None)));
+        assert_eq!(found.unwrap(), Some(7));
+        assert!(poll::<()>(Duration::MAX, Duration::ZERO, || Err(ChainError::Unsupported("x"))).is_err());
+        assert_eq!(poll::<()>(Duration::ZERO, Duration::ZERO, || Ok(None)).unwrap(), None);
     }
 }

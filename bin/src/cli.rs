@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use cocoon_market::Amount;
 
-pub use money::{ChainCommand, DeployArgs, StakeArgs, UnstakeArgs, WithdrawArgs};
+pub use money::{ChainCommand, DeployArgs, SendingArgs, StakeArgs, UnstakeArgs, WithdrawArgs};
 pub use work::{AskArgs, AuditArgs, ChannelsCommand, DemoArgs, DossierCommand, EndArgs, GatewayArgs, JobsCommand, OffersArgs, UpArgs};
 
 use crate::config::Network;

@@ -3,13 +3,14 @@
 //! Everything here blocks; async callers run it on a thread that may block.
 
 use std::borrow::Cow;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cocoon_market::{Amount, AmountError, ContractAddress};
 use cocoon_settlement::chain::{AccountStatus, Address, Bounce, Chain, ChainError, Faucet};
 use cocoon_settlement::contract::{CellError, VaultTerms};
 use cocoon_settlement::wallet::{Outgoing, OwnerWallet, SignedTransfer, WalletError, next_seqno};
 
+use crate::chain::poll;
 use crate::failure::NextStep;
 use crate::output::ton_text;
 
@@ -75,8 +76,8 @@ impl NextStep for DeployError {
 /// Whether something is deployed there.
 ///
 /// # Errors
-/// [`DeployError::Chain`].
-pub fn is_deployed(chain: &dyn Chain, contract: ContractAddress) -> Result<bool, DeployError> {
+/// [`ChainError`].
+pub fn is_deployed(chain: &dyn Chain, contract: ContractAddress) -> Result<bool, ChainError> {
     Ok(chain.account(&Address::from(contract))?.status == AccountStatus::Active)
 }
 
@@ -129,7 +130,7 @@ pub fn ensure_devnet_vault(chain: &dyn Chain, faucet: &dyn Faucet, vault: &Vault
     }
     let wallet = OwnerWallet::from_seed(DEVNET_SEED)?;
     let needed = VAULT_VALUE.checked_add(WALLET_FEES)?;
-    let is_funded = || -> Result<bool, DeployError> { Ok(chain.account(&wallet.address())?.balance >= needed) };
+    let is_funded = || -> Result<bool, ChainError> { Ok(chain.account(&wallet.address())?.balance >= needed) };
     if !is_funded()? {
         faucet.fund(&wallet.address(), needed)?;
         await_seen("the faucet's transfer", wait, is_funded)?;
@@ -138,20 +139,9 @@ pub fn ensure_devnet_vault(chain: &dyn Chain, faucet: &dyn Faucet, vault: &Vault
     Ok(true)
 }
 
-fn await_seen(what: &'static str, wait: Duration, mut is_seen: impl FnMut() -> Result<bool, DeployError>) -> Result<(), DeployError> {
-    let start = Instant::now();
-    loop {
-        match is_seen() {
-            Ok(true) => return Ok(()),
-            Err(DeployError::Chain(error)) if error.is_retryable() => {}
-            Ok(false) => {}
-            Err(error) => return Err(error),
-        }
-        if start.elapsed() >= wait {
-            return Err(DeployError::NotSeen { what, waited: wait });
-        }
-        std::thread::sleep(LOOK_PERIOD);
-    }
+fn await_seen(what: &'static str, wait: Duration, mut is_seen: impl FnMut() -> Result<bool, ChainError>) -> Result<(), DeployError> {
+    let seen = poll(wait, LOOK_PERIOD, || Ok(is_seen()?.then_some(())))?;
+    seen.ok_or(DeployError::NotSeen { what, waited: wait })
 }
 
 #[cfg(test)]

@@ -365,10 +365,10 @@ fn claim_covering(ledger: &Ledger, channel: cocoon_market::ChannelRef, sequence:
     let mut from = OrderId(0);
     loop {
         let page = ledger.orders(from, SCAN)?;
-        let covers = |signed: &SignedVoucher| signed.voucher.channel == channel && signed.voucher.sequence >= sequence;
+        let covers = |signed: &&SignedVoucher| signed.voucher.channel == channel && signed.voucher.sequence >= sequence;
         let covering = page.iter().find_map(|(_, record)| match &record.state {
             OrderState::Confirmed(landed) => {
-                record.order.claims().into_iter().find(covers).map(|voucher| ClaimPaper { voucher, landed: *landed })
+                record.order.claims().find(covers).map(|voucher| ClaimPaper { voucher: *voucher, landed: *landed })
             }
             OrderState::Queued | OrderState::Pending(_) | OrderState::Failed(_) => None,
         });

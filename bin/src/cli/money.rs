@@ -6,6 +6,17 @@ use cocoon_settlement::chain::Address;
 
 use crate::config::Network;
 
+/// Options of all that sends a message about the collateral.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct SendingArgs {
+    /// Build and show the message, send nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Seconds to wait until the chain has it
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..), value_name = "SECONDS")]
+    pub wait: u64,
+}
+
 /// Options of `swarm stake`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
@@ -23,12 +34,9 @@ pub struct StakeArgs {
     /// TON to add to the operations balance, which claims are paid from
     #[arg(long, value_name = "TON")]
     pub operations: Option<Amount>,
-    /// Build and show the message, send nothing
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Seconds to wait until the chain has it
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..), value_name = "SECONDS")]
-    pub wait: u64,
+    /// How it is sent.
+    #[command(flatten)]
+    pub sending: SendingArgs,
 }
 
 /// Options of `swarm unstake`.
@@ -46,12 +54,9 @@ pub struct UnstakeArgs {
     /// TON of the liveness bond
     #[arg(long, value_name = "TON")]
     pub bond: Option<Amount>,
-    /// Build and show the message, send nothing
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Seconds to wait until the chain has it
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..), value_name = "SECONDS")]
-    pub wait: u64,
+    /// How it is sent.
+    #[command(flatten)]
+    pub sending: SendingArgs,
 }
 
 /// Options of `swarm withdraw`.
@@ -64,12 +69,9 @@ pub struct WithdrawArgs {
     /// TON of the operations balance, instead of what was released
     #[arg(long, value_name = "TON")]
     pub operations: Option<Amount>,
-    /// Build and show the message, send nothing
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Seconds to wait until the chain has it
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..), value_name = "SECONDS")]
-    pub wait: u64,
+    /// How it is sent.
+    #[command(flatten)]
+    pub sending: SendingArgs,
 }
 
 /// What `swarm chain` can do.

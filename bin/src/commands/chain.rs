@@ -14,7 +14,7 @@ use crate::chain;
 use crate::cli::{ChainCommand, DeployArgs};
 use crate::config::{Network, NetworkConfig, TermsError, devnet_vault, write_terms};
 use crate::context::Context;
-use crate::deployment::{self, VAULT_VALUE, is_deployed};
+use crate::deployment::{self, DeployError, VAULT_VALUE, is_deployed};
 use crate::failure::{Exit, Failure, NextStep};
 use crate::output::ton_text;
 
@@ -110,7 +110,7 @@ fn deploy(context: &Context, args: &DeployArgs) -> Result<(), Failure> {
     };
     let opened = chain::open(&config.chain)?.chain;
     let chain: &dyn Chain = &*opened;
-    let was_there = is_deployed(chain, terms.vault)?;
+    let was_there = is_deployed(chain, terms.vault).map_err(DeployError::from)?;
     let deployment = match (was_there, args.dry_run) {
         (true, _) => None,
         (false, true) => Some(deployment::prepare(chain, &wallet, &vault)?),

@@ -16,10 +16,10 @@ use cocoon_market::job::{ChatMessage, Prompt};
 use cocoon_market::{Amount, AmountError, ChannelRef, ContractAddress, ModelId, NodeId};
 use cocoon_p2p::{JobEvent, JobOrder, NodeEvent, NodeStopped};
 use cocoon_settlement::chain::{ChainError, Faucet};
+use cocoon_settlement::channel::shares;
 use cocoon_settlement::contract::NetworkTerms;
 use cocoon_settlement::dossier::{Dossier, DossierError};
 use cocoon_settlement::ledger::{Landed, OrderId, OrderState};
-use cocoon_settlement::settler::drawn_shares;
 use futures::StreamExt as _;
 
 use crate::cli::DemoArgs;
@@ -262,11 +262,11 @@ async fn claim(provider: &Player, channel: ChannelRef, terms: &NetworkTerms, sto
     claim_all(desk, PATIENCE).await?;
     let orders = desk.blocking(|desk| desk.ledger().orders(OrderId(0), ORDERS_MAX)).await?;
     let landed = orders.iter().rev().find_map(|(_, record)| match record.state {
-        OrderState::Confirmed(landed) if record.order.claims().iter().any(|of| of.voucher.channel == channel) => Some(landed),
+        OrderState::Confirmed(landed) if record.order.claims().any(|of| of.voucher.channel == channel) => Some(landed),
         OrderState::Queued | OrderState::Pending(_) | OrderState::Confirmed(_) | OrderState::Failed(_) => None,
     });
     let view = desk.look(channel).await?.ok_or(DemoError::Late("the channel"))?;
-    let (earned, fee) = drawn_shares(&view, terms.fee_bps)?;
+    let (earned, fee) = shares(terms.fee_bps, view.sight.drawn)?;
     let landed = landed.ok_or(DemoError::Late("the claim"))?;
     let claimed = Claimed { contract: view.terms.contract, channel, drawn: view.sight.drawn, earned, fee, landed };
     story.claimed(provider.name(), &claimed);

@@ -18,6 +18,8 @@ pub mod offers;
 pub mod stake;
 pub mod up;
 
+mod dry_run;
+
 use std::borrow::Cow;
 
 use crate::cli::Command;

@@ -12,14 +12,15 @@ use cocoon_settlement::settler::{ProviderCheckError, ProviderView, SettleError, 
 use serde::Serialize;
 
 use super::blocking;
-use crate::cli::{StakeArgs, UnstakeArgs, WithdrawArgs};
+use super::dry_run::DryRun;
+use crate::cli::{SendingArgs, StakeArgs, UnstakeArgs, WithdrawArgs};
 use crate::context::Context;
 use crate::failure::{Exit, Failure, NextStep};
 use crate::output::{span_text, time_text, ton_text};
 use crate::signals::StopSignals;
 use crate::wiring::desk::{Desk, DeskError};
 use crate::wiring::keeper::Duty;
-use crate::wiring::office::{Office, open_desk};
+use crate::wiring::office::Office;
 use crate::wiring::open_home::OpenHome;
 use crate::wiring::own::provider_terms;
 use crate::wiring::session::pace;
@@ -134,7 +135,7 @@ pub async fn stake(context: &Context, args: &StakeArgs) -> Result<(), Failure> {
     }
     let or_zero = Option::unwrap_or_default;
     let change = Change::Stake { amount: or_zero(args.amount), bond: or_zero(args.bond), operations: or_zero(args.operations) };
-    run(context, change, args.dry_run, args.wait).await
+    run(context, change, args.sending).await
 }
 
 /// Runs `swarm unstake`.
@@ -143,7 +144,7 @@ pub async fn stake(context: &Context, args: &StakeArgs) -> Result<(), Failure> {
 /// As for [`stake`].
 pub async fn unstake(context: &Context, args: &UnstakeArgs) -> Result<(), Failure> {
     let change = Change::Unbond { amount: args.amount, bond: args.bond.unwrap_or_default() };
-    run(context, change, args.dry_run, args.wait).await
+    run(context, change, args.sending).await
 }
 
 /// Runs `swarm withdraw`.
@@ -152,7 +153,7 @@ pub async fn unstake(context: &Context, args: &UnstakeArgs) -> Result<(), Failur
 /// As for [`stake`].
 pub async fn withdraw(context: &Context, args: &WithdrawArgs) -> Result<(), Failure> {
     let change = args.operations.map_or(Change::Withdraw, Change::WithdrawOperations);
-    run(context, change, args.dry_run, args.wait).await
+    run(context, change, args.sending).await
 }
 
 /// A provider's contract as it is shown.
@@ -227,14 +228,13 @@ fn look(chain: &dyn Chain, terms: &ProviderTerms) -> Result<ProviderView, Change
     verify_provider(&account, contract, terms.operator, &terms.network).map_err(|error| DeskError::from(error).into())
 }
 
-async fn run(context: &Context, change: Change, dry_run: bool, wait_s: u64) -> Result<(), Failure> {
+async fn run(context: &Context, change: Change, sending: SendingArgs) -> Result<(), Failure> {
     let home = OpenHome::open(context).await?;
     let terms = provider_terms(&home.keys, home.config.provide.class, home.config.chain.network_terms()?)?;
-    let confirmations = home.config.chain.confirmations();
-    let desk = open_desk(&home.keys, context.home().ledger_file(), Arc::clone(&home.chain), Some(terms), confirmations).await?;
+    let desk = home.desk(context, Some(terms)).await?;
     let looked = Arc::clone(&desk);
     let (order, prepared) = blocking(move || prepare(&looked, &terms, change)).await?;
-    if dry_run {
+    if sending.dry_run {
         context.out().event("dry_run", &prepared, Prepared::text);
         return Ok(());
     }
@@ -244,7 +244,7 @@ async fn run(context: &Context, change: Change, dry_run: bool, wait_s: u64) -> R
     let carried_out = tokio::select! {
         biased;
         () = signals.requested() => Err(ChangeError::Interrupted),
-        done = office.desk().carry_out(order, Duration::from_secs(wait_s)) => done.map_err(ChangeError::from),
+        done = office.desk().carry_out(order, Duration::from_secs(sending.wait)) => done.map_err(ChangeError::from),
     };
     let state = match carried_out {
         Ok(()) => {
@@ -347,15 +347,8 @@ struct Prepared {
     contract: Address,
     /// What it would change, for people.
     changes: String,
-    /// What it carries.
-    value_nanoton: Amount,
-    /// What it usually costs.
-    cost_nanoton: Amount,
-    /// What the wallet must hold, its own gas included: more than this it cannot cost.
-    cost_max_nanoton: Amount,
-    balance_nanoton: Amount,
-    message_hash: String,
-    boc: String,
+    #[serde(flatten)]
+    message: DryRun,
     #[serde(skip)]
     rest: &'static str,
 }
@@ -365,11 +358,11 @@ impl Prepared {
         format!(
             "Nothing was sent. If it were, {}.\nThe message carries {}; it costs about {}, and {}:\n{}\n  hash {}",
             self.changes,
-            ton_text(self.value_nanoton),
-            ton_text(self.cost_nanoton),
+            ton_text(self.message.value_nanoton),
+            ton_text(self.message.cost_nanoton),
             self.rest,
-            self.boc,
-            self.message_hash,
+            self.message.boc,
+            self.message.message_hash,
         )
     }
 }
@@ -390,12 +383,7 @@ fn prepare(desk: &Desk, terms: &ProviderTerms, change: Change) -> Result<(Order,
     let prepared = Prepared {
         contract: Address::from(order.destination().map_err(DeskError::from)?),
         changes: change.text(view.as_ref(), terms.network.unbond_s),
-        value_nanoton: preview.value,
-        cost_nanoton: MESSAGE_COST,
-        cost_max_nanoton: preview.needed,
-        balance_nanoton: preview.balance,
-        message_hash: preview.message.hash.to_string(),
-        boc: preview.message.boc,
+        message: DryRun::of(preview, MESSAGE_COST),
         rest: match change {
             Change::Stake { .. } => "the rest stays there for storage and operations",
             Change::Unbond { .. } | Change::Withdraw | Change::WithdrawOperations(_) => "the rest comes back",

@@ -1,7 +1,7 @@
 //! `swarm wallet`: the money of a node.
 
 use std::borrow::Cow;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cocoon_market::Amount;
 use cocoon_settlement::chain::{AccountStatus, Address, AddressError, Bounce, Chain, ChainError, Hash, Transaction};
@@ -10,7 +10,7 @@ use cocoon_settlement::wallet::{self, COMMENT_BYTES_MAX, Outgoing, SignedTransfe
 use serde::Serialize;
 
 use super::blocking;
-use crate::chain::{self, OpenChain};
+use crate::chain::{self, OpenChain, poll};
 use crate::cli::{SendAmount, WalletCommand};
 use crate::config::Config;
 use crate::context::Context;
@@ -305,22 +305,6 @@ fn look(chain: &dyn Chain, owner: &Address, message: &Hash, after_lt: u64) -> Re
     }
 }
 
-/// Asks until there is an answer, or the time is over. A chain that is out of reach for a moment is asked again.
-fn poll<T>(wait: Duration, period: Duration, mut ask: impl FnMut() -> Result<Option<T>, ChainError>) -> Result<Option<T>, ChainError> {
-    let start = Instant::now();
-    loop {
-        match ask() {
-            Ok(Some(found)) => return Ok(Some(found)),
-            Err(error) if !error.is_retryable() => return Err(error),
-            Ok(None) | Err(_) => {}
-        }
-        if start.elapsed() >= wait {
-            return Ok(None);
-        }
-        std::thread::sleep(period);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -333,15 +317,5 @@ mod tests {
         assert_eq!(exactly("1", "0.990000001"), None);
         assert_eq!(value_to_send(ton("1"), SendAmount::All).unwrap(), ton("0.99"));
         assert!(matches!(value_to_send(ton("0.01"), SendAmount::All), Err(MoveError::TooLittle { .. })));
-    }
-
-    #[test]
-    fn polling_forgives_a_moment_and_not_a_refusal() {
-        let busy = || ChainError::BlockFull;
-        let mut answers = vec![Ok(Some(7)), Err(busy()), Ok(None)];
-        let found = poll(Duration::MAX, Duration::ZERO, || answers.pop().unwrap_or(Ok(None)));
-        assert_eq!(found.unwrap(), Some(7));
-        assert!(poll::<()>(Duration::MAX, Duration::ZERO, || Err(ChainError::Unsupported("x"))).is_err());
-        assert_eq!(poll::<()>(Duration::ZERO, Duration::ZERO, || Ok(None)).unwrap(), None);
     }
 }

@@ -5,7 +5,12 @@ use std::time::Duration;
 
 use cocoon_settlement::chain::Chain;
 use cocoon_settlement::chain::embedded::Embedded;
+use cocoon_settlement::contract::ProviderTerms;
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::desk::Desk;
+use super::node::StartError;
+use super::office::open_desk;
 
 use crate::chain::{self, BLOCK_TIME};
 use crate::commands::blocking;
@@ -51,6 +56,15 @@ impl OpenHome {
             tokio::spawn(tick(embedded, BLOCK_TIME, ticking.clone()));
         }
         Ok(Self { config, keys, chain: chain.chain, ticking: ticking.drop_guard() })
+    }
+
+    /// A desk over this home's ledger and chain, which claims through the contract of these terms if there are any.
+    ///
+    /// # Errors
+    /// As for [`open_desk`].
+    pub async fn desk(&self, context: &Context, provider: Option<ProviderTerms>) -> Result<Arc<Desk>, StartError> {
+        let confirmations = self.config.chain.confirmations();
+        open_desk(&self.keys, context.home().ledger_file(), Arc::clone(&self.chain), provider, confirmations).await
     }
 }
 

@@ -8,7 +8,7 @@ use cocoon_market::offer::ModelClass;
 use cocoon_market::{Amount, NodeId};
 use cocoon_settlement::contract::order::BATCH_MAX;
 use cocoon_settlement::contract::{Command, NetworkTerms, ProviderTerms};
-use cocoon_settlement::ledger::{LedgerError, Order, OrderId, Role};
+use cocoon_settlement::ledger::{Order, OrderId, Role};
 use cocoon_settlement::settler::{ProviderCheckError, ProviderView, batch_needs};
 
 use super::desk::{Desk, DeskError};
@@ -76,6 +76,11 @@ impl From<&ProvideConfig> for Stakes {
 }
 
 impl Stakes {
+    const fn order(self, terms: ProviderTerms) -> Order {
+        let Self { amount, bond, operations } = self;
+        Order::Stake { terms, amount, bond, operations }
+    }
+
     /// The command that stakes it.
     pub fn command(&self) -> String {
         format!("swarm stake {} --bond {} --operations {}", self.amount, self.bond, self.operations)
@@ -175,19 +180,16 @@ async fn look(desk: &Arc<Desk>) -> Result<ProviderView, StakeError> {
 /// Deploys our contract, or waits for the order of an earlier run that does.
 async fn stake(desk: &Arc<Desk>, stakes: Stakes) -> Result<(), DeskError> {
     let Some(terms) = desk.settler().provider().copied() else { return Ok(()) };
-    let order = desk.blocking(move |desk| order_stake(desk, terms, stakes)).await?;
+    let order = desk.blocking(move |desk| order_stake(desk, stakes.order(terms))).await?;
     tracing::info!(stake = %stakes.amount, bond = %stakes.bond, operations = %stakes.operations, "staking, as this devnet has no contract of this node");
     desk.await_order(order, STAKE_LIMIT).await
 }
 
 /// Orders a stake, unless one is ordered already.
-fn order_stake(desk: &Desk, terms: ProviderTerms, stakes: Stakes) -> Result<OrderId, LedgerError> {
-    let is_stake = |order: &Order| matches!(order, Order::Stake { terms: of, .. } if *of == terms);
-    if let Some((id, _)) = desk.ledger().open_orders()?.into_iter().find(|(_, record)| is_stake(&record.order)) {
-        return Ok(id);
-    }
-    let Stakes { amount, bond, operations } = stakes;
-    desk.ledger().add_order(Order::Stake { terms, amount, bond, operations }, desk.now())
+fn order_stake(desk: &Desk, order: Order) -> Result<OrderId, DeskError> {
+    let is_same =
+        |open: &Order| matches!((open, &order), (Order::Stake { terms: one, .. }, Order::Stake { terms: other, .. }) if one == other);
+    Ok(desk.settler().order_once(order.clone(), desk.now(), is_same)?)
 }
 
 /// Whether the operations balance could be kept up.
@@ -228,7 +230,7 @@ fn upkeep_now(desk: &Desk, top_up: Amount, before: Means) -> Result<Means, DeskE
 /// Says once for each poke that this node is there.
 fn answer_poke(desk: &Desk, view: &ProviderView) -> Result<(), DeskError> {
     let alive = Order::Operator { contract: view.contract, command: Command::Alive };
-    if desk.ledger().open_orders()?.iter().all(|(_, record)| record.order != alive) {
+    if desk.settler().open_order(|open| *open == alive)?.is_none() {
         tracing::info!(contract = %view.contract, "somebody asks whether this node is there; answering");
         desk.ledger().add_order(alive, desk.now())?;
     }
@@ -243,7 +245,7 @@ fn claims_to_come(desk: &Desk) -> Result<usize, DeskError> {
 
 /// Tops the operations balance up from the wallet, or says once that it cannot.
 fn refill(desk: &Desk, view: &ProviderView, top_up: Amount, before: Means) -> Result<Means, DeskError> {
-    let order = Order::Stake { terms: view.data.terms, amount: Amount::ZERO, bond: Amount::ZERO, operations: top_up };
+    let order = Stakes { amount: Amount::ZERO, bond: Amount::ZERO, operations: top_up }.order(view.data.terms);
     let preview = desk.settler().preview(&order)?;
     if preview.needed > preview.balance {
         if before == Means::Enough {
@@ -252,7 +254,7 @@ fn refill(desk: &Desk, view: &ProviderView, top_up: Amount, before: Means) -> Re
         }
         return Ok(Means::Short);
     }
-    let id = order_stake(desk, view.data.terms, Stakes { amount: Amount::ZERO, bond: Amount::ZERO, operations: top_up })?;
+    let id = order_stake(desk, order)?;
     tracing::info!(order = id.0, operations = %top_up, "topping up the operations balance");
     Ok(Means::Enough)
 }

@@ -15,7 +15,6 @@ use cocoon_settlement::chain::{Address, Chain as _, Faucet as _};
 use cocoon_settlement::contract::{ChannelStatus, NetworkTerms, ProviderMessage, VaultData};
 use cocoon_settlement::dossier::Dossier;
 use cocoon_settlement::ledger::{Order, ReceiptDraft};
-use cocoon_settlement::settler::drawn_shares;
 use futures::StreamExt as _;
 use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
@@ -150,7 +149,7 @@ async fn a_job_is_paid_and_claimed_and_the_next_one_uses_the_same_agreement() {
     let channel = first.agreement.terms().channel;
     let view = desk.look(channel).await.unwrap().unwrap();
     assert_eq!(Ok(view.sight.drawn), paid.checked_add(more));
-    let (_, fee) = drawn_shares(&view, terms().fee_bps).unwrap();
+    let (_, fee) = cocoon_settlement::channel::shares(terms().fee_bps, view.sight.drawn).unwrap();
     let vault = world.chain.account(&Address::from(terms().vault)).unwrap();
     assert_eq!(VaultData::from_cell(&vault.data.unwrap()).unwrap().fees_cum, fee);
     assert!(!fee.is_zero());

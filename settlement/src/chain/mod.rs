@@ -114,50 +114,89 @@ pub trait Chain: Send + Sync {
     }
 }
 
+/// Passes the named calls on, as they are, to the chain behind a wrapper.
+macro_rules! pass_on {
+    ($this:ident => $chain:expr; $($call:ident)+) => { $($crate::chain::pass_on!(@$call $this => $chain);)+ };
+    (@network $this:ident => $chain:expr) => {
+        fn network(&self) -> cocoon_market::NetworkId {
+            let $this = self;
+            $chain.network()
+        }
+    };
+    (@head $this:ident => $chain:expr) => {
+        fn head(&self) -> Result<$crate::chain::Head, $crate::chain::ChainError> {
+            let $this = self;
+            $chain.head()
+        }
+    };
+    (@block $this:ident => $chain:expr) => {
+        fn block(&self, seqno: u32) -> Result<$crate::chain::Head, $crate::chain::ChainError> {
+            let $this = self;
+            $chain.block(seqno)
+        }
+    };
+    (@covered_lt $this:ident => $chain:expr) => {
+        fn covered_lt(&self, address: &$crate::chain::Address, seqno: u32) -> Result<u64, $crate::chain::ChainError> {
+            let $this = self;
+            $chain.covered_lt(address, seqno)
+        }
+    };
+    (@account $this:ident => $chain:expr) => {
+        fn account(&self, address: &$crate::chain::Address) -> Result<$crate::chain::AccountState, $crate::chain::ChainError> {
+            let $this = self;
+            $chain.account(address)
+        }
+    };
+    (@transactions $this:ident => $chain:expr) => {
+        fn transactions(
+            &self,
+            address: &$crate::chain::Address,
+            page: $crate::chain::Page,
+        ) -> Result<Vec<$crate::chain::Transaction>, $crate::chain::ChainError> {
+            let $this = self;
+            $chain.transactions(address, page)
+        }
+    };
+    (@run_get_method $this:ident => $chain:expr) => {
+        fn run_get_method(
+            &self,
+            address: &$crate::chain::Address,
+            method: &str,
+            arguments: &[$crate::chain::StackItem],
+        ) -> Result<$crate::chain::MethodResult, $crate::chain::ChainError> {
+            let $this = self;
+            $chain.run_get_method(address, method, arguments)
+        }
+    };
+    (@send_boc $this:ident => $chain:expr) => {
+        fn send_boc(&self, boc: &[u8]) -> Result<$crate::chain::Hash, $crate::chain::ChainError> {
+            let $this = self;
+            $chain.send_boc(boc)
+        }
+    };
+    (@config_param $this:ident => $chain:expr) => {
+        fn config_param(&self, index: u32) -> Result<tonlib_core::cell::ArcCell, $crate::chain::ChainError> {
+            let $this = self;
+            $chain.config_param(index)
+        }
+    };
+    (@block_transactions $this:ident => $chain:expr) => {
+        fn block_transactions(&self, seqno: u32) -> Result<Vec<$crate::chain::Transaction>, $crate::chain::ChainError> {
+            let $this = self;
+            $chain.block_transactions(seqno)
+        }
+    };
+    (@estimate_fees $this:ident => $chain:expr) => {
+        fn estimate_fees(&self, query: &$crate::chain::FeeQuery) -> Result<$crate::chain::Fees, $crate::chain::ChainError> {
+            let $this = self;
+            $chain.estimate_fees(query)
+        }
+    };
+}
+pub(crate) use pass_on;
+
 impl<C: Chain + ?Sized> Chain for Arc<C> {
-    fn network(&self) -> NetworkId {
-        C::network(self)
-    }
-
-    fn head(&self) -> Result<Head, ChainError> {
-        C::head(self)
-    }
-
-    fn block(&self, seqno: u32) -> Result<Head, ChainError> {
-        C::block(self, seqno)
-    }
-
-    fn covered_lt(&self, address: &Address, seqno: u32) -> Result<u64, ChainError> {
-        C::covered_lt(self, address, seqno)
-    }
-
-    fn account(&self, address: &Address) -> Result<AccountState, ChainError> {
-        C::account(self, address)
-    }
-
-    fn transactions(&self, address: &Address, page: Page) -> Result<Vec<Transaction>, ChainError> {
-        C::transactions(self, address, page)
-    }
-
-    fn run_get_method(&self, address: &Address, method: &str, arguments: &[StackItem]) -> Result<MethodResult, ChainError> {
-        C::run_get_method(self, address, method, arguments)
-    }
-
-    fn send_boc(&self, boc: &[u8]) -> Result<Hash, ChainError> {
-        C::send_boc(self, boc)
-    }
-
-    fn config_param(&self, index: u32) -> Result<ArcCell, ChainError> {
-        C::config_param(self, index)
-    }
-
-    fn block_transactions(&self, seqno: u32) -> Result<Vec<Transaction>, ChainError> {
-        C::block_transactions(self, seqno)
-    }
-
-    fn estimate_fees(&self, query: &FeeQuery) -> Result<Fees, ChainError> {
-        C::estimate_fees(self, query)
-    }
+    pass_on!(this => (**this); network head block covered_lt account transactions run_get_method send_boc config_param block_transactions estimate_fees);
 }
 
 /// Free money, on the development chain alone.

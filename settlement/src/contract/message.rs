@@ -64,8 +64,7 @@ impl ChannelMessage {
     /// # Errors
     /// [`CellError`] for an amount that no TON message can carry.
     pub fn to_cell(&self, query: QueryId) -> Result<ArcCell, CellError> {
-        let mut to = CellBuilder::new();
-        to.store_u32(32, self.opcode())?.store_u64(64, query)?;
+        let mut to = begun(self.opcode(), query)?;
         match self {
             Self::Deposit(amount) => store_amount(&mut to, *amount)?,
             Self::Claim(signed) => {
@@ -86,9 +85,7 @@ impl ChannelMessage {
     /// # Errors
     /// [`CellError`] when it is no such message.
     pub fn from_cell(cell: &Cell) -> Result<(QueryId, Self), CellError> {
-        let mut from = cell.parser();
-        let opcode = from.load_u32(32)?;
-        let query = from.load_u64(64)?;
+        let (opcode, query, mut from) = opened(cell)?;
         let message = match opcode {
             OP_DEPOSIT => Self::Deposit(load_amount(&mut from)?),
             OP_CLAIM => Self::Claim(load_claim(&mut from)?),
@@ -110,6 +107,18 @@ impl ChannelMessage {
             Self::CloseCooperative { .. } => OP_CLOSE_COOPERATIVE,
         }
     }
+}
+
+/// The head of every body: what it is, and whose answer it asks for.
+fn begun(opcode: u32, query: QueryId) -> Result<CellBuilder, CellError> {
+    let mut to = CellBuilder::new();
+    to.store_u32(32, opcode)?.store_u64(64, query)?;
+    Ok(to)
+}
+
+fn opened(body: &Cell) -> Result<(u32, QueryId, CellParser<'_>), CellError> {
+    let mut from = body.parser();
+    Ok((from.load_u32(32)?, from.load_u64(64)?, from))
 }
 
 fn load_claim(from: &mut CellParser<'_>) -> Result<SignedVoucher, CellError> {
@@ -185,8 +194,7 @@ impl ProviderMessage {
     /// # Errors
     /// [`CellError`] for an amount that no TON message can carry.
     pub fn to_cell(&self, query: QueryId) -> Result<ArcCell, CellError> {
-        let mut to = CellBuilder::new();
-        to.store_u32(32, self.opcode())?.store_u64(64, query)?;
+        let mut to = begun(self.opcode(), query)?;
         match self {
             Self::Stake { amount, bond } | Self::Unbond { amount, bond } => {
                 store_amount(&mut to, *amount)?;
@@ -210,9 +218,7 @@ impl ProviderMessage {
     /// # Errors
     /// [`CellError`] when it is no such message.
     pub fn from_cell(cell: &Cell) -> Result<(QueryId, Self), CellError> {
-        let mut from = cell.parser();
-        let opcode = from.load_u32(32)?;
-        let query = from.load_u64(64)?;
+        let (opcode, query, mut from) = opened(cell)?;
         let message = match opcode {
             OP_STAKE => Self::Stake { amount: load_amount(&mut from)?, bond: load_amount(&mut from)? },
             OP_UNBOND => Self::Unbond { amount: load_amount(&mut from)?, bond: load_amount(&mut from)? },
@@ -259,12 +265,11 @@ impl VaultMessage {
     /// # Errors
     /// [`CellError`] for an amount that no TON message can carry.
     pub fn to_cell(&self, query: QueryId) -> Result<ArcCell, CellError> {
-        let mut to = CellBuilder::new();
         let opcode = match self {
             Self::Fee(_) => OP_FEE,
             Self::PayTreasury => OP_PAY_TREASURY,
         };
-        to.store_u32(32, opcode)?.store_u64(64, query)?;
+        let mut to = begun(opcode, query)?;
         if let Self::Fee(amount) = self {
             store_amount(&mut to, *amount)?;
         }
@@ -308,9 +313,7 @@ impl Notice {
     /// # Errors
     /// [`CellError`] when it is none of ours.
     pub fn from_cell(cell: &Cell) -> Result<(QueryId, Self), CellError> {
-        let mut from = cell.parser();
-        let opcode = from.load_u32(32)?;
-        let query = from.load_u64(64)?;
+        let (opcode, query, mut from) = opened(cell)?;
         let notice = match opcode {
             OP_PAID => load_paid(&mut from)?,
             OP_REFUND => Self::Refund,

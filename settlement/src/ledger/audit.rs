@@ -259,7 +259,7 @@ fn draws(order: &Order) -> Vec<(ChannelRef, Amount)> {
     match order {
         Order::CloseTogether { statement, .. } => vec![(statement.channel, statement.cumulative)],
         Order::Claim(_) | Order::Operator { .. } => {
-            order.claims().iter().map(|signed| (signed.voucher.channel, signed.voucher.cumulative)).collect()
+            order.claims().map(|signed| (signed.voucher.channel, signed.voucher.cumulative)).collect()
         }
         Order::Open { .. }
         | Order::TopUp { .. }

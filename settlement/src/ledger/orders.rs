@@ -11,6 +11,7 @@ use cocoon_market::{Amount, ChannelRef, ContractAddress, CooperativeClose, Signa
 use serde::{Deserialize, Serialize};
 
 use super::store::{Damage, StoreError, Table};
+use crate::contract::order::BatchedClaim;
 use crate::contract::{ChannelTerms, Command, ProviderMessage, ProviderTerms};
 
 /// Numbers orders as they were given.
@@ -112,10 +113,10 @@ impl Order {
     }
 
     /// The vouchers that it draws.
-    pub fn claims(&self) -> Vec<SignedVoucher> {
-        match self {
-            Self::Claim(signed) => vec![*signed],
-            Self::Operator { command: Command::Batch(claims), .. } => claims.iter().map(|claim| claim.signed).collect(),
+    pub fn claims(&self) -> impl Iterator<Item = &SignedVoucher> {
+        let (one, batch): (&[SignedVoucher], &[BatchedClaim]) = match self {
+            Self::Claim(signed) => (std::slice::from_ref(signed), &[]),
+            Self::Operator { command: Command::Batch(claims), .. } => (&[], claims),
             Self::Operator { command: Command::Allocate(_) | Command::Alive, .. }
             | Self::Open { .. }
             | Self::TopUp { .. }
@@ -124,8 +125,9 @@ impl Order {
             | Self::CloseTogether { .. }
             | Self::Transfer { .. }
             | Self::Stake { .. }
-            | Self::Provider { .. } => Vec::new(),
-        }
+            | Self::Provider { .. } => (&[], &[]),
+        };
+        one.iter().chain(batch.iter().map(|claim| &claim.signed))
     }
 
     /// The channels that it is about.
@@ -134,7 +136,7 @@ impl Order {
             Self::Open { terms, .. } => terms.channel().into_iter().collect(),
             Self::TopUp { channel, .. } | Self::Close(channel) | Self::Finish(channel) => vec![*channel],
             Self::CloseTogether { statement, .. } => vec![statement.channel],
-            Self::Claim(_) | Self::Operator { .. } => self.claims().iter().map(|signed| signed.voucher.channel).collect(),
+            Self::Claim(_) | Self::Operator { .. } => self.claims().map(|signed| signed.voucher.channel).collect(),
             Self::Transfer { .. } | Self::Stake { .. } | Self::Provider { .. } => Vec::new(),
         }
     }

@@ -4,9 +4,7 @@ use cocoon_market::{Amount, AmountError};
 
 use super::claims::BATCH_COST;
 use super::shell::SettleError;
-use super::verify::ChannelView;
 use crate::chain::{Address, Bounce};
-use crate::channel::shares;
 use crate::contract::{ChannelMessage, Command, ProviderMessage, channel, provider};
 use crate::ledger::{Order, Sender};
 use crate::wallet::Outgoing;
@@ -74,41 +72,24 @@ pub(super) fn needed(order: &Order) -> Result<Amount, AmountError> {
     }
 }
 
-/// What a provider's owner and the network have got out of a channel so far.
-///
-/// # Errors
-/// [`AmountError`].
-pub fn drawn_shares(view: &ChannelView, fee_bps: u16) -> Result<(Amount, Amount), AmountError> {
-    shares(fee_bps, view.sight.drawn)
-}
-
 /// The message that the wallet sends for an order.
 pub(super) fn outgoing(order: &Order) -> Result<Outgoing, SettleError> {
-    let body = match order {
-        Order::Open { deposit, .. } | Order::TopUp { deposit, .. } => Some(ChannelMessage::Deposit(*deposit).to_cell(0)?),
-        Order::Claim(signed) => Some(ChannelMessage::Claim(*signed).to_cell(0)?),
-        Order::Close(_) => Some(ChannelMessage::CloseUnilateral.to_cell(0)?),
-        Order::Finish(_) => Some(ChannelMessage::FinishClose.to_cell(0)?),
+    let (body, state_init) = match order {
+        Order::Open { terms, deposit } => (Some(ChannelMessage::Deposit(*deposit).to_cell(0)?), Some(terms.state_init()?)),
+        Order::TopUp { deposit, .. } => (Some(ChannelMessage::Deposit(*deposit).to_cell(0)?), None),
+        Order::Claim(signed) => (Some(ChannelMessage::Claim(*signed).to_cell(0)?), None),
+        Order::Close(_) => (Some(ChannelMessage::CloseUnilateral.to_cell(0)?), None),
+        Order::Finish(_) => (Some(ChannelMessage::FinishClose.to_cell(0)?), None),
         Order::CloseTogether { statement, requester, provider } => {
             let (statement, requester, provider) = (*statement, *requester, *provider);
-            Some(ChannelMessage::CloseCooperative { statement, requester, provider }.to_cell(0)?)
+            (Some(ChannelMessage::CloseCooperative { statement, requester, provider }.to_cell(0)?), None)
         }
-        Order::Stake { amount, bond, .. } => Some(ProviderMessage::Stake { amount: *amount, bond: *bond }.to_cell(0)?),
-        Order::Provider { message, .. } => Some(message.to_cell(0)?),
-        Order::Transfer { .. } => None,
+        Order::Stake { terms, amount, bond, .. } => {
+            (Some(ProviderMessage::Stake { amount: *amount, bond: *bond }.to_cell(0)?), Some(terms.state_init()?))
+        }
+        Order::Provider { message, .. } => (Some(message.to_cell(0)?), None),
+        Order::Transfer { .. } => (None, None),
         Order::Operator { .. } => return Err(crate::wallet::WalletError::Message.into()),
-    };
-    let state_init = match order {
-        Order::Open { terms, .. } => Some(terms.state_init()?),
-        Order::Stake { terms, .. } => Some(terms.state_init()?),
-        Order::TopUp { .. }
-        | Order::Claim(_)
-        | Order::Close(_)
-        | Order::Finish(_)
-        | Order::CloseTogether { .. }
-        | Order::Transfer { .. }
-        | Order::Provider { .. }
-        | Order::Operator { .. } => None,
     };
     // Contracts send back what they refuse; a wallet that does not exist yet could not, and its owner wants the money there.
     let bounce = if body.is_some() { Bounce::Yes } else { Bounce::No };

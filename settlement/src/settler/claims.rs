@@ -42,8 +42,9 @@ pub struct Claimable {
 pub fn choose(mut channels: Vec<Claimable>, policy: ClaimPolicy) -> Vec<SignedVoucher> {
     channels.retain(|channel| channel.drawable > CLAIM_COST);
     let undrawn = Amount::sum(channels.iter().map(|channel| channel.drawable)).unwrap_or(Amount::MAX);
-    let is_pressing = undrawn > policy.undrawn_max || channels.iter().any(|channel| channel.is_closing);
-    if undrawn <= policy.undrawn_max {
+    let is_too_much = undrawn > policy.undrawn_max;
+    let is_pressing = is_too_much || channels.iter().any(|channel| channel.is_closing);
+    if !is_too_much {
         channels.retain(|channel| channel.is_closing || is_cheap(CLAIM_COST, channel.drawable, policy));
     }
     channels.sort_by_key(|channel| (!channel.is_closing, std::cmp::Reverse(channel.drawable)));

@@ -9,7 +9,8 @@
 //! - [`verify`], [`stake`]: whether an account is the channel that was agreed, or a provider's contract.
 //! - [`freshness`]: until when a provider may work without seeing the chain.
 //! - [`Settler`]: the shell: what can be ordered (`shell`), what follows from a look at the chain (`watch`), how orders are carried
-//!   (`turn`, `carry`). It blocks; async callers run it on a thread that may block, one settler for one wallet.
+//!   (`turn`, `carry`), what makes an account one of our contracts (`account`). It blocks; async callers run it on a thread that may
+//!   block, one settler for one wallet.
 
 pub mod claims;
 pub mod freshness;
@@ -17,6 +18,7 @@ pub mod plan;
 pub mod stake;
 pub mod verify;
 
+mod account;
 mod carry;
 mod shell;
 #[cfg(all(test, feature = "embedded"))]
@@ -24,7 +26,7 @@ mod tests;
 mod turn;
 mod watch;
 
-pub use carry::{batch_needs, drawn_shares, order_value};
+pub use carry::{batch_needs, order_value};
 pub use claims::{BATCH_COST, CLAIM_COST, ClaimPolicy};
 pub use freshness::{Pause, may_work, may_work_in, sight_counts_ms};
 pub use plan::{Seen, Step, plan};

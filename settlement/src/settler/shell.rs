@@ -243,14 +243,22 @@ impl Settler {
         })
     }
 
-    pub(super) fn order_once(&self, order: Order, now: Timestamp, is_same: impl Fn(&Order) -> bool) -> Result<OrderId, SettleError> {
+    /// Gives an order, unless one like it is open; then it is that one.
+    ///
+    /// # Errors
+    /// [`SettleError::Ledger`].
+    pub fn order_once(&self, order: Order, now: Timestamp, is_same: impl Fn(&Order) -> bool) -> Result<OrderId, SettleError> {
         match self.open_order(is_same)? {
             Some(id) => Ok(id),
             None => Ok(self.ledger.add_order(order, now)?),
         }
     }
 
-    pub(super) fn open_order(&self, is_same: impl Fn(&Order) -> bool) -> Result<Option<OrderId>, SettleError> {
+    /// The first order like this that something may still come of.
+    ///
+    /// # Errors
+    /// [`SettleError::Ledger`].
+    pub fn open_order(&self, is_same: impl Fn(&Order) -> bool) -> Result<Option<OrderId>, SettleError> {
         Ok(self.ledger.open_orders()?.into_iter().find(|(_, record)| is_same(&record.order)).map(|(id, _)| id))
     }
 

@@ -2,7 +2,8 @@
 
 use cocoon_market::{Amount, ContractAddress, NodeId};
 
-use crate::chain::{AccountState, AccountStatus};
+use super::account::{AccountFault, data_of};
+use crate::chain::AccountState;
 use crate::contract::{CellError, Contract, NetworkTerms, ProviderData};
 
 /// A provider's contract that was found on chain and checked.
@@ -76,7 +77,7 @@ pub fn verify_provider(
     operator: NodeId,
     network: &NetworkTerms,
 ) -> Result<ProviderView, ProviderCheckError> {
-    let data = read(account)?;
+    let data = ProviderData::from_cell(data_of(account, Contract::Provider)?).map_err(|_| ProviderCheckError::ForeignData)?;
     let own = |_: CellError| ProviderCheckError::OwnCode;
     if data.terms.address().map_err(own)? != contract {
         return Err(ProviderCheckError::Address);
@@ -94,16 +95,14 @@ pub fn verify_provider(
     Ok(ProviderView { contract, data, balance: account.balance, seen_at_s: account.seen_at.unix_s })
 }
 
-fn read(account: &AccountState) -> Result<ProviderData, ProviderCheckError> {
-    match account.status {
-        AccountStatus::Active => {}
-        AccountStatus::Uninitialized => return Err(ProviderCheckError::NotDeployed),
-        AccountStatus::Frozen => return Err(ProviderCheckError::Frozen),
+impl From<AccountFault> for ProviderCheckError {
+    fn from(fault: AccountFault) -> Self {
+        match fault {
+            AccountFault::NotDeployed => Self::NotDeployed,
+            AccountFault::Frozen => Self::Frozen,
+            AccountFault::ForeignCode { found } => Self::ForeignCode { found },
+            AccountFault::Empty => Self::ForeignData,
+            AccountFault::OwnCode(_) => Self::OwnCode,
+        }
     }
-    let (Some(code), Some(data)) = (&account.code, &account.data) else { return Err(ProviderCheckError::ForeignData) };
-    let found: [u8; 32] = code.cell_hash().into();
-    if found != Contract::Provider.code_hash().map_err(|_| ProviderCheckError::OwnCode)? {
-        return Err(ProviderCheckError::ForeignCode { found });
-    }
-    ProviderData::from_cell(data).map_err(|_| ProviderCheckError::ForeignData)
 }

@@ -8,6 +8,7 @@ use cocoon_market::ids::Digest;
 use cocoon_market::{Amount, Timestamp};
 use tracing::{debug, info, warn};
 
+use super::account::{AccountFault, data_of};
 use super::carry::{needed, outgoing};
 use super::plan::{Seen, Step, passed_on, plan};
 use super::shell::{Attempt, Progress, SettleError, Settler};
@@ -74,12 +75,16 @@ impl Settler {
         Ok(())
     }
 
-    /// The account that takes messages for `order`. A provider's contract that is not there takes number 0 and pays for nothing.
-    pub(super) fn taker(&self, order: &Order) -> Result<Taker, SettleError> {
-        let address = match order.sender() {
+    fn taker_address(&self, order: &Order) -> Result<Address, SettleError> {
+        Ok(match order.sender() {
             Sender::Wallet => self.wallet.address(),
             Sender::Operator => Address::from(order.destination()?),
-        };
+        })
+    }
+
+    /// The account that takes messages for `order`. A provider's contract that is not there takes number 0 and pays for nothing.
+    pub(super) fn taker(&self, order: &Order) -> Result<Taker, SettleError> {
+        let address = self.taker_address(order)?;
         let account = self.chain.account(&address)?;
         let (number, balance, outstanding) = match order.sender() {
             Sender::Wallet => (next_seqno(&account)?, account.balance, 0),
@@ -198,7 +203,6 @@ impl Settler {
 
     /// Looks at the channels of an order that is done with. Those of a batch that did not draw what they were to draw have refused.
     fn look_after(&self, order: &Order, is_confirmed: bool) {
-        let claims = order.claims();
         for channel in order.channels() {
             let view = match self.observe(channel) {
                 Ok(view) => view,
@@ -208,7 +212,7 @@ impl Settler {
                 }
             };
             let is_left = |cumulative: Amount| cumulative.min(view.sight.deposit) > view.sight.drawn;
-            let undrawn = claims.iter().find(|of| of.voucher.channel == channel && is_left(of.voucher.cumulative));
+            let undrawn = order.claims().find(|of| of.voucher.channel == channel && is_left(of.voucher.cumulative));
             if let Some(of) = undrawn.filter(|_| is_confirmed && order.sender() == Sender::Operator) {
                 self.note_refused(channel, Attempt::Claim(of.voucher.sequence));
             }
@@ -223,15 +227,23 @@ impl Settler {
         now: Timestamp,
         progress: &mut Vec<Progress>,
     ) -> Result<bool, SettleError> {
-        let Some((oldest, first)) = orders.first() else { return Ok(false) };
+        let mut oldest = None;
+        let mut last: Option<Taker> = None;
         for (id, record) in orders {
-            let taker = self.taker(&record.order)?;
-            if needed(&record.order)? <= taker.balance {
+            let address = self.taker_address(&record.order)?;
+            // Nearly always it is the account of the order before.
+            let taker = match last.take().filter(|taker| taker.address == address) {
+                Some(taker) => taker,
+                None => self.taker(&record.order)?,
+            };
+            let needed = needed(&record.order)?;
+            if needed <= taker.balance {
                 return self.sign(*id, record, &taker, now, progress);
             }
+            oldest.get_or_insert(Progress::NeedsFunds { order: *id, sender, needed, balance: taker.balance });
+            last = Some(taker);
         }
-        let balance = self.taker(&first.order)?.balance;
-        progress.push(Progress::NeedsFunds { order: *oldest, sender, needed: needed(&first.order)?, balance });
+        progress.extend(oldest);
         Ok(false)
     }
 
@@ -267,15 +279,8 @@ impl Settler {
                 let body = self.ledger.sign_operator(&OperatorOrder { network, contract, number: seqno, valid_until_s, command })?;
                 external_message(&taker.address, body)?
             }
-            Order::Open { .. }
-            | Order::TopUp { .. }
-            | Order::Claim(_)
-            | Order::Close(_)
-            | Order::Finish(_)
-            | Order::CloseTogether { .. }
-            | Order::Transfer { .. }
-            | Order::Stake { .. }
-            | Order::Provider { .. } => self.wallet.sign(seqno, valid_until_s, &[outgoing(order)?])?,
+            // What the wallet sends for each of the others, `outgoing` says.
+            by_wallet => self.wallet.sign(seqno, valid_until_s, &[outgoing(by_wallet)?])?,
         };
         Ok(SentMessage { hash: signed.hash, seqno, valid_until_s, after_lt: taker.after_lt, boc: signed.boc_base64() })
     }
@@ -300,9 +305,11 @@ impl Settler {
 
 /// What a provider's contract stores; `None` when there is none, or something else.
 fn operator_state(account: &AccountState) -> Result<Option<ProviderData>, SettleError> {
-    let (Some(code), Some(data)) = (&account.code, &account.data) else { return Ok(None) };
-    let is_ours = <[u8; 32]>::from(code.cell_hash()) == Contract::Provider.code_hash()?;
-    Ok(if is_ours { ProviderData::from_cell(data).ok() } else { None })
+    match data_of(account, Contract::Provider) {
+        Ok(data) => Ok(ProviderData::from_cell(data).ok()),
+        Err(AccountFault::OwnCode(damage)) => Err(damage.into()),
+        Err(AccountFault::NotDeployed | AccountFault::Frozen | AccountFault::ForeignCode { .. } | AccountFault::Empty) => Ok(None),
+    }
 }
 
 /// The transaction of `account` that this message caused, if it is newer than `after_lt`.

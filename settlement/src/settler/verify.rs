@@ -3,7 +3,8 @@
 use cocoon_market::agreement::ChannelProblem;
 use cocoon_market::{Amount, ChannelRef, NodeId, SettlementTerms, Timestamp};
 
-use crate::chain::{AccountState, AccountStatus};
+use super::account::{AccountFault, data_of};
+use crate::chain::AccountState;
 use crate::contract::{CellError, ChannelData, ChannelStatus, ChannelTerms, Contract};
 use crate::ledger::ChainSight;
 
@@ -116,7 +117,7 @@ impl ChannelCheckError {
 /// # Errors
 /// [`ChannelCheckError`]. A channel that is closing or closed is no error; [`ChannelView::sight`] says so.
 pub fn verify_channel(account: &AccountState, expected: &Expected) -> Result<ChannelView, ChannelCheckError> {
-    let data = read(account)?;
+    let data = ChannelData::from_cell(data_of(account, Contract::Channel)?).map_err(|_| ChannelCheckError::ForeignData)?;
     let terms = data.terms;
     if terms.channel().map_err(|_| ChannelCheckError::OwnCode)? != expected.channel {
         return Err(ChannelCheckError::Address);
@@ -128,18 +129,16 @@ pub fn verify_channel(account: &AccountState, expected: &Expected) -> Result<Cha
     Ok(ChannelView { channel: expected.channel, terms, sight, sequence: data.sequence })
 }
 
-fn read(account: &AccountState) -> Result<ChannelData, ChannelCheckError> {
-    match account.status {
-        AccountStatus::Active => {}
-        AccountStatus::Uninitialized => return Err(ChannelCheckError::NotDeployed),
-        AccountStatus::Frozen => return Err(ChannelCheckError::Frozen),
+impl From<AccountFault> for ChannelCheckError {
+    fn from(fault: AccountFault) -> Self {
+        match fault {
+            AccountFault::NotDeployed => Self::NotDeployed,
+            AccountFault::Frozen => Self::Frozen,
+            AccountFault::ForeignCode { found } => Self::ForeignCode { found },
+            AccountFault::Empty => Self::ForeignData,
+            AccountFault::OwnCode(_) => Self::OwnCode,
+        }
     }
-    let (Some(code), Some(data)) = (&account.code, &account.data) else { return Err(ChannelCheckError::ForeignData) };
-    let found: [u8; 32] = code.cell_hash().into();
-    if found != Contract::Channel.code_hash().map_err(|_| ChannelCheckError::OwnCode)? {
-        return Err(ChannelCheckError::ForeignCode { found });
-    }
-    ChannelData::from_cell(data).map_err(|_| ChannelCheckError::ForeignData)
 }
 
 fn check_terms(terms: &ChannelTerms, expected: &Expected) -> Result<(), ChannelCheckError> {
@@ -175,7 +174,7 @@ mod tests {
     use cocoon_market::{NetworkId, OperatorKey};
 
     use super::*;
-    use crate::chain::Head;
+    use crate::chain::{AccountStatus, Head};
 
     fn node(seed: u8) -> NodeId {
         OperatorKey::from_seed(&[seed; 32]).node_id()

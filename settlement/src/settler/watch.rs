@@ -1,6 +1,8 @@
 //! Looking at channels, and ordering what follows.
 
-use cocoon_market::{ChannelRef, ContractAddress, SignedVoucher, Timestamp};
+use std::collections::BTreeMap;
+
+use cocoon_market::{Amount, ChannelRef, ContractAddress, SignedVoucher, Timestamp, Voucher};
 use tracing::debug;
 
 use super::carry::batch_needs;
@@ -20,7 +22,9 @@ impl Settler {
     /// [`SettleError::Channel`] when the account is not the channel.
     pub fn observe(&self, channel: ChannelRef) -> Result<ChannelView, SettleError> {
         let terms = self.ledger.channel(channel)?.record().terms;
-        self.look(&Expected::of_terms(&terms)?)
+        let view = verify_channel(&self.chain.account(&Address::from(channel.address))?, &Expected::of_terms(&terms)?)?;
+        self.ledger.record_sight(channel, view.sight)?;
+        Ok(view)
     }
 
     /// Provider: looks at a channel that a requester names, checks it against what was agreed, and opens a book for it.
@@ -33,12 +37,6 @@ impl Settler {
             batch.record_channel(Role::Provider, view.terms, now)?;
             batch.record_sight(view.channel, view.sight)
         })??;
-        Ok(view)
-    }
-
-    fn look(&self, expected: &Expected) -> Result<ChannelView, SettleError> {
-        let view = verify_channel(&self.chain.account(&Address::from(expected.channel.address))?, expected)?;
-        self.ledger.record_sight(expected.channel, view.sight)?;
         Ok(view)
     }
 
@@ -94,27 +92,41 @@ impl Settler {
         }
     }
 
-    /// What a channel would pay now, unless that was refused or is under way.
+    /// What a channel would pay now, unless that was refused.
     fn claimable(&self, channel: ChannelRef, is_closing: bool) -> Result<Option<Claimable>, SettleError> {
         let book = self.ledger.channel(channel)?;
         let (Some(voucher), Some(sight)) = (book.claimable(), book.head().sight) else { return Ok(None) };
         let drawable = voucher.voucher.cumulative.min(sight.deposit).saturating_sub(sight.drawn);
-        let is_drawn_by = |order: &Order| {
-            let draws = |of: &SignedVoucher| of.voucher.channel == channel && of.voucher.cumulative >= voucher.voucher.cumulative;
-            order.claims().iter().any(draws)
-        };
         let is_out = drawable.is_zero() || self.was_refused(channel, Attempt::Claim(voucher.voucher.sequence));
-        if is_out || self.open_order(is_drawn_by)?.is_some() {
-            return Ok(None);
+        Ok((!is_out).then_some(Claimable { voucher, drawable, is_closing }))
+    }
+
+    /// Leaves out what claims under way draw.
+    fn drop_under_way(&self, claimable: &mut Vec<Claimable>) -> Result<(), SettleError> {
+        let mut under_way: BTreeMap<ChannelRef, Amount> = BTreeMap::new();
+        for (_, record) in self.ledger.open_orders()? {
+            for signed in record.order.claims() {
+                let upto = under_way.entry(signed.voucher.channel).or_default();
+                *upto = signed.voucher.cumulative.max(*upto);
+            }
         }
-        Ok(Some(Claimable { voucher, drawable, is_closing }))
+        let is_under_way = |best: &Voucher| under_way.get(&best.channel).is_some_and(|upto| *upto >= best.cumulative);
+        claimable.retain(|claimable| !is_under_way(&claimable.voucher.voucher));
+        Ok(())
     }
 
     /// Orders what is due: in one batch through our contract, as far as the channels pay to it and its operations balance carries that. The
     /// rest goes one by one from the wallet, so that an empty balance costs more but loses nothing.
-    fn order_claims(&self, claimable: Vec<Claimable>, policy: ClaimPolicy, now: Timestamp) -> Result<Vec<OrderId>, SettleError> {
-        let mut vouchers = choose(claimable, policy);
+    fn order_claims(&self, mut claimable: Vec<Claimable>, policy: ClaimPolicy, now: Timestamp) -> Result<Vec<OrderId>, SettleError> {
         let mut orders = Vec::new();
+        if claimable.is_empty() {
+            return Ok(orders);
+        }
+        self.drop_under_way(&mut claimable)?;
+        let mut vouchers = choose(claimable, policy);
+        if vouchers.is_empty() {
+            return Ok(orders);
+        }
         if let Ok(Some(own)) = self.own_contract() {
             let (ours, others) = self.split_by_contract(vouchers, own.contract)?;
             if ours.is_empty() || own.operations() < batch_needs(ours.len())? {

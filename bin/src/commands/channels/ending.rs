@@ -12,6 +12,7 @@ use tokio::sync::broadcast;
 
 use super::error::EndError;
 use crate::cli::EndArgs;
+use crate::commands::dry_run::DryRun;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::{Output, time_text, ton_text};
@@ -19,7 +20,7 @@ use crate::query::channels::{deadline_s, find};
 use crate::signals::StopSignals;
 use crate::wiring::desk::{Desk, DeskError};
 use crate::wiring::keeper::Duty;
-use crate::wiring::office::{Office, open_desk};
+use crate::wiring::office::Office;
 use crate::wiring::open_home::OpenHome;
 use crate::wiring::own::configured_terms;
 use crate::wiring::session::pace;
@@ -49,8 +50,7 @@ pub(super) enum End {
 pub(super) async fn run(context: &Context, end: End, args: &EndArgs) -> Result<(), Failure> {
     let home = OpenHome::open(context).await?;
     let provider = configured_terms(&home.keys, &home.config)?;
-    let confirmations = home.config.chain.confirmations();
-    let desk = open_desk(&home.keys, context.home().ledger_file(), Arc::clone(&home.chain), provider, confirmations).await?;
+    let desk = home.desk(context, provider).await?;
     let wanted = args.channel.clone();
     let prepared = look(&desk, move |desk| prepare(desk, end, &wanted)).await?;
     if args.dry_run {
@@ -88,15 +88,8 @@ struct Prepared {
     channel: ChannelRef,
     /// What it does.
     message: &'static str,
-    /// What it carries; what its work does not cost comes back.
-    value_nanoton: Amount,
-    /// What it usually costs.
-    cost_nanoton: Amount,
-    /// What the wallet must hold, its own gas included: more than this it cannot cost.
-    cost_max_nanoton: Amount,
-    balance_nanoton: Amount,
-    message_hash: String,
-    boc: String,
+    #[serde(flatten)]
+    dry_run: DryRun,
     /// What the provider may still draw.
     claimable_nanoton: Amount,
     /// What comes back, now or after the window.
@@ -157,9 +150,9 @@ fn check(end: End, channel: ChannelRef, status: ChannelStatus, now_s: u64) -> Re
 impl Prepared {
     fn new(end: End, book: &ChannelBook, preview: Preview, deadline_s: u64) -> Self {
         let (deposit, drawn) = book.head().sight.map_or((Amount::ZERO, Amount::ZERO), |sight| (sight.deposit, sight.drawn));
-        let claimable = match end {
-            End::Close => book.undrawn(),
-            End::Finish => Amount::ZERO,
+        let (claimable, cost) = match end {
+            End::Close => (book.undrawn(), CLOSE_COST),
+            End::Finish => (Amount::ZERO, FINISH_COST),
         };
         Self {
             channel: book.channel(),
@@ -167,15 +160,7 @@ impl Prepared {
                 End::Close => "close_unilateral",
                 End::Finish => "finish_close",
             },
-            value_nanoton: preview.value,
-            cost_nanoton: match end {
-                End::Close => CLOSE_COST,
-                End::Finish => FINISH_COST,
-            },
-            cost_max_nanoton: preview.needed,
-            balance_nanoton: preview.balance,
-            message_hash: preview.message.hash.to_string(),
-            boc: preview.message.boc,
+            dry_run: DryRun::of(preview, cost),
             claimable_nanoton: claimable,
             refund_nanoton: deposit.saturating_sub(drawn).saturating_sub(claimable),
             deadline_s,
@@ -196,10 +181,10 @@ fn dry_run_text(prepared: &Prepared) -> String {
     };
     format!(
         "Nothing was sent. If it were, {changes}.\nThe message carries {}, all but about {} of which comes back:\n{}\n  hash {}",
-        ton_text(prepared.value_nanoton),
-        ton_text(prepared.cost_nanoton),
-        prepared.boc,
-        prepared.message_hash,
+        ton_text(prepared.dry_run.value_nanoton),
+        ton_text(prepared.dry_run.cost_nanoton),
+        prepared.dry_run.boc,
+        prepared.dry_run.message_hash,
     )
 }
 

@@ -1,12 +1,11 @@
 use std::sync::{Arc, Mutex};
 
 use cocoon_market::Amount;
-use tonlib_core::cell::ArcCell;
 
 use super::*;
 use crate::chain::embedded::{Blocks, Embedded, Options};
 use crate::chain::testing::{ManualClock, TestWallet, chain, options, ton};
-use crate::chain::{Bounce, Faucet, Hash, Head, MethodResult, Rejection, StackItem};
+use crate::chain::{Bounce, Faucet, Rejection, pass_on};
 
 const TWO: Confirmations = Confirmations::of_network(NetworkId::TESTNET);
 
@@ -32,33 +31,7 @@ impl Fickle {
 }
 
 impl Chain for Fickle {
-    fn network(&self) -> NetworkId {
-        self.chain().network()
-    }
-    fn head(&self) -> Result<Head, ChainError> {
-        self.chain().head()
-    }
-    fn block(&self, seqno: u32) -> Result<Head, ChainError> {
-        self.chain().block(seqno)
-    }
-    fn covered_lt(&self, address: &Address, seqno: u32) -> Result<u64, ChainError> {
-        self.chain().covered_lt(address, seqno)
-    }
-    fn account(&self, address: &Address) -> Result<AccountState, ChainError> {
-        self.chain().account(address)
-    }
-    fn transactions(&self, address: &Address, page: Page) -> Result<Vec<Transaction>, ChainError> {
-        self.chain().transactions(address, page)
-    }
-    fn run_get_method(&self, address: &Address, method: &str, arguments: &[StackItem]) -> Result<MethodResult, ChainError> {
-        self.chain().run_get_method(address, method, arguments)
-    }
-    fn send_boc(&self, boc: &[u8]) -> Result<Hash, ChainError> {
-        self.chain().send_boc(boc)
-    }
-    fn config_param(&self, index: u32) -> Result<ArcCell, ChainError> {
-        self.chain().config_param(index)
-    }
+    pass_on!(this => this.chain(); network head block covered_lt account transactions run_get_method send_boc config_param);
 }
 
 /// A funded wallet on a chain, and the same chain once more, from here on each with a life of its own.

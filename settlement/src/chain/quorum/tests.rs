@@ -7,7 +7,7 @@ use cocoon_market::Amount;
 use super::*;
 use crate::chain::embedded::{Blocks, Embedded};
 use crate::chain::testing::{TestWallet, chain, empty_external, ton};
-use crate::chain::{AccountStatus, Faucet, Rejection};
+use crate::chain::{AccountStatus, Faucet, Rejection, pass_on};
 
 thread_local! {
     static PAUSES: Cell<u32> = const { Cell::new(0) };
@@ -24,12 +24,7 @@ struct Liar {
 }
 
 impl Chain for Liar {
-    fn network(&self) -> NetworkId {
-        self.chain.network()
-    }
-    fn head(&self) -> Result<Head, ChainError> {
-        self.chain.head()
-    }
+    pass_on!(this => this.chain; network head);
     fn block(&self, seqno: u32) -> Result<Head, ChainError> {
         let mut block = self.chain.block(seqno)?;
         if self.lies.load(Ordering::SeqCst) > 0 {
@@ -134,14 +129,9 @@ fn the_head_is_the_newest_block_both_have() {
     let first = Arc::new(first);
     struct Late(Arc<Embedded>);
     impl Chain for Late {
-        fn network(&self) -> NetworkId {
-            self.0.network()
-        }
+        pass_on!(this => this.0; network block);
         fn head(&self) -> Result<Head, ChainError> {
             self.0.block(1)
-        }
-        fn block(&self, seqno: u32) -> Result<Head, ChainError> {
-            self.0.block(seqno)
         }
         fn account(&self, _: &Address) -> Result<AccountState, ChainError> {
             Err(ChainError::BlockFull)
@@ -175,16 +165,11 @@ struct Forger {
 }
 
 impl Chain for Forger {
-    fn network(&self) -> NetworkId {
-        self.chain.network()
-    }
+    pass_on!(this => this.chain; network block transactions run_get_method send_boc config_param);
     fn head(&self) -> Result<Head, ChainError> {
         let mut state = self.chain.account(&self.chain.faucet())?;
         (self.forge)(&mut state);
         Ok(state.seen_at)
-    }
-    fn block(&self, seqno: u32) -> Result<Head, ChainError> {
-        self.chain.block(seqno)
     }
     fn covered_lt(&self, address: &Address, seqno: u32) -> Result<u64, ChainError> {
         Ok(self.chain.covered_lt(address, seqno)?.saturating_add(1_000))
@@ -193,18 +178,6 @@ impl Chain for Forger {
         let mut state = self.chain.account(address)?;
         (self.forge)(&mut state);
         Ok(state)
-    }
-    fn transactions(&self, address: &Address, page: Page) -> Result<Vec<Transaction>, ChainError> {
-        self.chain.transactions(address, page)
-    }
-    fn run_get_method(&self, address: &Address, method: &str, arguments: &[StackItem]) -> Result<MethodResult, ChainError> {
-        self.chain.run_get_method(address, method, arguments)
-    }
-    fn send_boc(&self, boc: &[u8]) -> Result<Hash, ChainError> {
-        self.chain.send_boc(boc)
-    }
-    fn config_param(&self, index: u32) -> Result<ArcCell, ChainError> {
-        self.chain.config_param(index)
     }
 }
 
@@ -285,30 +258,10 @@ fn a_message_that_may_have_arrived_is_not_said_to_be_refused() {
     // It took the message, and the line broke before it could say so.
     struct Mute(Arc<Embedded>);
     impl Chain for Mute {
-        fn network(&self) -> NetworkId {
-            self.0.network()
-        }
-        fn head(&self) -> Result<Head, ChainError> {
-            self.0.head()
-        }
-        fn block(&self, seqno: u32) -> Result<Head, ChainError> {
-            self.0.block(seqno)
-        }
-        fn account(&self, address: &Address) -> Result<AccountState, ChainError> {
-            self.0.account(address)
-        }
-        fn transactions(&self, address: &Address, page: Page) -> Result<Vec<Transaction>, ChainError> {
-            self.0.transactions(address, page)
-        }
-        fn run_get_method(&self, address: &Address, method: &str, arguments: &[StackItem]) -> Result<MethodResult, ChainError> {
-            self.0.run_get_method(address, method, arguments)
-        }
+        pass_on!(this => this.0; network head block account transactions run_get_method config_param);
         fn send_boc(&self, boc: &[u8]) -> Result<Hash, ChainError> {
             let _ = self.0.send_boc(boc);
             Err(ChainError::Unreachable { endpoint: "mute".to_owned(), source: "broken".into() })
-        }
-        fn config_param(&self, index: u32) -> Result<ArcCell, ChainError> {
-            self.0.config_param(index)
         }
     }
     let quorum = Quorum::new(Mute(Arc::clone(&chain)), Arc::clone(&chain), patience()).unwrap();

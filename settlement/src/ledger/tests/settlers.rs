@@ -63,12 +63,10 @@ fn a_second_process_is_refused_as_long_as_the_first_one_lives() {
 mod on_a_chain {
     use std::sync::Mutex;
 
-    use tonlib_core::cell::ArcCell;
-
     use super::*;
     use crate::chain::embedded::{Blocks, Embedded};
     use crate::chain::testing::{START_MS, chain, ton};
-    use crate::chain::{AccountState, Address, Chain, ChainError, Faucet, Hash, Head, MethodResult, Page, StackItem, Transaction};
+    use crate::chain::{AccountState, Address, Chain, ChainError, Faucet, pass_on};
     use crate::settler::{SettleError, Settler};
     use crate::wallet::OwnerWallet;
 
@@ -81,15 +79,7 @@ mod on_a_chain {
     }
 
     impl Chain for Meanwhile {
-        fn network(&self) -> NetworkId {
-            self.chain.network()
-        }
-        fn head(&self) -> Result<Head, ChainError> {
-            self.chain.head()
-        }
-        fn block(&self, seqno: u32) -> Result<Head, ChainError> {
-            self.chain.block(seqno)
-        }
+        pass_on!(this => this.chain; network head block transactions run_get_method send_boc config_param);
         fn account(&self, address: &Address) -> Result<AccountState, ChainError> {
             let seen = self.chain.account(address);
             let act = self.act.lock().unwrap().take();
@@ -97,18 +87,6 @@ mod on_a_chain {
                 act();
             }
             seen
-        }
-        fn transactions(&self, address: &Address, page: Page) -> Result<Vec<Transaction>, ChainError> {
-            self.chain.transactions(address, page)
-        }
-        fn run_get_method(&self, address: &Address, method: &str, arguments: &[StackItem]) -> Result<MethodResult, ChainError> {
-            self.chain.run_get_method(address, method, arguments)
-        }
-        fn send_boc(&self, boc: &[u8]) -> Result<Hash, ChainError> {
-            self.chain.send_boc(boc)
-        }
-        fn config_param(&self, index: u32) -> Result<ArcCell, ChainError> {
-            self.chain.config_param(index)
         }
     }
 
