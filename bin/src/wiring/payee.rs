@@ -17,7 +17,7 @@ use cocoon_p2p::payment::Payee;
 use cocoon_settlement::chain::Address;
 use cocoon_settlement::contract::ChannelStatus;
 use cocoon_settlement::ledger::{LedgerError, ReceiptDraft, ReceiptFault, VoucherFault};
-use cocoon_settlement::settler::{ChannelCheckError, ChannelView, Expected, may_work_in, verify_channel};
+use cocoon_settlement::settler::{ChannelCheckError, ChannelView, Expected, SettleError, may_work_in, verify_channel};
 
 use super::desk::{Desk, DeskError};
 
@@ -56,7 +56,9 @@ impl ChannelPayee {
         for look in 1.. {
             match self.desk.blocking(move |desk| desk.settler().admit(&expected, desk.now())).await {
                 // Another endpoint's block is on its way; there is nothing to be woken by.
-                Err(DeskError::Channel(ChannelCheckError::NotDeployed)) if look < LOOKS => tokio::time::sleep(LOOK_PAUSE).await,
+                Err(DeskError::Channel(ChannelCheckError::NotDeployed) | DeskError::Settle(SettleError::Unsettled)) if look < LOOKS => {
+                    tokio::time::sleep(LOOK_PAUSE).await;
+                }
                 looked => return looked,
             }
         }
@@ -186,6 +188,7 @@ impl Payee for ChannelPayee {
 fn refusal(error: &DeskError) -> Refusal {
     let refusal = match error {
         DeskError::Channel(problem) => Refusal::Channel(problem.problem()),
+        DeskError::Settle(SettleError::Unsettled) => Refusal::Channel(ChannelProblem::NotOpen),
         DeskError::Ledger(LedgerError::UnknownChannel(_)) => Refusal::Unknown,
         DeskError::Ledger(LedgerError::Frozen(_)) => Refusal::Channel(ChannelProblem::Closing),
         error if error.is_chain_trouble() => Refusal::ChainOutOfSight,

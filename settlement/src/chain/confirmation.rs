@@ -117,6 +117,20 @@ pub fn standing_of(
     Ok(if is_deep { Standing::Settled } else { Standing::Young })
 }
 
+/// Whether it is so late that nothing with this deadline is taken any more, told by a block that lies deep enough: what a block above it
+/// said may be unsaid.
+///
+/// # Errors
+/// [`ChainError`] when the chain does not say.
+pub fn is_past(chain: &dyn Chain, deadline_s: u64, depth: Confirmations) -> Result<bool, ChainError> {
+    let head = chain.head()?;
+    if depth == Confirmations::NONE {
+        return Ok(head.unix_s >= deadline_s);
+    }
+    let Some(deep) = head.seqno.checked_sub(depth.0) else { return Ok(false) };
+    Ok(chain.block(deep)?.unix_s >= deadline_s)
+}
+
 enum Presence {
     Here,
     /// Newer ones are there without it.

@@ -17,7 +17,7 @@ pub mod order;
 pub mod provider;
 pub mod vault;
 
-mod cells;
+pub(crate) mod cells;
 #[cfg(all(test, feature = "embedded"))]
 pub(crate) mod testing;
 #[cfg(all(test, feature = "embedded"))]

@@ -231,6 +231,58 @@ fn receipts_that_do_not_continue_one_another_are_noticed() {
     check(&|receipts| reword(&mut receipts[0], |r| r.body.last = true));
 }
 
+/// The requester signs other words.
+fn repay(signed: &mut SignedVoucher, change: impl FnOnce(&mut Voucher)) {
+    change(&mut signed.voucher);
+    *signed = signed.voucher.sign(&key(1));
+}
+
+#[test]
+fn a_voucher_or_claim_that_its_requester_signed_for_anything_else_is_noticed() {
+    let check = |change: &dyn Fn(&mut Dossier), expected: &[Check]| {
+        let mut dossier = collected();
+        change(&mut dossier);
+        assert_eq!(failing(&dossier), expected);
+    };
+    let voucher = |change: fn(&mut Voucher)| check(&|d| repay(d.voucher.as_mut().unwrap(), change), &[Check::Voucher]);
+    voucher(|v| v.channel = foreign_voucher().voucher.channel);
+    voucher(|v| v.sequence -= 1);
+    voucher(|v| v.sequence += 1);
+    voucher(|v| v.cumulative = Amount::from_nano(v.cumulative.nano() - 1));
+    voucher(|v| v.cumulative = Amount::from_nano(v.cumulative.nano() + 1));
+    voucher(|v| v.receipts_root = Digest([0; 32]));
+    let claim = |change: fn(&mut Voucher)| check(&|d| repay(&mut d.claim.as_mut().unwrap().voucher, change), &[Check::Claim]);
+    claim(|v| v.channel = foreign_voucher().voucher.channel);
+    claim(|v| v.sequence -= 1);
+    claim(|v| v.cumulative = Amount::from_nano(v.cumulative.nano() - 1));
+    // Over fewer receipts than the job has, and by somebody else.
+    check(
+        &|d| {
+            d.leaves.pop();
+            let root = root(&d.leaves);
+            repay(d.voucher.as_mut().unwrap(), |v| (v.sequence, v.receipts_root) = (2, root));
+        },
+        &[Check::Leaves, Check::Voucher],
+    );
+    check(&|d| *d.voucher.as_mut().unwrap() = d.voucher.unwrap().voucher.sign(&key(3)), &[Check::Voucher]);
+    check(&|d| d.claim.as_mut().unwrap().voucher = d.claim.unwrap().voucher.voucher.sign(&key(3)), &[Check::Claim]);
+}
+
+#[test]
+fn a_voucher_over_later_receipts_pays_at_least_what_the_job_cost() {
+    let covering = |cumulative: u128| {
+        let mut dossier = collected();
+        dossier.leaves.push(Digest([9; 32]));
+        let root = root(&dossier.leaves);
+        repay(dossier.voucher.as_mut().unwrap(), |v| {
+            (v.sequence, v.receipts_root, v.cumulative) = (4, root, Amount::from_nano(cumulative));
+        });
+        dossier.verify().findings.iter().find(|finding| finding.check == Check::Voucher).unwrap().verdict
+    };
+    let due = collected().receipts.last().unwrap().receipt.header.cumulative.nano();
+    assert_eq!([due - 1, due, due + 1].map(covering), [Verdict::Fails, Verdict::Holds, Verdict::Holds]);
+}
+
 #[test]
 fn a_channel_that_is_not_as_offered_is_noticed() {
     let check = |change: &dyn Fn(&mut SettlementTerms), expected: &[Check]| {

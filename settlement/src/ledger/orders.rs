@@ -9,10 +9,11 @@
 use cocoon_market::ids::Digest;
 use cocoon_market::{Amount, ChannelRef, ContractAddress, CooperativeClose, Signature, SignedVoucher, Timestamp};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::store::{Damage, StoreError, Table};
 use crate::contract::order::BatchedClaim;
-use crate::contract::{ChannelTerms, Command, ProviderMessage, ProviderTerms};
+use crate::contract::{ChannelTerms, Command, ProviderMessage, ProviderTerms, QueryId};
 
 /// Numbers orders as they were given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -236,6 +237,14 @@ impl OrderRecord {
     /// A new order.
     pub const fn new(order: Order, now: Timestamp) -> Self {
         Self { order, state: OrderState::Queued, given_at: now, changed_at: now }
+    }
+
+    /// What its message carries, so that the chain tells which order a message was for. Books that are restored from a copy give their
+    /// next order a number that an order had which they lost; the time tells those apart.
+    pub fn query(&self, id: OrderId) -> QueryId {
+        let parts: [&[u8]; 3] = [b"cocoon-order", &id.0.to_be_bytes(), &self.given_at.0.to_be_bytes()];
+        let hash: [u8; 32] = Sha256::digest(parts.concat()).into();
+        hash.first_chunk().map_or(0, |first| QueryId::from_be_bytes(*first))
     }
 
     /// Whether this state can be the next. A message that was written down is never replaced by another before it is known to be dead,

@@ -1,8 +1,21 @@
-//! An agreement for the tests of this crate.
+//! An agreement, and copies of stores, for the tests of this crate.
 
 use cocoon_market::agreement::{Agreement, AgreementTerms, Terms};
 use cocoon_market::offer::{Confidentiality, Tier};
 use cocoon_market::{Amount, ChannelRef, ModelId, OfferId, OperatorKey, PeerId, PriceTable, ProposalId, Timestamp, Verified};
+
+use super::{MemoryStore, Store as _, Table, Write, WriteMode};
+
+/// A store with the same entries, which goes its own way from here on.
+pub(crate) fn copy(store: &MemoryStore) -> MemoryStore {
+    let copy = MemoryStore::default();
+    for table in Table::ALL {
+        let entries = store.scan(table, &[], &[], usize::MAX).unwrap();
+        let writes: Vec<_> = entries.into_iter().map(|(key, value)| Write { table, key, value, mode: WriteMode::Put }).collect();
+        copy.commit(&writes).unwrap();
+    }
+    copy
+}
 
 /// What a test wants of an agreement.
 #[derive(Clone, Copy, Debug)]

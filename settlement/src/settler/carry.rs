@@ -5,9 +5,9 @@ use cocoon_market::{Amount, AmountError};
 use super::claims::BATCH_COST;
 use super::shell::SettleError;
 use crate::chain::{Address, Bounce};
-use crate::contract::{ChannelMessage, Command, ProviderMessage, channel, provider};
+use crate::contract::{ChannelMessage, Command, ProviderMessage, QueryId, channel, provider};
 use crate::ledger::{Order, Sender};
-use crate::wallet::Outgoing;
+use crate::wallet::{Outgoing, comment};
 
 /// Carried on top of what a message is to move; what its work does not cost comes back. Three times what the most expensive path asks for at
 /// the prices of 2026, and still above it at those before.
@@ -72,27 +72,27 @@ pub(super) fn needed(order: &Order) -> Result<Amount, AmountError> {
     }
 }
 
-/// The message that the wallet sends for an order.
-pub(super) fn outgoing(order: &Order) -> Result<Outgoing, SettleError> {
+/// The message that the wallet sends for an order. What contracts are told carries `query`; a transfer says it in a comment.
+pub(super) fn outgoing(order: &Order, query: QueryId) -> Result<Outgoing, SettleError> {
     let (body, state_init) = match order {
-        Order::Open { terms, deposit } => (Some(ChannelMessage::Deposit(*deposit).to_cell(0)?), Some(terms.state_init()?)),
-        Order::TopUp { deposit, .. } => (Some(ChannelMessage::Deposit(*deposit).to_cell(0)?), None),
-        Order::Claim(signed) => (Some(ChannelMessage::Claim(*signed).to_cell(0)?), None),
-        Order::Close(_) => (Some(ChannelMessage::CloseUnilateral.to_cell(0)?), None),
-        Order::Finish(_) => (Some(ChannelMessage::FinishClose.to_cell(0)?), None),
+        Order::Open { terms, deposit } => (Some(ChannelMessage::Deposit(*deposit).to_cell(query)?), Some(terms.state_init()?)),
+        Order::TopUp { deposit, .. } => (Some(ChannelMessage::Deposit(*deposit).to_cell(query)?), None),
+        Order::Claim(signed) => (Some(ChannelMessage::Claim(*signed).to_cell(query)?), None),
+        Order::Close(_) => (Some(ChannelMessage::CloseUnilateral.to_cell(query)?), None),
+        Order::Finish(_) => (Some(ChannelMessage::FinishClose.to_cell(query)?), None),
         Order::CloseTogether { statement, requester, provider } => {
             let (statement, requester, provider) = (*statement, *requester, *provider);
-            (Some(ChannelMessage::CloseCooperative { statement, requester, provider }.to_cell(0)?), None)
+            (Some(ChannelMessage::CloseCooperative { statement, requester, provider }.to_cell(query)?), None)
         }
         Order::Stake { terms, amount, bond, .. } => {
-            (Some(ProviderMessage::Stake { amount: *amount, bond: *bond }.to_cell(0)?), Some(terms.state_init()?))
+            (Some(ProviderMessage::Stake { amount: *amount, bond: *bond }.to_cell(query)?), Some(terms.state_init()?))
         }
-        Order::Provider { message, .. } => (Some(message.to_cell(0)?), None),
-        Order::Transfer { .. } => (None, None),
+        Order::Provider { message, .. } => (Some(message.to_cell(query)?), None),
+        Order::Transfer { .. } => (Some(comment(&format!("order {query:016x}"))?), None),
         Order::Operator { .. } => return Err(crate::wallet::WalletError::Message.into()),
     };
     // Contracts send back what they refuse; a wallet that does not exist yet could not, and its owner wants the money there.
-    let bounce = if body.is_some() { Bounce::Yes } else { Bounce::No };
+    let bounce = if matches!(order, Order::Transfer { .. }) { Bounce::No } else { Bounce::Yes };
     Ok(Outgoing { to: Address::from(order.destination()?), value: order_value(order)?, bounce, body, state_init })
 }
 
@@ -138,6 +138,6 @@ mod tests {
         let poke = Order::Provider { contract, message: ProviderMessage::Poke };
         assert_eq!(order_value(&poke), provider::POKE_PRICE.checked_add(FEE_VALUE));
         assert_eq!(needed(&poke), order_value(&poke).and_then(|value| value.checked_add(WALLET_FEES)));
-        assert!(outgoing(&allocate).is_err(), "a wallet is no operator");
+        assert!(outgoing(&allocate, 0).is_err(), "a wallet is no operator");
     }
 }

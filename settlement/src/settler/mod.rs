@@ -9,7 +9,7 @@
 //! - [`verify`], [`stake`]: whether an account is the channel that was agreed, or a provider's contract.
 //! - [`freshness`]: until when a provider may work without seeing the chain.
 //! - [`Settler`]: the shell: what can be ordered (`shell`), what follows from a look at the chain (`watch`), how orders are carried
-//!   (`turn`, `carry`), what makes an account one of our contracts (`account`). It blocks; async callers run it on a thread that may
+//!   (`turn`, `carry`) and found again (`search`), what makes an account one of our contracts (`account`). It blocks; async callers run it on a thread that may
 //!   block, one settler for one wallet.
 
 pub mod claims;
@@ -20,6 +20,7 @@ pub mod verify;
 
 mod account;
 mod carry;
+mod search;
 mod shell;
 #[cfg(all(test, feature = "embedded"))]
 mod tests;
@@ -30,7 +31,7 @@ pub use carry::{batch_needs, order_value};
 pub use claims::{BATCH_COST, CLAIM_COST, ClaimPolicy};
 pub use freshness::{Pause, may_work, may_work_in, sight_counts_ms};
 pub use plan::{Seen, Step, plan};
+pub use search::find_transaction;
 pub use shell::{Preview, Progress, SettleError, Settler};
 pub use stake::{ProviderCheckError, ProviderView, verify_provider};
-pub use turn::find_transaction;
 pub use verify::{ChannelCheckError, ChannelView, Expected, verify_channel};

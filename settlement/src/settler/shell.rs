@@ -37,6 +37,9 @@ pub enum SettleError {
     /// A cell.
     #[error(transparent)]
     Cell(#[from] CellError),
+    /// The transaction that brought a channel's deposit may yet go.
+    #[error("the channel's deposit does not lie deep enough on the chain yet")]
+    Unsettled,
     /// A sum beyond all money.
     #[error(transparent)]
     Amount(#[from] AmountError),
@@ -90,7 +93,7 @@ pub enum Progress {
 /// What carrying out an order would send and take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preview {
-    /// The signed message.
+    /// The signed message. An order that is given has a query of its own; here it is zero.
     pub message: SentMessage,
     /// What it carries. What its work does not cost comes back.
     pub value: Amount,
@@ -236,7 +239,7 @@ impl Settler {
     pub fn preview(&self, order: &Order) -> Result<Preview, SettleError> {
         let from = self.taker(order)?;
         Ok(Preview {
-            message: self.signed_message(order, &from)?,
+            message: self.signed_message(order, 0, &from)?,
             value: order_value(order)?,
             needed: needed(order)?,
             balance: from.balance,

@@ -6,6 +6,7 @@ use cocoon_market::ids::{ContractAddress, Digest};
 use cocoon_market::{Agreement, Amount, ChannelRef, JobId, NetworkId, SettlementTerms, Timestamp, Usage};
 use tonlib_core::cell::{ArcCell, CellBuilder};
 
+use super::carry::outgoing;
 use super::*;
 use crate::chain::embedded::{Blocks, Embedded};
 use crate::chain::testing::{ManualClock, START_MS, chain, ton};
@@ -25,6 +26,7 @@ use crate::ledger::{
 use crate::wallet::{Outgoing, OwnerWallet, next_seqno};
 
 mod kill;
+mod once;
 
 const WINDOW_S: u32 = 300;
 const PAYOUT: ContractAddress = ContractAddress([0xaa; 32]);
@@ -40,6 +42,8 @@ struct Faulty {
     calls: AtomicUsize,
     /// The call that fails; its effect happens if the number is odd.
     fails_at: AtomicUsize,
+    /// Whether the next message is lost before it arrives.
+    loses_next: AtomicBool,
     /// Whether transactions are not shown, as by an endpoint that is behind.
     is_behind: AtomicBool,
     /// What is shown of an account whose newest block was dropped.
@@ -87,6 +91,9 @@ impl Chain for Faulty {
         self.call(|chain| chain.run_get_method(address, method, arguments))
     }
     fn send_boc(&self, boc: &[u8]) -> Result<Hash, ChainError> {
+        if self.loses_next.swap(false, Ordering::SeqCst) {
+            return Err(ChainError::BlockFull);
+        }
         self.call(|chain| chain.send_boc(boc))
     }
     fn config_param(&self, index: u32) -> Result<ArcCell, ChainError> {
@@ -159,6 +166,7 @@ impl World {
             chain: Arc::clone(&chain),
             calls: AtomicUsize::new(0),
             fails_at: AtomicUsize::new(NEVER),
+            loses_next: AtomicBool::new(false),
             is_behind: AtomicBool::new(false),
             dropped: Mutex::new(None),
         });
@@ -339,39 +347,6 @@ fn whatever_call_to_the_chain_fails_every_order_happens_once() {
 }
 
 #[test]
-fn a_message_that_never_arrives_is_signed_anew_once_it_is_dead() {
-    let world = World::new();
-    let (channel, id) = world.requester.open(world.terms(1), ton(1), world.now()).unwrap();
-    world.faulty.calls.store(0, Ordering::SeqCst);
-    // The first call reads the wallet, the second sends.
-    world.faulty.fails_at.store(2, Ordering::SeqCst);
-    world.requester.tick(world.now()).unwrap_err();
-    world.faulty.fails_at.store(NEVER, Ordering::SeqCst);
-    let OrderState::Pending(lost) = world.requester.ledger().order(id).unwrap().unwrap().state else { panic!("it is written down") };
-    world.wait_s(121);
-    let progress = world.requester.tick(world.now()).unwrap();
-    assert!(matches!(progress[..], [Progress::Requeued { .. }, Progress::Sent { .. }, Progress::Confirmed { .. }]), "{progress:?}");
-    let late = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, &lost.boc).unwrap();
-    assert!(matches!(world.chain.send_boc(&late), Err(ChainError::Rejected(Rejection::NotAccepted { .. }))), "the lost one is dead");
-    assert_eq!(world.requester.observe(channel).unwrap().sight.deposit, ton(1));
-}
-
-#[test]
-fn a_number_that_the_owner_used_elsewhere_is_noticed() {
-    let world = World::new();
-    let (channel, _) = world.requester.open(world.terms(1), ton(1), world.now()).unwrap();
-    world.faulty.calls.store(0, Ordering::SeqCst);
-    world.faulty.fails_at.store(2, Ordering::SeqCst);
-    world.requester.tick(world.now()).unwrap_err();
-    world.faulty.fails_at.store(NEVER, Ordering::SeqCst);
-    let outgoing = Outgoing { to: Address::from(PAYOUT), value: nano(5), bounce: Bounce::No, body: None, state_init: None };
-    world.chain.send_boc(&wallet(21).sign(0, u32::MAX, &[outgoing]).unwrap().boc).unwrap();
-    let progress = world.requester.tick(world.now()).unwrap();
-    assert!(matches!(progress[..], [Progress::Requeued { .. }, Progress::Sent { .. }, Progress::Confirmed { .. }]), "{progress:?}");
-    assert_eq!(world.requester.observe(channel).unwrap().sight.deposit, ton(1));
-}
-
-#[test]
 fn a_claim_that_somebody_else_delivered_is_confirmed() {
     let (world, channel) = World::with_channel(ton(1));
     world.work(channel, 1, nano(100_000_000));
@@ -415,7 +390,11 @@ fn a_preview_is_the_message_that_would_be_sent_and_changes_nothing() {
     assert!(world.requester.ledger().open_orders().unwrap().is_empty());
     let order = world.requester.close(channel, world.now()).unwrap();
     let progress = world.requester.tick(world.now()).unwrap();
-    assert!(progress.contains(&Progress::Sent { order, message: preview.message.hash }), "{progress:?}");
+    let Some(Progress::Sent { message, .. }) = progress.first() else { panic!("{progress:?}") };
+    let query = world.requester.ledger().order(order).unwrap().unwrap().query(order);
+    let given = outgoing(&Order::Close(channel), query).unwrap();
+    let signed = wallet(21).sign(preview.message.seqno, preview.message.valid_until_s, &[given]).unwrap();
+    assert_eq!(*message, signed.hash, "but for the query");
 }
 
 #[test]
@@ -656,52 +635,6 @@ fn a_provider_that_is_not_who_it_says_is_told_apart() {
     assert_eq!(verify_provider(&account, contract, operator, &other), Err(ProviderCheckError::OtherNetwork));
     let stranger = requester_key().node_id();
     assert_eq!(verify_provider(&account, contract, stranger, &terms.network), Err(ProviderCheckError::OtherOperator));
-}
-
-#[test]
-fn a_claim_counts_when_it_lies_deep_enough_and_is_found_again_after_a_reorganisation() {
-    let (world, channel) = World::with_channel(ton(1));
-    world.work(channel, 1, nano(400_000_000));
-    let provider = Settler::new(Arc::clone(&world.faulty) as _, wallet(22), Arc::clone(world.provider.ledger()))
-        .with_provider(provider_terms())
-        .with_confirmations(Confirmations::new(2).unwrap());
-    let id = provider.claim(channel, world.now()).unwrap().unwrap();
-    let contract = Address::from(provider_terms().address().unwrap());
-    let before = world.chain.account(&contract).unwrap();
-    let turn = || provider.tick(world.now()).unwrap();
-    assert!(matches!(turn()[..], [Progress::Sent { .. }]), "it is in a block, which is not enough");
-    let OrderState::Pending(sent) = provider.ledger().order(id).unwrap().unwrap().state else { panic!("it is under way") };
-
-    // The block is dropped: the same message is sent again, and no other is signed.
-    *world.faulty.dropped.lock().unwrap() = Some((contract, before));
-    assert_eq!(turn(), []);
-    let order = provider.ledger().order(id).unwrap().unwrap();
-    assert_eq!(order.state, OrderState::Pending(sent));
-    *world.faulty.dropped.lock().unwrap() = None;
-
-    assert_eq!(turn(), [], "no block lies on it yet");
-    world.wait_s(1);
-    assert_eq!(turn(), [], "one does");
-    world.wait_s(1);
-    assert!(matches!(turn()[..], [Progress::Confirmed { .. }]));
-    assert_eq!((world.balance(PAYOUT), world.fees()), (nano(380_000_000), nano(20_000_000)), "it happened once");
-    assert_eq!(world.contract().data.number, 1);
-}
-
-#[test]
-fn an_endpoint_that_shows_a_state_without_its_transactions_makes_nobody_send_twice() {
-    let world = World::new();
-    let friend = ContractAddress([0xcc; 32]);
-    let id = world.requester.ledger().add_order(Order::Transfer { to: friend, amount: nano(7) }, world.now()).unwrap();
-    world.faulty.is_behind.store(true, Ordering::SeqCst);
-    for _ in 0..3 {
-        let progress = world.requester.tick(world.now()).unwrap();
-        assert!(progress.iter().all(|step| matches!(step, Progress::Sent { .. })), "{progress:?}");
-        world.wait_s(121);
-    }
-    world.faulty.is_behind.store(false, Ordering::SeqCst);
-    assert!(matches!(world.requester.tick(world.now()).unwrap()[..], [Progress::Confirmed { order, .. }] if order == id));
-    assert_eq!(world.balance(friend), nano(7));
 }
 
 fn tampered(world: &World, channel: ChannelRef, tamper: impl FnOnce(&mut AccountState)) -> Result<ChannelView, ChannelCheckError> {

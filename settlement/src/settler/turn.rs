@@ -11,19 +11,20 @@ use tracing::{debug, info, warn};
 use super::account::{AccountFault, data_of};
 use super::carry::{needed, outgoing};
 use super::plan::{Seen, Step, passed_on, plan};
+use super::search::{Look, Reach, find_caused, find_transaction, look_through};
 use super::shell::{Attempt, Progress, SettleError, Settler};
-use crate::chain::confirmation::standing;
-use crate::chain::{AccountState, Address, Chain, ChainError, Confirmations, Hash, PAGE_MAX, Page, Standing, Transaction};
-use crate::contract::{Contract, OperatorOrder, ProviderData};
+use crate::chain::confirmation::{is_past, standing, standing_of};
+use crate::chain::{AccountState, Address, ChainError, Confirmations, Message, Standing, Transaction, TxId};
+use crate::contract::cells::hash_of;
+use crate::contract::{Contract, OperatorOrder, ProviderData, QueryId};
 use crate::ledger::{Landed, Order, OrderFailure, OrderId, OrderRecord, OrderState, Sender, SentMessage};
 use crate::wallet::{WalletError, external_message, next_seqno};
 
 /// How long a signed message stays alive. Ten blocks of a slow chain; after it an order that got lost is signed anew.
 const VALID_S: u32 = 120;
 
-/// Pages of transactions looked through for one message. What takes ours takes one message at a time, so the first has it, unless
-/// hundreds of claims were paid since.
-const PAGES_MAX: usize = 16;
+/// How far the clock that an order was given by may have been ahead of the chain's.
+const CLOCK_SKEW_S: u64 = 3_600;
 
 /// Orders carried in one turn, so that a turn ends.
 const ORDERS_A_TURN_MAX: usize = 64;
@@ -34,7 +35,8 @@ pub(super) struct Taker {
     at_s: u64,
     /// The number it takes next.
     number: u32,
-    after_lt: u64,
+    /// Its newest transaction.
+    last: Option<TxId>,
     /// What an order can be paid from.
     pub(super) balance: Amount,
     /// Claims of a batch that have not answered.
@@ -91,8 +93,7 @@ impl Settler {
             Sender::Operator => operator_state(&account)?
                 .map_or((0, Amount::ZERO, 0), |data| (data.number, data.operations(account.balance), data.outstanding)),
         };
-        let after_lt = account.last_transaction.map_or(0, |last| last.lt);
-        Ok(Taker { address, at_s: account.seen_at.unix_s, number, after_lt, balance, outstanding })
+        Ok(Taker { address, at_s: account.seen_at.unix_s, number, last: account.last_transaction, balance, outstanding })
     }
 
     /// Finds out what came of a message. Whether the turn goes on.
@@ -106,16 +107,19 @@ impl Settler {
     ) -> Result<bool, SettleError> {
         let destination = record.order.destination()?;
         let taker = self.taker(&record.order)?;
-        let taken = self.find(&taker.address, &sent.hash.0, sent.after_lt)?;
-        if taken.is_none() && self.is_behind(&taker, sent.after_lt)? {
+        let look = find_caused(self.chain(), &taker.address, &sent.hash.0, sent.after_lt)?;
+        if look.is_behind(taker.last) {
             return Ok(false);
         }
+        let taken = look.found;
         let passed = match record.order.sender() {
             Sender::Wallet => taken.as_ref().and_then(|transaction| passed_on(transaction, destination)),
             Sender::Operator => None,
         };
         let contract = match passed {
-            Some(message) => self.find(&Address::from(destination), &message.hash, message.created_lt.saturating_sub(1))?,
+            Some(message) => {
+                find_transaction(self.chain(), &Address::from(destination), &message.hash, message.created_lt.saturating_sub(1))?
+            }
             None => None,
         };
         let seen = Seen {
@@ -129,6 +133,9 @@ impl Settler {
         if let (Step::Confirm | Step::Fail(_), Some(shown)) = (step, contract.as_ref().or(taken.as_ref()))
             && !self.will_stay(shown)?
         {
+            return Ok(false);
+        }
+        if step == Step::Requeue && !self.is_dead(&taker, sent)? {
             return Ok(false);
         }
         let state = match step {
@@ -162,14 +169,14 @@ impl Settler {
         Ok(true)
     }
 
-    /// Whether the transactions that are shown end before the state that was read. Then ours may be among those that are not shown, and to
-    /// sign anew would be to do it twice: endpoints behind one name are not always equally far.
-    fn is_behind(&self, taker: &Taker, after_lt: u64) -> Result<bool, SettleError> {
-        if taker.after_lt <= after_lt {
-            return Ok(false);
+    /// Whether what killed a message lies deep enough: the transaction that used up its number, or a block that came too late for it. A
+    /// message that comes back to life beside the one that was signed in its place would do the same thing twice.
+    fn is_dead(&self, taker: &Taker, sent: &SentMessage) -> Result<bool, SettleError> {
+        if self.confirmations == Confirmations::NONE || is_past(self.chain(), u64::from(sent.valid_until_s), self.confirmations)? {
+            return Ok(true);
         }
-        let newest = self.chain.transactions(&taker.address, Page { from: None, after_lt, limit: 1 })?;
-        Ok(newest.first().is_none_or(|newest| newest.id.lt < taker.after_lt))
+        let Some(last) = taker.last.filter(|_| taker.number > sent.seqno) else { return Ok(false) };
+        Ok(standing_of(self.chain(), &taker.address, last, taker.at_s, self.confirmations)? == Standing::Settled)
     }
 
     /// Whether a transaction lies deep enough. One that goes again takes nothing along: its order is still under way, and its message is
@@ -247,7 +254,7 @@ impl Settler {
         Ok(false)
     }
 
-    /// Signs, writes down, sends. Whether the turn goes on.
+    /// Signs, writes down, sends; unless the chain shows that it was done already. Whether the turn goes on.
     fn sign(
         &self,
         id: OrderId,
@@ -256,12 +263,25 @@ impl Settler {
         now: Timestamp,
         progress: &mut Vec<Progress>,
     ) -> Result<bool, SettleError> {
-        let Ok(sent) = self.signed_message(&record.order, taker) else {
+        let query = record.query(id);
+        let Ok(sent) = self.signed_message(&record.order, query, taker) else {
             let state = OrderState::Failed(OrderFailure::Unbuildable);
             self.ledger.update_order(id, OrderRecord { state, changed_at: now, ..record.clone() })?;
             progress.push(Progress::Failed { order: id, reason: OrderFailure::Unbuildable });
             return Ok(true);
         };
+        if record.order.sender() == Sender::Wallet {
+            let look = self.look_for_done(query, record, taker)?;
+            if look.is_behind(taker.last) {
+                return Ok(false);
+            }
+            if let Some(done) = &look.found {
+                warn!(order = id.0, "an order was carried out by books that were newer than these");
+                let state = OrderState::Pending(message_of(done, taker));
+                self.ledger.update_order(id, OrderRecord { state, changed_at: now, ..record.clone() })?;
+                return Ok(true);
+            }
+        }
         let state = OrderState::Pending(sent.clone());
         self.ledger.update_order(id, OrderRecord { state, changed_at: now, ..record.clone() })?;
         self.send(id, &sent)?;
@@ -269,7 +289,17 @@ impl Settler {
         Ok(true)
     }
 
-    pub(super) fn signed_message(&self, order: &Order, taker: &Taker) -> Result<SentMessage, SettleError> {
+    /// Looks for the wallet's transaction that carried this order out before. There is one when these books were restored from a copy that
+    /// was made while the order waited: to sign it again would pay twice.
+    fn look_for_done(&self, query: QueryId, record: &OrderRecord, taker: &Taker) -> Result<Look, SettleError> {
+        let ours = outgoing(&record.order, query)?;
+        let body = ours.body.as_deref().map(hash_of);
+        let is_same = |sent: &Message| sent.destination == Some(ours.to) && Some(hash_of(&sent.body)) == body;
+        let reach = Reach { after_lt: 0, from_s: record.given_at.unix_s().saturating_sub(CLOCK_SKEW_S) };
+        look_through(self.chain(), &taker.address, reach, |transaction| transaction.out_messages.iter().any(is_same))
+    }
+
+    pub(super) fn signed_message(&self, order: &Order, query: QueryId, taker: &Taker) -> Result<SentMessage, SettleError> {
         let seqno = taker.number;
         let now_s = u32::try_from(taker.at_s).unwrap_or(u32::MAX);
         let valid_until_s = now_s.saturating_add(VALID_S);
@@ -280,9 +310,15 @@ impl Settler {
                 external_message(&taker.address, body)?
             }
             // What the wallet sends for each of the others, `outgoing` says.
-            by_wallet => self.wallet.sign(seqno, valid_until_s, &[outgoing(by_wallet)?])?,
+            by_wallet => self.wallet.sign(seqno, valid_until_s, &[outgoing(by_wallet, query)?])?,
         };
-        Ok(SentMessage { hash: signed.hash, seqno, valid_until_s, after_lt: taker.after_lt, boc: signed.boc_base64() })
+        Ok(SentMessage {
+            hash: signed.hash,
+            seqno,
+            valid_until_s,
+            after_lt: taker.last.map_or(0, |last| last.lt),
+            boc: signed.boc_base64(),
+        })
     }
 
     /// Sends what is written down. A refusal is not the end: the message may be there already, and if it isn't, it dies by its time.
@@ -297,10 +333,6 @@ impl Settler {
             Err(error) => Err(error.into()),
         }
     }
-
-    fn find(&self, account: &Address, message: &Hash, after_lt: u64) -> Result<Option<Transaction>, SettleError> {
-        find_transaction(self.chain(), account, message, after_lt)
-    }
 }
 
 /// What a provider's contract stores; `None` when there is none, or something else.
@@ -312,24 +344,13 @@ fn operator_state(account: &AccountState) -> Result<Option<ProviderData>, Settle
     }
 }
 
-/// The transaction of `account` that this message caused, if it is newer than `after_lt`.
-///
-/// # Errors
-/// [`SettleError::Chain`], [`SettleError::TooManyTransactions`].
-pub fn find_transaction(chain: &dyn Chain, account: &Address, message: &Hash, after_lt: u64) -> Result<Option<Transaction>, SettleError> {
-    let mut page = Page { from: None, after_lt, limit: PAGE_MAX };
-    for _ in 0..PAGES_MAX {
-        let transactions = chain.transactions(account, page)?;
-        let is_last = transactions.len() < usize::from(PAGE_MAX);
-        let next = transactions.last().and_then(|transaction| transaction.previous);
-        let ours = |transaction: &Transaction| transaction.in_message.as_ref().is_some_and(|of| of.hash == *message);
-        if let Some(found) = transactions.into_iter().find(ours) {
-            return Ok(Some(found));
-        }
-        match next {
-            Some(next) if !is_last && next.lt > after_lt => page.from = Some(next),
-            _ => return Ok(None),
-        }
+/// What is known of a message that other books wrote down. It has no bytes to send again: if its transaction goes, its order is signed anew.
+fn message_of(taken: &Transaction, taker: &Taker) -> SentMessage {
+    SentMessage {
+        hash: Digest(taken.in_message.as_ref().map_or([0; 32], |message| message.hash)),
+        seqno: taker.number.saturating_sub(1),
+        valid_until_s: 0,
+        after_lt: taken.id.lt.saturating_sub(1),
+        boc: String::new(),
     }
-    Err(SettleError::TooManyTransactions(*account))
 }

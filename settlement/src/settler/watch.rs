@@ -10,29 +10,54 @@ use super::claims::{ClaimPolicy, Claimable, choose};
 use super::shell::{Attempt, SettleError, Settler};
 use super::stake::{ProviderView, verify_provider};
 use super::verify::{ChannelView, Expected, verify_channel};
-use crate::chain::Address;
+use crate::chain::confirmation::standing_of_account;
+use crate::chain::{AccountState, Address, Confirmations, Standing};
 use crate::contract::order::BatchedClaim;
 use crate::contract::{ChannelStatus, Command};
-use crate::ledger::{ChannelBook, Order, OrderId, Role};
+use crate::ledger::{ChannelBook, LedgerError, Order, OrderId, Role};
 
 impl Settler {
-    /// Looks at a channel on chain, checks it against the book, and enters what was seen.
+    /// Looks at a channel on chain, checks it against the book, and enters what was seen. More of a deposit than was seen before counts
+    /// from when it lies deep enough; all else counts at once, since believing it too early loses nothing.
     ///
     /// # Errors
     /// [`SettleError::Channel`] when the account is not the channel.
     pub fn observe(&self, channel: ChannelRef) -> Result<ChannelView, SettleError> {
-        let terms = self.ledger.channel(channel)?.record().terms;
-        let view = verify_channel(&self.chain.account(&Address::from(channel.address))?, &Expected::of_terms(&terms)?)?;
+        let book = self.ledger.channel(channel)?;
+        let account = self.chain.account(&Address::from(channel.address))?;
+        let mut view = verify_channel(&account, &Expected::of_terms(&book.record().terms)?)?;
+        let known = known_deposit(Some(&book));
+        if view.sight.deposit > known && !self.has_settled(channel, &account)? {
+            view.sight.deposit = known.max(view.sight.drawn);
+        }
         self.ledger.record_sight(channel, view.sight)?;
         Ok(view)
+    }
+
+    /// Whether a channel's newest transaction lies deep enough, and with it the deposit that the account shows.
+    fn has_settled(&self, channel: ChannelRef, account: &AccountState) -> Result<bool, SettleError> {
+        if self.confirmations == Confirmations::NONE {
+            return Ok(true);
+        }
+        let standing = standing_of_account(self.chain(), &Address::from(channel.address), account, self.confirmations)?;
+        Ok(standing == Standing::Settled)
     }
 
     /// Provider: looks at a channel that a requester names, checks it against what was agreed, and opens a book for it.
     ///
     /// # Errors
-    /// [`SettleError::Channel`] when the account is not the channel that was agreed.
+    /// [`SettleError::Channel`] when the account is not the channel that was agreed, [`SettleError::Unsettled`] while its deposit may go again.
     pub fn admit(&self, expected: &Expected, now: Timestamp) -> Result<ChannelView, SettleError> {
-        let view = verify_channel(&self.chain.account(&Address::from(expected.channel.address))?, expected)?;
+        let account = self.chain.account(&Address::from(expected.channel.address))?;
+        let view = verify_channel(&account, expected)?;
+        let known = match self.ledger.channel(expected.channel) {
+            Ok(book) => known_deposit(Some(&book)),
+            Err(LedgerError::UnknownChannel(_)) => known_deposit(None),
+            Err(error) => return Err(error.into()),
+        };
+        if view.sight.deposit > known && !self.has_settled(expected.channel, &account)? {
+            return Err(SettleError::Unsettled);
+        }
         self.ledger.commit(move |batch| {
             batch.record_channel(Role::Provider, view.terms, now)?;
             batch.record_sight(view.channel, view.sight)
@@ -169,4 +194,9 @@ impl Settler {
         let found = self.claimable(channel, true)?;
         Ok(self.order_claims(found.into_iter().collect(), ClaimPolicy::EVERYTHING, now)?.first().copied())
     }
+}
+
+/// What was deposited in a channel when it was last seen.
+fn known_deposit(book: Option<&ChannelBook>) -> Amount {
+    book.and_then(|book| book.head().sight).map_or(Amount::ZERO, |sight| sight.deposit)
 }

@@ -611,9 +611,6 @@ impl World {
             touched.insert(transaction.account.hash);
             self.observe(transaction).map_err(|error| format!("{error}\nin {}", Self::show(transaction)))?;
         }
-        if std::env::var("DBG").is_ok() {
-            self.compare_all()?;
-        }
         touched.iter().try_for_each(|account| self.compare(account))?;
         if self.blocks.is_multiple_of(BLOCKS_PER_FULL_CHECK) { self.compare_all() } else { Ok(()) }
     }

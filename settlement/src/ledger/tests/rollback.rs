@@ -1,17 +1,7 @@
 //! A copy of a ledger, restored after the node went on, is noticed by what the chain shows and by what the other side signed.
 
 use super::*;
-
-/// A store with the same entries, which goes its own way from here on.
-fn copy(store: &MemoryStore) -> MemoryStore {
-    let copy = MemoryStore::default();
-    for table in Table::ALL {
-        let entries = store.scan(table, &[], &[], usize::MAX).unwrap();
-        let writes: Vec<_> = entries.into_iter().map(|(key, value)| Write { table, key, value, mode: WriteMode::Put }).collect();
-        copy.commit(&writes).unwrap();
-    }
-    copy
-}
+use crate::ledger::testing::copy;
 
 /// Both sides after six slices of work, all paid by voucher, and a copy of each ledger from after the third.
 struct Restored {

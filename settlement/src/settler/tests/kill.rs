@@ -345,11 +345,9 @@ impl Stage {
         if std::mem::replace(&mut self.has_lost[whose], true) {
             return Ok(());
         }
-        self.world.faulty.calls.store(0, Ordering::SeqCst);
-        // The first call reads the account that takes the message, the second sends.
-        self.world.faulty.fails_at.store(2, Ordering::SeqCst);
+        self.world.faulty.loses_next.store(true, Ordering::SeqCst);
         let lost = settler.tick(self.world.now());
-        self.world.faulty.fails_at.store(NEVER, Ordering::SeqCst);
+        self.world.faulty.loses_next.store(false, Ordering::SeqCst);
         match lost {
             Err(SettleError::Chain(_)) => self.world.wait_s(121),
             // Who died after ordering it has had it carried out at the beginning of this life.
