@@ -28,7 +28,7 @@ PARSER = Parser(Language(tree_sitter_rust.language()))
 # Processor seconds of one run of tests; the longest honest one takes a fifth. Unlike a time limit it is fair on a busy machine.
 CPU_SECONDS = 60
 # A run that waits for something that never comes. Tests that wait for a network give up after twenty seconds each.
-WALL_SECONDS = 600
+WALL_SECONDS = 240
 # A mutant that allocates without end must not take the machine with it.
 MEMORY_BYTES = 6 << 30
 

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cocoon_market::{Amount, ContractAddress};
+use cocoon_settlement::chain::embedded::rehearse;
 use cocoon_settlement::chain::{Address, Bounce, Chain};
 use cocoon_settlement::contract::{NetworkTerms, VaultTerms};
 use serde::Serialize;
 
 use super::blocking;
+use super::dry_run::Cost;
 use crate::chain;
 use crate::cli::{ChainCommand, DeployArgs};
 use crate::config::{Network, NetworkConfig, TermsError, devnet_vault, write_terms};
@@ -20,9 +22,6 @@ use crate::output::ton_text;
 
 /// How long the chain may take to show the vault.
 const WAIT: Duration = Duration::from_secs(180);
-
-/// What of the vault's value the deployment uses up at the prices of 2026, rounded up.
-const DEPLOY_COST: Amount = Amount::from_nano(5_000_000);
 
 /// Why nothing was deployed.
 #[derive(Debug, thiserror::Error)]
@@ -58,8 +57,9 @@ struct Deployed {
     was_there: bool,
     /// What the message carries; none where nothing has to be sent.
     value_nanoton: Option<Amount>,
-    /// What it usually costs.
-    cost_nanoton: Option<Amount>,
+    /// What it would use up, where it was not sent.
+    #[serde(flatten)]
+    cost: Option<Cost>,
     message_hash: Option<String>,
     boc: Option<String>,
     config: PathBuf,
@@ -116,6 +116,13 @@ fn deploy(context: &Context, args: &DeployArgs) -> Result<(), Failure> {
         (false, true) => Some(deployment::prepare(chain, &wallet, &vault)?),
         (false, false) => Some(deployment::deploy(chain, &wallet, &vault, WAIT)?),
     };
+    let cost = match &deployment {
+        Some(planned) if args.dry_run => {
+            let reached = [Address::from(wallet.account()), Address::from(terms.vault)];
+            Some(Cost::of(&rehearse(chain, &planned.signed.boc, &reached).map_err(DeployError::from)?))
+        }
+        Some(_) | None => None,
+    };
     let file = context.config_file();
     if !args.dry_run {
         write_terms(&file, &NetworkConfig::from(terms))?;
@@ -133,7 +140,7 @@ fn deploy(context: &Context, args: &DeployArgs) -> Result<(), Failure> {
         },
         was_there,
         value_nanoton: deployment.as_ref().map(|_| VAULT_VALUE),
-        cost_nanoton: deployment.as_ref().map(|_| DEPLOY_COST),
+        cost,
         message_hash: deployment.as_ref().map(|of| of.signed.hash.to_string()),
         boc: deployment.as_ref().map(|of| of.signed.boc_base64()),
         config: file,
@@ -164,10 +171,10 @@ fn text(deployed: &Deployed) -> String {
         (false, false) => format!("The vault is deployed; [chain.terms] is written to {config}"),
     };
     let mut lines = vec![done, format!("  vault     {vault}"), format!("  treasury  {}", deployed.treasury.friendly(Bounce::Yes))];
-    if let (Some(value), Some(cost)) = (deployed.value_nanoton, deployed.cost_nanoton) {
-        let (value, cost) = (ton_text(value), ton_text(cost));
-        lines.push(format!("  carries   {value}, of which about {cost} is spent; the rest pays for the vault's storage"));
+    if let Some(value) = deployed.value_nanoton {
+        lines.push(format!("  carries   {}; what it does not cost pays for the vault's storage", ton_text(value)));
     }
+    lines.extend(deployed.cost.as_ref().map(|cost| format!("  costs     {}", cost.text())));
     if let (true, Some(boc), Some(hash)) = (deployed.dry_run, &deployed.boc, &deployed.message_hash) {
         lines.push(format!("{boc}\n  hash {hash}"));
     }

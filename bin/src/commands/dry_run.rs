@@ -1,35 +1,89 @@
 //! A message that would be sent, as every `--dry-run` shows it.
 
 use cocoon_market::Amount;
+use cocoon_settlement::chain::embedded::{Rehearsal, rehearse};
+use cocoon_settlement::chain::{Address, Bounce, Chain, ChainError};
 use cocoon_settlement::settler::Preview;
 use serde::Serialize;
+
+use crate::output::ton_text;
 
 /// A message that would be sent.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct DryRun {
     /// What it carries.
     pub(super) value_nanoton: Amount,
-    /// What it usually costs.
-    pub(super) cost_nanoton: Amount,
     /// What the wallet must hold, its own gas included: more than this it cannot cost.
     cost_max_nanoton: Amount,
     balance_nanoton: Amount,
+    #[serde(flatten)]
+    pub(super) cost: Cost,
     /// Its hash, in hexadecimal.
-    pub(super) message_hash: String,
+    message_hash: String,
     /// The message itself, base64.
-    pub(super) boc: String,
+    boc: String,
+}
+
+/// What a message would use up and come to, found by executing it on the accounts as they are.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Cost {
+    /// All fees of all transactions.
+    pub(super) cost_nanoton: Amount,
+    gas_used: u64,
+    transactions: usize,
+    /// The first transaction that would fail, if one would.
+    fails: Option<Failing>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Failing {
+    account: Address,
+    exit_code: Option<i32>,
 }
 
 impl DryRun {
-    /// What the settler would send, and what such a message usually costs.
-    pub(super) fn of(preview: Preview, cost: Amount) -> Self {
-        Self {
+    /// What the settler would send, executed on the wallet and the contract that it goes to.
+    ///
+    /// # Errors
+    /// [`ChainError`] when they cannot be read, or the wallet would not take the message.
+    pub(super) fn of(chain: &dyn Chain, preview: Preview, wallet: Address, contract: Address) -> Result<Self, ChainError> {
+        let cost = Cost::of(&rehearse(chain, &preview.message.bytes().unwrap_or_default(), &[wallet, contract])?);
+        Ok(Self {
             value_nanoton: preview.value,
-            cost_nanoton: cost,
             cost_max_nanoton: preview.needed,
             balance_nanoton: preview.balance,
+            cost,
             message_hash: preview.message.hash.to_string(),
             boc: preview.message.boc,
+        })
+    }
+
+    /// What it costs and comes to, and the message: the end of what people are shown.
+    pub(super) fn text(&self, rest: &str) -> String {
+        let value = ton_text(self.value_nanoton);
+        format!("The message carries {value}; {}, {rest}.\n{}\n  hash {}", self.cost.text(), self.boc, self.message_hash)
+    }
+}
+
+impl Cost {
+    pub(super) fn of(rehearsal: &Rehearsal) -> Self {
+        Self {
+            cost_nanoton: rehearsal.cost,
+            gas_used: rehearsal.gas_used(),
+            transactions: rehearsal.transactions.len(),
+            fails: rehearsal.failure().map(|failing| Failing { account: failing.account, exit_code: failing.exit_code }),
+        }
+    }
+
+    pub(super) fn text(&self) -> String {
+        let Self { cost_nanoton, gas_used, transactions, fails } = self;
+        let cost = format!("its {transactions} transactions use {gas_used} gas and cost {}", ton_text(*cost_nanoton));
+        match fails {
+            None => cost,
+            Some(Failing { account, exit_code: Some(code) }) => {
+                format!("{} would refuse it with exit code {code}; {cost}", account.friendly(Bounce::Yes))
+            }
+            Some(Failing { account, exit_code: None }) => format!("nothing would take it at {}; {cost}", account.friendly(Bounce::Yes)),
         }
     }
 }

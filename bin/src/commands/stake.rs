@@ -25,9 +25,6 @@ use crate::wiring::open_home::OpenHome;
 use crate::wiring::own::provider_terms;
 use crate::wiring::session::pace;
 
-/// What of the value such a message uses up at the prices of 2026, rounded up.
-const MESSAGE_COST: Amount = Amount::from_nano(2_000_000);
-
 /// Why the collateral did not change.
 #[derive(Debug, thiserror::Error)]
 enum ChangeError {
@@ -355,15 +352,7 @@ struct Prepared {
 
 impl Prepared {
     fn text(&self) -> String {
-        format!(
-            "Nothing was sent. If it were, {}.\nThe message carries {}; it costs about {}, and {}:\n{}\n  hash {}",
-            self.changes,
-            ton_text(self.message.value_nanoton),
-            ton_text(self.message.cost_nanoton),
-            self.rest,
-            self.message.boc,
-            self.message.message_hash,
-        )
+        format!("Nothing was sent. If it were, {}.\n{}", self.changes, self.message.text(self.rest))
     }
 }
 
@@ -380,13 +369,14 @@ fn prepare(desk: &Desk, terms: &ProviderTerms, change: Change) -> Result<(Order,
     if preview.needed > preview.balance {
         return Err(ChangeError::Poor { needed: preview.needed, balance: preview.balance });
     }
+    let (wallet, contract) = (Address::from(desk.settler().account()), Address::from(order.destination().map_err(DeskError::from)?));
     let prepared = Prepared {
-        contract: Address::from(order.destination().map_err(DeskError::from)?),
+        contract,
         changes: change.text(view.as_ref(), terms.network.unbond_s),
-        message: DryRun::of(preview, MESSAGE_COST),
+        message: DryRun::of(desk.chain(), preview, wallet, contract).map_err(DeskError::from)?,
         rest: match change {
-            Change::Stake { .. } => "the rest stays there for storage and operations",
-            Change::Unbond { .. } | Change::Withdraw | Change::WithdrawOperations(_) => "the rest comes back",
+            Change::Stake { .. } => "and the rest stays there for storage and operations",
+            Change::Unbond { .. } | Change::Withdraw | Change::WithdrawOperations(_) => "and the rest comes back",
         },
     };
     Ok((order, prepared))

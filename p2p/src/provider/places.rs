@@ -121,8 +121,10 @@ mod tests {
     fn a_full_memory_forgets_what_is_over_and_then_any() {
         let places = places(9, 3);
         let held = |agreement: &Agreement| places.agreement(&agreement.id()).is_some();
-        let over = agreement(0, 1, NOW.plus_ms(1000));
         let live: Vec<_> = (1..5).map(|nonce| agreement(nonce, 1, NOW.plus_ms(1001))).collect();
+        // Not the one that would go first if none were over.
+        let is_last = |over: &Agreement| live.iter().all(|live| live.id() < over.id());
+        let over = (5..).map(|nonce| agreement(nonce, 1, NOW.plus_ms(1000))).find(is_last).unwrap();
         let remember = |now, agreement: &Agreement| places.remember(now, Arc::new(agreement.clone()));
         remember(NOW, &over);
         remember(NOW.plus_ms(1000), &live[0]);

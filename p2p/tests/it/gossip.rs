@@ -113,6 +113,17 @@ async fn a_demand_waits_a_moment_for_an_offer_that_is_on_its_way() {
 }
 
 #[tokio::test]
+async fn who_knows_nobody_yet_waits_a_moment_for_somebody() {
+    let world = World::new(Answer::of(1)).await;
+    world.offer().await;
+    let newcomer = node(47);
+    let client = Client::new(newcomer.clone(), world.client_key.clone(), world.payer.clone());
+    let wanted = demand();
+    let (found, ()) = futures::join!(client.find(&wanted, 1), connect(&newcomer, &world.provider_node));
+    assert_eq!(found.unwrap().best.len(), 1);
+}
+
+#[tokio::test]
 async fn a_pull_counts_what_is_valid_and_takes_nothing_of_ones_own() {
     let world = World::new(Answer::of(1)).await;
     world.offer().await;

@@ -6,6 +6,8 @@
 //!    \---------/  the message can no longer take effect, so another may be signed
 //! ```
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use cocoon_market::ids::Digest;
 use cocoon_market::{Amount, ChannelRef, ContractAddress, CooperativeClose, Signature, SignedVoucher, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -172,6 +174,13 @@ pub struct SentMessage {
     pub after_lt: u64,
     /// The message, base64. Sent again it is the same message, and is taken once.
     pub boc: String,
+}
+
+impl SentMessage {
+    /// The message as it is sent; `None` when what is written down is no base64.
+    pub fn bytes(&self) -> Option<Vec<u8>> {
+        STANDARD.decode(&self.boc).ok()
+    }
 }
 
 /// Where an order is in its life.

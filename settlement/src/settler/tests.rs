@@ -8,7 +8,7 @@ use tonlib_core::cell::{ArcCell, CellBuilder};
 
 use super::carry::outgoing;
 use super::*;
-use crate::chain::embedded::{Blocks, Embedded};
+use crate::chain::embedded::{Blocks, Embedded, rehearse};
 use crate::chain::testing::{ManualClock, START_MS, chain, ton};
 use crate::chain::{
     AccountState, AccountStatus, Address, Bounce, Chain, ChainError, Confirmations, Faucet, Hash, Head, MethodResult, Page, Rejection,
@@ -17,7 +17,7 @@ use crate::chain::{
 use crate::contract::channel::STORAGE_RESERVE;
 use crate::contract::testing::{provider_key, requester_key};
 use crate::contract::{
-    ChannelData, ChannelMessage, ChannelStatus, ChannelTerms, Command, NetworkTerms, ProviderTerms, VaultData, VaultTerms,
+    ChannelData, ChannelMessage, ChannelStatus, ChannelTerms, Command, Exit, NetworkTerms, ProviderTerms, VaultData, VaultTerms,
 };
 use crate::ledger::testing::Deal;
 use crate::ledger::{
@@ -698,4 +698,32 @@ fn a_provider_books_no_channel_that_it_could_not_check() {
     let refused = world.provider.admit(&world.expected(channel), world.now());
     assert!(matches!(refused, Err(SettleError::Channel(ChannelCheckError::NotDeployed))));
     assert!(world.provider.ledger().channels().unwrap().is_empty());
+}
+
+#[test]
+fn a_rehearsal_shows_what_a_message_then_does() {
+    let (world, channel) = World::with_channel(ton(1));
+    let preview = world.requester.preview(&Order::Close(channel)).unwrap();
+    let boc = preview.message.bytes().unwrap();
+    let reached = [Address::from(world.requester.account()), Address::from(channel.address)];
+    let shown = rehearse(&*world.chain, &boc, &reached).unwrap();
+    let before = world.chain.supply().unwrap().fees;
+    assert_eq!(world.status(channel), ChannelStatus::Open, "nothing is done yet");
+
+    world.chain.send_boc(&boc).unwrap();
+    let gas = |account: &Address| {
+        let newest = world.chain.transactions(account, Page { from: None, after_lt: 0, limit: 1 }).unwrap();
+        newest[0].gas_used
+    };
+    let cost = world.chain.supply().unwrap().fees.saturating_sub(before);
+    // The wallet, the channel, and the wallet again with what is left of the message; and no rent, as no time has passed.
+    assert_eq!((shown.transactions.len(), shown.cost), (3, cost));
+    assert_eq!(shown.transactions[1].gas_used, gas(&reached[1]));
+    assert_eq!(shown.gas_used(), shown.transactions.iter().map(|transaction| transaction.gas_used).sum::<u64>());
+    assert!(shown.failure().is_none());
+
+    let again = world.requester.preview(&Order::Close(channel)).unwrap().message.bytes().unwrap();
+    let failure = rehearse(&*world.chain, &again, &reached).unwrap();
+    assert_eq!(failure.failure().unwrap().exit_code, Some(Exit::Closing.code()));
+    assert!(matches!(rehearse(&*world.chain, &boc, &reached), Err(ChainError::Rejected(_))), "its number is used up");
 }

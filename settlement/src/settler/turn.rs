@@ -2,8 +2,6 @@
 
 use std::sync::PoisonError;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use cocoon_market::ids::Digest;
 use cocoon_market::{Amount, Timestamp};
 use tracing::{debug, info, warn};
@@ -323,7 +321,7 @@ impl Settler {
 
     /// Sends what is written down. A refusal is not the end: the message may be there already, and if it isn't, it dies by its time.
     fn send(&self, id: OrderId, sent: &SentMessage) -> Result<(), SettleError> {
-        let boc = STANDARD.decode(&sent.boc).map_err(|_| WalletError::Message)?;
+        let boc = sent.bytes().ok_or(WalletError::Message)?;
         match self.chain.send_boc(&boc) {
             Ok(_) => Ok(()),
             Err(ChainError::Rejected(rejection)) => {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cocoon_market::{Amount, ChannelRef};
+use cocoon_settlement::chain::Address;
 use cocoon_settlement::contract::ChannelStatus;
 use cocoon_settlement::ledger::{ChannelBook, Landed, Order, OrderId, OrderState, Role};
-use cocoon_settlement::settler::{ChannelCheckError, Preview, Progress, SettleError};
+use cocoon_settlement::settler::{ChannelCheckError, Progress, SettleError};
 use serde::Serialize;
 use tokio::sync::broadcast;
 
@@ -27,12 +28,6 @@ use crate::wiring::session::pace;
 
 /// How long it may take until the message is sent, for those who do not wait for more.
 const SEND_LIMIT: Duration = Duration::from_secs(60);
-
-/// What of the value a close uses up at the prices of 2026, rounded up: 0.00094 TON.
-const CLOSE_COST: Amount = Amount::from_nano(1_000_000);
-
-/// The same of a finish, which also sends the refund: 0.0012 TON.
-const FINISH_COST: Amount = Amount::from_nano(1_250_000);
 
 /// Which end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +119,9 @@ fn prepare(desk: &Desk, end: End, text: &str) -> Result<Prepared, EndError> {
     }
     let window_end = now_s.saturating_add(book.record().terms.challenge_window_s.into());
     let deadline_s = deadline_s(sight.status).map_or(window_end, u64::from);
-    Ok(Prepared::new(end, &desk.ledger().channel(channel)?, preview, deadline_s))
+    let (wallet, contract) = (Address::from(desk.settler().account()), Address::from(channel.address));
+    let dry_run = DryRun::of(desk.chain(), preview, wallet, contract).map_err(DeskError::from)?;
+    Ok(Prepared::new(end, &desk.ledger().channel(channel)?, dry_run, deadline_s))
 }
 
 /// Whether it is on its way there.
@@ -148,11 +145,11 @@ fn check(end: End, channel: ChannelRef, status: ChannelStatus, now_s: u64) -> Re
 }
 
 impl Prepared {
-    fn new(end: End, book: &ChannelBook, preview: Preview, deadline_s: u64) -> Self {
+    fn new(end: End, book: &ChannelBook, dry_run: DryRun, deadline_s: u64) -> Self {
         let (deposit, drawn) = book.head().sight.map_or((Amount::ZERO, Amount::ZERO), |sight| (sight.deposit, sight.drawn));
-        let (claimable, cost) = match end {
-            End::Close => (book.undrawn(), CLOSE_COST),
-            End::Finish => (Amount::ZERO, FINISH_COST),
+        let claimable = match end {
+            End::Close => book.undrawn(),
+            End::Finish => Amount::ZERO,
         };
         Self {
             channel: book.channel(),
@@ -160,7 +157,7 @@ impl Prepared {
                 End::Close => "close_unilateral",
                 End::Finish => "finish_close",
             },
-            dry_run: DryRun::of(preview, cost),
+            dry_run,
             claimable_nanoton: claimable,
             refund_nanoton: deposit.saturating_sub(drawn).saturating_sub(claimable),
             deadline_s,
@@ -179,13 +176,7 @@ fn dry_run_text(prepared: &Prepared) -> String {
         ),
         End::Finish => format!("the channel would be closed for ever, and {} would be refunded", ton_text(prepared.refund_nanoton)),
     };
-    format!(
-        "Nothing was sent. If it were, {changes}.\nThe message carries {}, all but about {} of which comes back:\n{}\n  hash {}",
-        ton_text(prepared.dry_run.value_nanoton),
-        ton_text(prepared.dry_run.cost_nanoton),
-        prepared.dry_run.boc,
-        prepared.dry_run.message_hash,
-    )
+    format!("Nothing was sent. If it were, {changes}.\n{}", prepared.dry_run.text("and the rest comes back"))
 }
 
 /// Gives the order, tells what becomes of it, and waits as long as wanted.

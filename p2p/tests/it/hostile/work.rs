@@ -7,7 +7,7 @@ use cocoon_market::ids::Digest;
 use cocoon_market::job::{Chunk, FinishReason, JobRequest, ProviderFrame, RequesterFrame};
 use cocoon_market::progress::JobFault;
 use cocoon_market::receipt::{Receipt, ReceiptBody, ReceiptHeader};
-use cocoon_market::{Amount, OfferId, OperatorKey, ProposalId, TokenCommitment, Usage, Verified};
+use cocoon_market::{Amount, OfferId, OperatorKey, ProposalId, StopReason, TokenCommitment, Usage, Verified};
 use cocoon_p2p::protocol::JOB_PROTOCOL;
 use cocoon_p2p::testing::{MockPayer, channel_between, listing};
 use cocoon_p2p::{Client, Clock, JobError, JobEvent, Node, NodeEvent, PayErrorKind};
@@ -202,6 +202,13 @@ async fn a_job_that_is_done_and_paid_needs_no_more_words() {
     let served = served_by(true, script).await;
     assert!(served.error.is_none() && matches!(served.given.last(), Some(JobEvent::Done { .. })), "{:?}", served.error);
     assert!(matches!(served.said.as_slice(), [RequesterFrame::Voucher(_)]), "{:?}", served.said);
+}
+
+#[tokio::test]
+async fn a_provider_that_stopped_by_itself_is_not_told_to() {
+    let served = served_by(true, |_, _| vec![chunk(0, 0, 1), ProviderFrame::Stopped(StopReason::Internal)]).await;
+    assert!(matches!(served.error, Some(JobError::Stopped { .. })), "{:?}", served.error);
+    assert!(served.said.is_empty(), "{:?}", served.said);
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! The wallet that holds all money of a new development chain.
 
-use cocoon_market::Amount;
+use std::collections::BTreeMap;
+
+use cocoon_market::{Amount, Timestamp};
 use ed25519_dalek::SigningKey;
 use num_bigint::BigUint;
 use sha2::{Digest, Sha256};
@@ -16,6 +18,7 @@ use tycho_types::dict::Dict;
 use tycho_types::models::{Account, AccountState, CurrencyCollection, OptionalAccount, ShardAccount, StateInit, StdAddr, StorageInfo};
 use tycho_types::prelude::HashBytes;
 
+use super::store::{AccountKey, account_key};
 use crate::chain::codec::{CodecError, decode, from_edge, to_boc};
 use crate::chain::{Address, AddressError};
 
@@ -61,8 +64,13 @@ impl FaucetWallet {
         Ok(Self { wallet, address })
     }
 
-    /// The wallet as an account, deployed and full.
-    pub(super) fn genesis_account(&self, unix_s: u32) -> Result<ShardAccount, FaucetError> {
+    /// All accounts of a new chain: the wallet alone, deployed and full.
+    pub(super) fn genesis(&self, now: Timestamp) -> Result<BTreeMap<AccountKey, ShardAccount>, FaucetError> {
+        let account = self.genesis_account(u32::try_from(now.unix_s()).unwrap_or(u32::MAX))?;
+        Ok(BTreeMap::from([(account_key(&self.address), account)]))
+    }
+
+    fn genesis_account(&self, unix_s: u32) -> Result<ShardAccount, FaucetError> {
         let data = VersionHelper::get_data(self.wallet.version, &self.wallet.key_pair, self.wallet.wallet_id)?;
         let state = StateInit {
             split_depth: None,

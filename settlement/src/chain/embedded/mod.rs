@@ -31,10 +31,12 @@ mod getter;
 mod inspect;
 mod machine;
 mod options;
+mod rehearsal;
 mod replay;
 mod store;
 mod write;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -42,17 +44,18 @@ use cocoon_market::{Amount, NetworkId, Timestamp};
 use sha2::{Digest, Sha256};
 use tycho_executor::ParsedConfig;
 use tycho_types::cell::{Cell, CellBuilder};
-use tycho_types::models::{BlockchainConfig, MsgInfo};
+use tycho_types::models::{BlockchainConfig, MsgInfo, ShardAccount};
 
 use self::block::{Limits, OpenBlock, block_hash, execution};
 use self::committed::Committed;
-use self::faucet::{FaucetWallet, ISSUED};
-use self::store::{BlockRecord, BlockWrite, Books, Store, account_key};
+use self::faucet::FaucetWallet;
+use self::store::{AccountKey, BlockRecord, BlockWrite, Books, Store};
 use super::{Address, ChainError, Hash, Head};
 
 pub use self::faucet::FaucetError;
 pub use self::inspect::Surroundings;
 pub use self::options::{Blocks, Clock, OpenError, Options, Supply, system_clock};
+pub use self::rehearsal::{Rehearsal, rehearse};
 pub use self::replay::ReplayError;
 pub use self::store::StoreError;
 pub use self::write::WritePoint;
@@ -102,11 +105,18 @@ impl Embedded {
         Self::with_store(Store::in_memory()?, options)
     }
 
+    /// Starts a chain that is gone when it is dropped, with these accounts.
+    fn with_accounts(accounts: BTreeMap<AccountKey, ShardAccount>, options: Options) -> Result<Self, OpenError> {
+        let store = Store::in_memory()?;
+        start(&store, &accounts, (options.clock)())?;
+        Self::with_store(store, options)
+    }
+
     fn with_store(store: Store, options: Options) -> Result<Self, OpenError> {
         let faucet = FaucetWallet::new()?;
         let config = match store.config()? {
             Some(config) => config,
-            None => start(&store, &faucet, (options.clock)())?,
+            None => start(&store, &faucet.genesis((options.clock)())?, (options.clock)())?,
         };
         let config = ParsedConfig::parse(config.parse::<BlockchainConfig>()?, u32::MAX)?;
         let head = store.head()?.ok_or(StoreError::Damaged("list of blocks"))?;
@@ -284,18 +294,21 @@ fn keep(inner: &mut Inner, open: OpenBlock) {
     }
 }
 
-/// Writes the first block: the faucet, and nothing else.
-fn start(store: &Store, faucet: &FaucetWallet, now: Timestamp) -> Result<Cell, OpenError> {
+/// Writes the first block: these accounts, and nothing else.
+fn start(store: &Store, accounts: &BTreeMap<AccountKey, ShardAccount>, now: Timestamp) -> Result<Cell, OpenError> {
     let config = CellBuilder::build_from(config::build(NetworkId::DEVNET)?)?;
-    let account = faucet.genesis_account(u32::try_from(now.unix_s()).unwrap_or(u32::MAX))?;
-    let books = Books { issued: ISSUED, fees: Amount::ZERO, burned: Amount::ZERO };
+    let mut issued: u128 = 0;
+    for account in accounts.values() {
+        let account = account.load_account()?;
+        issued = issued.saturating_add(account.map_or(0, |account| account.balance.tokens.into_inner()));
+    }
+    let books = Books { issued: Amount::from_nano(issued), fees: Amount::ZERO, burned: Amount::ZERO };
     let mut record =
         BlockRecord { seqno: 0, unix_ms: now.0, hash: [0; 32], previous: [0; 32], lt_start: 0, lt_end: 0, transactions: 0, books };
-    let parts = [config.repr_hash().0, account.account.inner().repr_hash().0];
+    let states = accounts.values().map(|account| account.account.inner().repr_hash().0);
+    let parts: Vec<_> = std::iter::once(config.repr_hash().0).chain(states).collect();
     record.hash = block_hash(&record, parts.iter());
-    let accounts = std::iter::once((account_key(&faucet.address), account)).collect();
-    let queued = std::collections::BTreeMap::new();
-    store.commit_genesis(&config, &BlockWrite { record, accounts: &accounts, transactions: &[], delivered: &[], queued: &queued })?;
+    store.commit_genesis(&config, &BlockWrite { record, accounts, transactions: &[], delivered: &[], queued: &BTreeMap::new() })?;
     Ok(config)
 }
 

@@ -53,7 +53,8 @@ impl Embedded {
         let recorded = &inner.committed;
         let find = |seqno| recorded.store.block(seqno)?.ok_or(StoreError::Damaged("list of blocks"));
         let store = Store::in_memory()?;
-        start(&store, &self.faucet, cocoon_market::Timestamp(find(0)?.unix_ms))?;
+        let began_at = cocoon_market::Timestamp(find(0)?.unix_ms);
+        start(&store, &self.faucet.genesis(began_at).map_err(OpenError::from)?, began_at)?;
         let first = store.head()?.ok_or(StoreError::Damaged("list of blocks"))?;
         let mut again = Committed::new(store, first)?;
         compare(again.head(), &find(0)?)?;

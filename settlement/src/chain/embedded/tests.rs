@@ -9,6 +9,7 @@ use tonlib_core::cell::{ArcCell, CellBuilder};
 use tonlib_core::tlb_types::block::state_init::StateInit;
 use tonlib_core::tlb_types::tlb::TLB;
 
+use super::faucet::ISSUED;
 use super::store::Place;
 use super::write::Writes;
 use super::*;

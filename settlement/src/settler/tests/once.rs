@@ -1,8 +1,8 @@
 //! Nothing happens twice: not after a lost message, a restored copy, a dropped block, or an endpoint that is behind.
 
 use super::*;
-use crate::ledger::{OrderId, Role};
 use crate::ledger::testing::copy;
+use crate::ledger::{OrderId, Role};
 
 const FRIEND: ContractAddress = ContractAddress([0xcc; 32]);
 

@@ -1,0 +1,89 @@
+//! What a message would do on another chain: executed here, on copies of the accounts that it reaches, and forgotten.
+
+use cocoon_market::{Amount, Timestamp};
+use tycho_types::cell::Lazy;
+use tycho_types::dict::Dict;
+use tycho_types::models::{
+    Account, AccountState as VmAccountState, CurrencyCollection, OptionalAccount, ShardAccount, StateInit, StdAddr, StorageInfo,
+};
+use tycho_types::prelude::HashBytes;
+
+use super::block::execution;
+use super::store::{AccountKey, account_key};
+use super::{Blocks, Embedded, OpenError, Options};
+use crate::chain::codec::from_edge;
+use crate::chain::{AccountState, AccountStatus, Address, Chain, ChainError, Transaction};
+
+/// What a message from outside would cause.
+#[derive(Debug, Clone)]
+pub struct Rehearsal {
+    /// All transactions, in their order.
+    pub transactions: Vec<Transaction>,
+    /// What they would cost together, forwarding included, without the rent that is due since the accounts' last transactions.
+    pub cost: Amount,
+}
+
+impl Rehearsal {
+    /// Gas that all of them use.
+    pub fn gas_used(&self) -> u64 {
+        self.transactions.iter().fold(0, |sum, transaction| sum.saturating_add(transaction.gas_used))
+    }
+
+    /// The first transaction that would not do what it was asked to.
+    pub fn failure(&self) -> Option<&Transaction> {
+        self.transactions.iter().find(|transaction| !transaction.success)
+    }
+}
+
+/// Executes a message from outside on the named accounts as `chain` shows them. All others are empty here, so name those whose code
+/// the message reaches. Prices are this program's own: TON's of 2026.
+///
+/// # Errors
+/// [`ChainError::Rejected`] as the chain would; whatever reading the accounts fails with; [`ChainError::BadRequest`] when one is frozen.
+pub fn rehearse(chain: &dyn Chain, boc: &[u8], reached: &[Address]) -> Result<Rehearsal, ChainError> {
+    let mut accounts = Vec::new();
+    let mut now_s = 0;
+    for address in reached {
+        let state = chain.account(address)?;
+        now_s = state.seen_at.unix_s.max(now_s);
+        accounts.push((*address, state));
+    }
+    let now = Timestamp(now_s.saturating_mul(1000));
+    let begun: Vec<_> = accounts.iter().map(|(address, state)| copy(address, state)).collect::<Result<_, _>>()?;
+    let options = Options { blocks: Blocks::Instant, clock: std::sync::Arc::new(move || now) };
+    let stage = Embedded::with_accounts(begun.into_iter().flatten().collect(), options).map_err(|error| match error {
+        OpenError::Store(error) => error.into(),
+        error => ChainError::Execution(error.into()),
+    })?;
+    stage.send_boc(boc)?;
+    let mut transactions = Vec::new();
+    for seqno in 1..=stage.head()?.seqno {
+        transactions.extend(stage.block_transactions(seqno)?);
+    }
+    let supply = stage.supply()?;
+    Ok(Rehearsal { transactions, cost: supply.fees.checked_add(supply.burned).unwrap_or(Amount::MAX) })
+}
+
+/// The account as it would stand in the first block; `None` for one that does not exist.
+fn copy(address: &Address, state: &AccountState) -> Result<Option<(AccountKey, ShardAccount)>, ChainError> {
+    let cell = |cell: &Option<_>| cell.as_ref().map(from_edge).transpose().map_err(|error| ChainError::Execution(error.into()));
+    let vm_state = match state.status {
+        AccountStatus::Uninitialized if state.balance.is_zero() => return Ok(None),
+        AccountStatus::Uninitialized => VmAccountState::Uninit,
+        AccountStatus::Frozen => return Err(ChainError::BadRequest("an account that the message reaches is frozen")),
+        AccountStatus::Active => {
+            let (code, data) = (cell(&state.code)?, cell(&state.data)?);
+            VmAccountState::Active(StateInit { split_depth: None, special: None, code, data, libraries: Dict::new() })
+        }
+    };
+    let last_paid = u32::try_from(state.seen_at.unix_s).unwrap_or(u32::MAX);
+    let account = Account {
+        address: StdAddr::new(address.workchain, HashBytes(address.hash)).into(),
+        storage_stat: StorageInfo { last_paid, ..StorageInfo::default() },
+        last_trans_lt: 0,
+        balance: CurrencyCollection::new(state.balance.nano()),
+        state: vm_state,
+    };
+    let account = Lazy::new(&OptionalAccount(Some(account))).map_err(execution)?;
+    Ok(Some((account_key(address), ShardAccount { account, last_trans_hash: HashBytes::ZERO, last_trans_lt: 0 })))
+}
