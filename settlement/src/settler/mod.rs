@@ -4,6 +4,9 @@
 //! signed for it, is in the [`Ledger`](crate::ledger) before it is sent. So it may die at any moment; the next one finds what is pending, looks at the
 //! chain, and goes on.
 //!
+//! A copy of the ledger may be restored while orders in it wait that were carried out since. So a message carries its order's
+//! [`query`](crate::ledger::OrderRecord::query), and before it signs, the settler looks for one that carried it before.
+//!
 //! - [`mod@plan`]: what to do about an order, pure.
 //! - [`claims`]: which vouchers to draw now, pure.
 //! - [`verify`], [`stake`]: whether an account is the channel that was agreed, or a provider's contract.
