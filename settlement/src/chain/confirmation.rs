@@ -123,11 +123,7 @@ pub fn standing_of(
 /// # Errors
 /// [`ChainError`] when the chain does not say.
 pub fn is_past(chain: &dyn Chain, deadline_s: u64, depth: Confirmations) -> Result<bool, ChainError> {
-    let head = chain.head()?;
-    if depth == Confirmations::NONE {
-        return Ok(head.unix_s >= deadline_s);
-    }
-    let Some(deep) = head.seqno.checked_sub(depth.0) else { return Ok(false) };
+    let Some(deep) = chain.head()?.seqno.checked_sub(depth.0) else { return Ok(false) };
     Ok(chain.block(deep)?.unix_s >= deadline_s)
 }
 

@@ -31,9 +31,6 @@ use crate::contract::ChannelStatus;
 /// Entries read from the store at a time.
 const PAGE: usize = 1024;
 
-/// Times the ledger is read when jobs and receipts do not fit: while a node works, the jobs may be a commit ahead of the books.
-const TRIES: usize = 3;
-
 /// Where the money of some channels is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sums {
@@ -374,26 +371,16 @@ impl Ledger {
     /// # Errors
     /// [`AuditError`]. What does not fit in a channel is no error here: see [`Audit::faults`].
     pub fn audit(&self) -> Result<Audit, AuditError> {
-        let mut audit = self.audit_once()?;
-        for _ in 1..TRIES {
-            if !audit.faults().any(|(_, fault)| matches!(fault, AuditFault::JobSum { .. })) {
-                break;
-            }
-            audit = self.audit_once()?;
-        }
-        Ok(audit)
-    }
-
-    fn audit_once(&self) -> Result<Audit, AuditError> {
         let before: BTreeMap<ChannelRef, u64> = self.channels()?.iter().map(|book| (book.channel, book.sequence())).collect();
         let jobs = self.job_sums()?;
         let books = self.channels()?;
         let orders: Vec<(ChannelRef, Amount)> = self.open_orders()?.iter().flat_map(|(_, record)| draws(&record.order)).collect();
         let mut channels = Vec::new();
         for book in &books {
-            // The jobs were read in between, so they are of this moment only if nothing was receipted meanwhile.
-            let is_still = before.get(&book.channel) == Some(&book.sequence());
-            let jobs = is_still.then(|| jobs.get(&book.channel).copied().unwrap_or(Amount::ZERO));
+            let jobs = jobs.get(&book.channel).copied().unwrap_or_default();
+            // The jobs were read in between, so they are of this moment only if nothing was receipted meanwhile, nor is in the store already.
+            let is_still = before.get(&book.channel) == Some(&book.sequence()) && jobs.newest <= book.sequence();
+            let jobs = is_still.then_some(jobs.sum);
             let ordered = orders.iter().filter(|(channel, _)| *channel == book.channel).map(|(_, upto)| *upto).max();
             let (paid, ordered) = (book.paid(), ordered.unwrap_or(Amount::ZERO));
             let facts = Facts { owed: book.head.owed, paid, ordered, sight: book.head.sight };
@@ -420,19 +407,28 @@ impl Ledger {
     }
 
     /// What the jobs of each channel sum to.
-    fn job_sums(&self) -> Result<BTreeMap<ChannelRef, Amount>, LedgerError> {
-        let mut sums = BTreeMap::new();
+    fn job_sums(&self) -> Result<BTreeMap<ChannelRef, JobSums>, LedgerError> {
+        let mut sums: BTreeMap<ChannelRef, JobSums> = BTreeMap::new();
         let mut from = Some(JobId([0; 16]));
         while let Some(first) = from {
             let page = self.jobs(first, PAGE)?;
             from = page.last().filter(|_| page.len() == PAGE).and_then(|(last, _)| after(*last));
             for (_, job) in page {
-                let sum = sums.entry(job.channel).or_insert(Amount::ZERO);
-                *sum = sum.checked_add(job.amount)?;
+                let sums = sums.entry(job.channel).or_default();
+                sums.sum = sums.sum.checked_add(job.amount)?;
+                sums.newest = sums.newest.max(job.last_sequence);
             }
         }
         Ok(sums)
     }
+}
+
+/// What the jobs of a channel come to.
+#[derive(Clone, Copy, Debug, Default)]
+struct JobSums {
+    sum: Amount,
+    /// The newest receipt of any of them.
+    newest: u64,
 }
 
 /// The next id; none after the last.

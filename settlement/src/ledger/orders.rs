@@ -248,6 +248,12 @@ impl OrderRecord {
         Self { order, state: OrderState::Queued, given_at: now, changed_at: now }
     }
 
+    /// The same order, in another state from `now` on.
+    #[must_use]
+    pub fn moved(&self, state: OrderState, now: Timestamp) -> Self {
+        Self { state, changed_at: now, ..self.clone() }
+    }
+
     /// What its message carries, so that the chain tells which order a message was for. Books that are restored from a copy give their
     /// next order a number that an order had which they lost; the time tells those apart.
     pub fn query(&self, id: OrderId) -> QueryId {

@@ -5,14 +5,14 @@ use crate::chain::{Address, Chain, Hash, PAGE_MAX, Page, Transaction, TxId};
 
 /// Pages of transactions looked through. What takes ours takes one message at a time, so the first has it, unless hundreds of claims
 /// were paid since.
-const PAGES_MAX: usize = 16;
+pub(super) const PAGES_MAX: usize = 16;
 
-/// How far back to look: both bounds hold.
+/// How far back to look.
 #[derive(Clone, Copy)]
 pub(super) struct Reach {
     /// Only what is newer than this logical time.
     pub(super) after_lt: u64,
-    /// Only what is not older than this, in seconds since the Unix epoch.
+    /// No page behind one that reaches back to this, in seconds since the Unix epoch.
     pub(super) from_s: u64,
 }
 

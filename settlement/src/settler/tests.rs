@@ -235,6 +235,12 @@ impl World {
         self.provider.ledger().accept_voucher(voucher).unwrap();
     }
 
+    /// From now on an endpoint shows this channel as it is, whatever happens to it.
+    fn shows_for_ever(&self, channel: ChannelRef) {
+        let address = Address::from(channel.address);
+        *self.faulty.dropped.lock().unwrap() = Some((address, self.chain.account(&address).unwrap()));
+    }
+
     /// All fees that the vault ever got.
     fn fees(&self) -> Amount {
         let account = self.chain.account(&Address::from(VAULT.address().unwrap())).unwrap();
@@ -398,6 +404,22 @@ fn a_preview_is_the_message_that_would_be_sent_and_changes_nothing() {
 }
 
 #[test]
+fn a_batch_is_ordered_when_operations_carry_it_to_the_nano_unit() {
+    for (missing, is_batch) in [(1, false), (0, true)] {
+        let (world, channel) = World::with_channel(ton(1));
+        world.work(channel, 1, nano(400_000_000));
+        let contract = Address::from(provider_terms().address().unwrap());
+        let mut shown = world.chain.account(&contract).unwrap();
+        let spare = world.contract().operations().saturating_sub(batch_needs(1).unwrap());
+        shown.balance = shown.balance.saturating_sub(spare).saturating_sub(nano(missing));
+        *world.faulty.dropped.lock().unwrap() = Some((contract, shown));
+        world.provider.watch(CLAIM_ALL, world.now()).unwrap();
+        let orders = world.provider.ledger().open_orders().unwrap();
+        assert_eq!(orders.iter().map(|(_, record)| record.order.sender() == Sender::Operator).collect::<Vec<_>>(), [is_batch]);
+    }
+}
+
+#[test]
 fn a_refund_is_ordered_once_and_comes_after_the_window() {
     let (world, channel) = World::with_channel(ton(1));
     world.requester.close(channel, world.now()).unwrap();
@@ -472,6 +494,19 @@ fn a_provider_that_comes_back_too_late_spends_nothing_on_claims() {
 }
 
 #[test]
+fn a_claim_is_ordered_until_the_window_ends_and_not_after() {
+    for (seconds, claims) in [(WINDOW_S - 1, 1), (WINDOW_S, 0)] {
+        let (world, channel) = World::with_channel(ton(1));
+        world.work(channel, 1, nano(600_000_000));
+        world.requester.close(channel, world.now()).unwrap();
+        world.requester.tick(world.now()).unwrap();
+        world.wait_s(seconds);
+        world.provider.watch(CLAIM_ALL, world.now()).unwrap();
+        assert_eq!(world.provider.ledger().open_orders().unwrap().len(), claims, "after {seconds} s");
+    }
+}
+
+#[test]
 fn a_claim_that_was_refused_is_not_ordered_again_and_again() {
     let (world, channel) = World::with_channel(ton(1));
     world.work(channel, 1, nano(600_000_000));
@@ -484,6 +519,79 @@ fn a_claim_that_was_refused_is_not_ordered_again_and_again() {
     assert!(drawn.is_zero(), "storage ate the reserve, and only a richer message can help");
     world.provider.watch(CLAIM_ALL, world.now()).unwrap();
     assert!(world.provider.ledger().open_orders().unwrap().is_empty());
+}
+
+#[test]
+fn of_a_batch_only_what_was_refused_is_left_out_and_only_that_voucher() {
+    let (world, refuses) = World::with_channel(ton(1));
+    let (draws, _) = world.requester.open(world.terms(2), ton(1), world.now()).unwrap();
+    world.requester.tick(world.now()).unwrap();
+    world.requester.observe(draws).unwrap();
+    world.provider.admit(&world.expected(draws), world.now()).unwrap();
+    world.agree(draws);
+    let ordered = || {
+        world.provider.watch(CLAIM_ALL, world.now()).unwrap();
+        let orders = world.provider.ledger().open_orders().unwrap();
+        let claims: Vec<_> = orders.iter().flat_map(|(_, record)| record.order.claims()).map(|claim| claim.voucher.channel).collect();
+        world.provider.tick(world.now()).unwrap();
+        claims
+    };
+    world.work(refuses, 1, nano(300_000_000));
+    world.work(draws, 2, nano(300_000_000));
+    world.shows_for_ever(refuses);
+    let both = ordered();
+    assert!(both.contains(&refuses) && both.contains(&draws) && both.len() == 2, "{both:?}");
+    assert_eq!(ordered(), [], "one was drawn, the other, as far as is seen, refused");
+    world.work(draws, 3, nano(100_000_000));
+    assert_eq!(ordered(), [draws]);
+    world.work(refuses, 4, nano(100_000_000));
+    assert_eq!(ordered(), [refuses], "a better voucher is tried once");
+    assert_eq!(ordered(), []);
+}
+
+#[test]
+fn what_a_contract_refused_the_wallet_is_not_ordered_again_and_again() {
+    let refused_once = |world: &World, channel, settler: &Settler| {
+        // Storage eats the reserve, and only a richer message can help.
+        world.wait_s(3_000_000_000 - 1_790_000_000);
+        let before = world.chain.account(&Address::from(channel)).unwrap();
+        settler.watch(CLAIM_ALL, world.now()).unwrap();
+        let progress = settler.tick(world.now()).unwrap();
+        assert!(matches!(progress[..], [Progress::Sent { .. }, Progress::Failed { .. }]), "{progress:?}");
+        // The next look shows nothing that would keep it from another try.
+        *world.faulty.dropped.lock().unwrap() = Some((channel, before));
+        assert!(settler.watch(CLAIM_ALL, world.now()).unwrap().is_empty());
+        assert!(settler.ledger().open_orders().unwrap().is_empty());
+    };
+    let (world, channel) = World::with_channel(ton(1));
+    world.work(channel, 1, nano(600_000_000));
+    let claimer = Settler::new(Arc::clone(&world.faulty) as _, wallet(22), Arc::clone(world.provider.ledger()));
+    refused_once(&world, Address::from(channel.address), &claimer);
+
+    let (world, channel) = World::with_channel(ton(1));
+    world.requester.close(channel, world.now()).unwrap();
+    world.requester.tick(world.now()).unwrap();
+    refused_once(&world, Address::from(channel.address), &world.requester);
+}
+
+#[test]
+fn an_order_tells_when_it_was_given_and_when_it_last_changed() {
+    let world = World::new();
+    let given_at = world.now();
+    let id = world.requester.ledger().add_order(Order::Transfer { to: PAYOUT, amount: nano(7) }, given_at).unwrap();
+    let times = || {
+        let record = world.requester.ledger().order(id).unwrap().unwrap();
+        (record.given_at, record.changed_at)
+    };
+    world.faulty.loses_next.store(true, Ordering::SeqCst);
+    let signed_at = given_at.plus_ms(5_000);
+    world.requester.tick(signed_at).unwrap_err();
+    assert_eq!(times(), (given_at, signed_at));
+    world.requester.tick(given_at.plus_ms(7_000)).unwrap();
+    assert_eq!(times(), (given_at, signed_at), "it was only sent again");
+    let done_at = given_at.plus_ms(9_000);
+    world.requester.tick(done_at).unwrap();
+    assert_eq!(times(), (given_at, done_at));
 }
 
 #[test]

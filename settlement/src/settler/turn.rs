@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 
 use cocoon_market::ids::Digest;
-use cocoon_market::{Amount, Timestamp};
+use cocoon_market::{Amount, ChannelRef, Timestamp};
 use tracing::{debug, info, warn};
 
 use super::account::{AccountFault, data_of};
@@ -162,7 +162,7 @@ impl Settler {
             }
         };
         let is_confirmed = matches!(state, OrderState::Confirmed(_));
-        self.ledger.update_order(id, OrderRecord { state, changed_at: now, ..record.clone() })?;
+        self.ledger.update_order(id, record.moved(state, now))?;
         self.look_after(&record.order, is_confirmed);
         Ok(true)
     }
@@ -206,22 +206,23 @@ impl Settler {
         }
     }
 
-    /// Looks at the channels of an order that is done with. Those of a batch that did not draw what they were to draw have refused.
+    /// Looks at the channels of an order that is done with.
     fn look_after(&self, order: &Order, is_confirmed: bool) {
         for channel in order.channels() {
-            let view = match self.observe(channel) {
-                Ok(view) => view,
-                Err(error) => {
-                    debug!(%channel, %error, "channel could not be looked at");
-                    continue;
-                }
-            };
-            let is_left = |cumulative: Amount| cumulative.min(view.sight.deposit) > view.sight.drawn;
-            let undrawn = order.claims().find(|of| of.voucher.channel == channel && is_left(of.voucher.cumulative));
-            if let Some(of) = undrawn.filter(|_| is_confirmed && order.sender() == Sender::Operator) {
-                self.note_refused(channel, Attempt::Claim(of.voucher.sequence));
+            if let Err(error) = self.look_after_channel(order, channel, is_confirmed) {
+                debug!(%channel, %error, "channel could not be looked at");
             }
         }
+    }
+
+    /// A channel that did not draw what a batch told it to has refused.
+    fn look_after_channel(&self, order: &Order, channel: ChannelRef, is_confirmed: bool) -> Result<(), SettleError> {
+        self.observe(channel)?;
+        let left = self.claimable(channel, false)?.map(|left| left.voucher).filter(|_| is_confirmed);
+        if let Some(left) = left.filter(|left| order.claims().any(|claimed| claimed == left)) {
+            self.note_refused(channel, Attempt::Claim(left.voucher.sequence));
+        }
+        Ok(())
     }
 
     /// Takes up the oldest order that its sender can pay for. Whether the turn goes on.
@@ -264,7 +265,7 @@ impl Settler {
         let query = record.query(id);
         let Ok(sent) = self.signed_message(&record.order, query, taker) else {
             let state = OrderState::Failed(OrderFailure::Unbuildable);
-            self.ledger.update_order(id, OrderRecord { state, changed_at: now, ..record.clone() })?;
+            self.ledger.update_order(id, record.moved(state, now))?;
             progress.push(Progress::Failed { order: id, reason: OrderFailure::Unbuildable });
             return Ok(true);
         };
@@ -276,12 +277,12 @@ impl Settler {
             if let Some(done) = &look.found {
                 warn!(order = id.0, "an order was carried out by books that were newer than these");
                 let state = OrderState::Pending(message_of(done, taker));
-                self.ledger.update_order(id, OrderRecord { state, changed_at: now, ..record.clone() })?;
+                self.ledger.update_order(id, record.moved(state, now))?;
                 return Ok(true);
             }
         }
         let state = OrderState::Pending(sent.clone());
-        self.ledger.update_order(id, OrderRecord { state, changed_at: now, ..record.clone() })?;
+        self.ledger.update_order(id, record.moved(state, now))?;
         self.send(id, &sent)?;
         progress.push(Progress::Sent { order: id, message: sent.hash });
         Ok(true)

@@ -27,19 +27,19 @@ impl Settler {
         let account = self.chain.account(&Address::from(channel.address))?;
         let mut view = verify_channel(&account, &Expected::of_terms(&book.record().terms)?)?;
         let known = known_deposit(Some(&book));
-        if view.sight.deposit > known && !self.has_settled(channel, &account)? {
+        if !self.is_believed(&view, known, &account)? {
             view.sight.deposit = known.max(view.sight.drawn);
         }
         self.ledger.record_sight(channel, view.sight)?;
         Ok(view)
     }
 
-    /// Whether a channel's newest transaction lies deep enough, and with it the deposit that the account shows.
-    fn has_settled(&self, channel: ChannelRef, account: &AccountState) -> Result<bool, SettleError> {
-        if self.confirmations == Confirmations::NONE {
+    /// Whether the deposit that an account shows is no more than is known, or its newest transaction lies deep enough, and with it that one.
+    fn is_believed(&self, view: &ChannelView, known: Amount, account: &AccountState) -> Result<bool, SettleError> {
+        if view.sight.deposit <= known || self.confirmations == Confirmations::NONE {
             return Ok(true);
         }
-        let standing = standing_of_account(self.chain(), &Address::from(channel.address), account, self.confirmations)?;
+        let standing = standing_of_account(self.chain(), &Address::from(view.channel.address), account, self.confirmations)?;
         Ok(standing == Standing::Settled)
     }
 
@@ -55,7 +55,7 @@ impl Settler {
             Err(LedgerError::UnknownChannel(_)) => known_deposit(None),
             Err(error) => return Err(error.into()),
         };
-        if view.sight.deposit > known && !self.has_settled(expected.channel, &account)? {
+        if !self.is_believed(&view, known, &account)? {
             return Err(SettleError::Unsettled);
         }
         self.ledger.commit(move |batch| {
@@ -118,7 +118,7 @@ impl Settler {
     }
 
     /// What a channel would pay now, unless that was refused.
-    fn claimable(&self, channel: ChannelRef, is_closing: bool) -> Result<Option<Claimable>, SettleError> {
+    pub(super) fn claimable(&self, channel: ChannelRef, is_closing: bool) -> Result<Option<Claimable>, SettleError> {
         let book = self.ledger.channel(channel)?;
         let (Some(voucher), Some(sight)) = (book.claimable(), book.head().sight) else { return Ok(None) };
         let drawable = voucher.voucher.cumulative.min(sight.deposit).saturating_sub(sight.drawn);

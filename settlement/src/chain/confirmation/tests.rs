@@ -84,6 +84,30 @@ fn a_transaction_settles_when_enough_blocks_lie_on_its_own() {
     assert_eq!(standing(&chain, &transaction, deeper).unwrap(), Standing::Young, "a chain that is not as long");
 }
 
+/// An endpoint that says of every block that it covers the times before this one.
+struct Covering(Embedded, u64);
+
+impl Chain for Covering {
+    pass_on!(this => &this.0; network head block account transactions run_get_method send_boc config_param);
+
+    fn covered_lt(&self, _: &Address, _: u32) -> Result<u64, ChainError> {
+        Ok(self.1)
+    }
+}
+
+#[test]
+fn a_block_covers_what_came_before_the_time_that_it_names() {
+    let (chain, _) = chain(Blocks::Manual);
+    chain.fund(&sink(), ton(1)).unwrap();
+    chain.make_block().unwrap();
+    chain.make_block().unwrap();
+    let transaction = newest(&chain, &sink());
+    let mut chain = Covering(chain, transaction.id.lt);
+    assert_eq!(standing(&chain, &transaction, Confirmations::new(1).unwrap()).unwrap(), Standing::Young);
+    chain.1 += 1;
+    assert_eq!(standing(&chain, &transaction, Confirmations::new(1).unwrap()).unwrap(), Standing::Settled);
+}
+
 #[test]
 fn what_comes_later_on_the_account_does_not_unsettle_a_transaction() {
     let (chain, _) = chain(Blocks::Instant);

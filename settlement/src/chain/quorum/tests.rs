@@ -233,9 +233,62 @@ fn an_endpoint_that_lags_too_far_is_named_as_such() {
     }
     let (chain, _) = chain(Blocks::Instant);
     let chain = Arc::new(chain);
-    let forger = Forger { chain: Arc::clone(&chain), forge: |state| state.seen_at.seqno += 100 };
-    let head = Quorum::new(chain, forger, patience()).unwrap().head();
-    assert!(matches!(head, Err(ChainError::Lagging { blocks: 100 })), "{head:?}");
+    let head = |forge| Quorum::new(Arc::clone(&chain), Forger { chain: Arc::clone(&chain), forge }, patience()).unwrap().head();
+    assert_eq!(head(|state| state.seen_at.seqno += APART_MAX).unwrap(), chain.head().unwrap());
+    let late = head(|state| state.seen_at.seqno += APART_MAX + 1);
+    assert!(matches!(late, Err(ChainError::Lagging { blocks: 31 })), "{late:?}");
+}
+
+/// A chain that says what it likes of get-methods and of messages.
+struct Outspoken {
+    chain: Arc<Embedded>,
+    answer: fn(&mut MethodResult),
+    refuse: fn() -> ChainError,
+}
+
+impl Chain for Outspoken {
+    pass_on!(this => this.chain; network head block account transactions config_param);
+    fn run_get_method(&self, address: &Address, method: &str, arguments: &[StackItem]) -> Result<MethodResult, ChainError> {
+        let mut result = self.chain.run_get_method(address, method, arguments)?;
+        (self.answer)(&mut result);
+        Ok(result)
+    }
+    fn send_boc(&self, _: &[u8]) -> Result<Hash, ChainError> {
+        Err((self.refuse)())
+    }
+}
+
+#[test]
+fn a_get_method_is_answered_when_code_and_stack_are_the_same() {
+    let (chain, _) = chain(Blocks::Instant);
+    let chain = Arc::new(chain);
+    let ask = |answer| {
+        let other = Outspoken { chain: Arc::clone(&chain), answer, refuse: || ChainError::BlockFull };
+        Quorum::new(Arc::clone(&chain), other, patience()).unwrap().run_get_method(&chain.faucet(), "seqno", &[])
+    };
+    // How much gas an endpoint counts says nothing about the answer.
+    assert_eq!(ask(|answer| answer.gas_used += 1).unwrap(), chain.run_get_method(&chain.faucet(), "seqno", &[]).unwrap());
+    for answer in [ask(|answer| answer.exit_code = 1), ask(|answer| answer.stack.clear())] {
+        assert!(matches!(answer, Err(ChainError::Disagreement { about: Disputed::Method })), "{answer:?}");
+    }
+}
+
+#[test]
+fn of_two_refusals_the_one_that_stays_is_told_and_else_the_first() {
+    let (chain, _) = chain(Blocks::Instant);
+    let chain = Arc::new(chain);
+    let quorum = |refusals: [fn() -> ChainError; 2]| {
+        let [first, second] = refusals.map(|refuse| Outspoken { chain: Arc::clone(&chain), answer: |_| {}, refuse });
+        Quorum::new(first, second, patience()).unwrap().send_boc(&[]).unwrap_err()
+    };
+    let (full, apart): (fn() -> ChainError, fn() -> ChainError) = (|| ChainError::BlockFull, || ChainError::Lagging { blocks: 9 });
+    let (bad, odd): (fn() -> ChainError, fn() -> ChainError) = (|| ChainError::BadRequest("bad"), || ChainError::Unsupported("odd"));
+    assert!(matches!(quorum([full, apart]), ChainError::BlockFull));
+    assert!(matches!(quorum([apart, full]), ChainError::Lagging { .. }));
+    assert!(matches!(quorum([bad, full]), ChainError::BadRequest(_)));
+    assert!(matches!(quorum([full, bad]), ChainError::BadRequest(_)));
+    assert!(matches!(quorum([bad, odd]), ChainError::BadRequest(_)));
+    assert!(matches!(quorum([odd, bad]), ChainError::Unsupported(_)));
 }
 
 #[test]

@@ -131,14 +131,17 @@ fn a_ledger_of_another_version_is_refused() {
 fn a_long_ledger_is_read_back_whole() {
     let store = MemoryStore::default();
     let provider = open(store.clone(), Role::Provider);
-    let channel = start(&provider, Role::Provider, 1_000);
-    let drafts: Vec<_> = (1..=1_500).map(|slice| ReceiptDraft { amount: Amount::ZERO, ..draft(channel, 1, slice) }).collect();
+    let channel = start(&provider, Role::Provider, 1_500);
+    let job = |number: u128| JobId(number.to_be_bytes());
+    let drafts: Vec<_> =
+        (1..=1_500).map(|number| ReceiptDraft { job: job(number), amount: Amount::from_nano(1), ..draft(channel, 1, 1) }).collect();
     assert!(provider.commit(move |batch| drafts.iter().all(|draft| batch.issue_receipt(draft).is_ok())).unwrap());
     let order = move || OrderRecord::new(Order::Finish(channel), NOW);
     provider.commit(move |batch| (0..1_500).for_each(|_| assert!(batch.add_order(order()).is_ok()))).unwrap();
     let done = OrderRecord { state: OrderState::Failed(OrderFailure::NoContract), ..order() };
     provider.update_order(OrderId(7), done).unwrap();
     let again = open(store, Role::Provider);
+    assert_eq!(again.audit().unwrap().faults().count(), 0, "all of its receipts and jobs are counted");
     assert_eq!(again.channels().unwrap(), provider.channels().unwrap());
     assert_eq!(again.open_orders().unwrap(), provider.open_orders().unwrap());
     assert_eq!((again.open_orders().unwrap().len(), again.open_orders().unwrap()[0].0), (1_499, OrderId(1)));

@@ -130,6 +130,33 @@ fn a_forged_voucher_or_receipt_freezes_nothing() {
 }
 
 #[test]
+fn a_voucher_for_nothing_shows_nothing() {
+    let (requester, provider) = (open(MemoryStore::default(), Role::Requester), open(MemoryStore::default(), Role::Provider));
+    let channel = start(&provider, Role::Provider, 1_000);
+    start(&requester, Role::Requester, 1_000);
+    let nothing = Voucher { channel, sequence: 0, cumulative: Amount::ZERO, receipts_root: Digest([0; 32]) }.sign(&requester_key());
+    for issued in 0..2 {
+        let refused = provider.accept_voucher(nothing);
+        assert!(matches!(refused, Err(LedgerError::Voucher(VoucherFault::BeyondReceipts { got: 0, .. }))), "{refused:?}");
+        assert_eq!(provider.channel(channel).unwrap().rollback(), None, "{issued} receipts");
+        provider.issue_receipt(draft(channel, 1, issued + 1)).unwrap();
+    }
+}
+
+#[test]
+fn of_vouchers_that_do_not_fit_the_first_of_those_that_pay_most_is_kept() {
+    let Restored { requester, channel, old_provider, .. } = restored();
+    let provider = open(old_provider, Role::Provider);
+    let newest = requester.issue_voucher(channel).unwrap();
+    let other = Voucher { sequence: 9, ..newest.voucher }.sign(&requester_key());
+    let more = Voucher { cumulative: Amount::from_nano(newest.voucher.cumulative.nano() + 1), ..other.voucher }.sign(&requester_key());
+    for (shown, kept) in [(newest, newest), (other, newest), (more, more), (other, more)] {
+        assert!(provider.accept_voucher(shown).is_err());
+        assert_eq!(provider.channel(channel).unwrap().claimable(), Some(kept));
+    }
+}
+
+#[test]
 fn what_only_gains_stays_allowed_in_a_frozen_channel() {
     let Restored { requester, provider, channel, .. } = restored();
     let receipt = provider.issue_receipt(draft(channel, 1, 7)).unwrap();

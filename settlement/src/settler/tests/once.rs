@@ -1,6 +1,8 @@
 //! Nothing happens twice: not after a lost message, a restored copy, a dropped block, or an endpoint that is behind.
 
+use super::super::search::{PAGES_MAX, Reach, look_through};
 use super::*;
+use crate::chain::TxId;
 use crate::ledger::testing::copy;
 use crate::ledger::{OrderId, Role};
 
@@ -168,6 +170,12 @@ fn a_deposit_counts_when_it_lies_deep_enough() {
     }
     assert_eq!((provider.observe(channel).unwrap().sight.deposit, seen()), (ton(2), ton(2)));
 
+    // What else happens to it does not matter.
+    let dust = Outgoing { to: channel.address.into(), value: nano(50_000_000), bounce: Bounce::No, body: None, state_init: None };
+    let seqno = next_seqno(&world.chain.account(&wallet(23).address()).unwrap()).unwrap();
+    world.chain.send_boc(&wallet(23).sign(seqno, u32::MAX, &[dust]).unwrap().boc).unwrap();
+    assert_eq!(provider.admit(&world.expected(channel), world.now()).unwrap().sight.deposit, ton(2));
+
     // That it is being closed is believed at once: too early costs nothing.
     world.requester.close(channel, world.now()).unwrap();
     world.requester.tick(world.now()).unwrap();
@@ -210,4 +218,54 @@ fn restored_books_do_not_carry_out_again_what_was_carried_out_since() {
             matches!(restored.tick(world.now()).unwrap()[..], [Progress::Sent { order, .. }, Progress::Confirmed { .. }] if order == wait)
         );
     }
+}
+
+#[test]
+fn a_transaction_is_found_pages_back_and_no_further_than_asked() {
+    let world = World::new();
+    let account = wallet(29).address();
+    let page = u64::from(crate::chain::PAGE_MAX);
+    for second in 0..2 * page + 1 {
+        world.chain.fund(&account, nano(u128::from(second) + 1)).unwrap();
+        world.clock.advance_ms(1_000);
+    }
+    let newest = world.chain.transactions(&account, Page { from: None, after_lt: 0, limit: 1 }).unwrap().remove(0);
+    let look = |after_lt, from_s, amount: u64| {
+        let is_ours =
+            |transaction: &Transaction| transaction.in_message.as_ref().is_some_and(|message| message.value == nano(amount.into()));
+        look_through(&*world.chain, &account, Reach { after_lt, from_s }, is_ours).unwrap()
+    };
+    let oldest = look(0, 0, 1).found.unwrap();
+    assert_eq!(oldest.previous.map_or(0, |previous| previous.lt), 0, "on the third page");
+    assert!(look(oldest.id.lt, 0, 1).found.is_none(), "it is not newer than itself");
+    assert!(look(oldest.id.lt - 1, 0, 1).found.is_some());
+    let second = look(0, 0, 2).found.unwrap();
+    assert!(look(0, second.unix_s, 1).found.is_some(), "the second page ends in time, and is the last but one");
+    assert!(look(0, second.unix_s + 1, 1).found.is_none(), "the second page ends too early");
+    assert!(look(0, newest.unix_s + 1, 2 * page + 1).found.is_some(), "the first page is always looked at");
+
+    let behind_a_full_page = look(0, 0, page + 1).found.unwrap();
+    assert!(look(behind_a_full_page.id.lt, 0, 1).found.is_none());
+
+    let nothing = look(0, 0, u64::MAX);
+    assert!(!nothing.is_behind(Some(newest.id)) && !nothing.is_behind(None));
+    assert!(nothing.is_behind(Some(TxId { lt: newest.id.lt + 1, ..newest.id })), "the state is newer than all that is shown");
+    let after_all = look(newest.id.lt, 0, u64::MAX);
+    assert!(!after_all.is_behind(Some(newest.id)), "nothing newer is to be shown");
+    assert!(!look(0, 0, 1).is_behind(Some(TxId { lt: newest.id.lt + 1, ..newest.id })), "what was found is there");
+}
+
+#[test]
+fn an_account_with_too_much_going_on_is_named() {
+    let world = World::new();
+    let account = wallet(29).address();
+    let found = |payments: u64| {
+        while world.balance(ContractAddress(account.hash)).nano() < u128::from(payments) {
+            world.chain.fund(&account, nano(1)).unwrap();
+        }
+        find_transaction(&*world.chain, &account, &[9; 32], 0)
+    };
+    let most = PAGES_MAX as u64 * u64::from(crate::chain::PAGE_MAX);
+    assert!(matches!(found(most), Ok(None)));
+    assert!(matches!(found(most + 1), Err(SettleError::TooManyTransactions(named)) if named == account));
 }
