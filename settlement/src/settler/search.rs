@@ -47,12 +47,11 @@ pub(super) fn look_through(
         let shown = chain.transactions(account, page)?;
         newest_lt = shown.first().map_or(newest_lt, |first| first.id.lt.max(newest_lt));
         let oldest = shown.last().map(|oldest| (oldest.previous, oldest.unix_s));
-        let is_last = shown.len() < usize::from(PAGE_MAX);
         if let Some(found) = shown.into_iter().find(&is_ours) {
             return Ok(Look { found: Some(found), newest_lt });
         }
         match oldest {
-            Some((Some(next), unix_s)) if !is_last && next.lt > reach.after_lt && unix_s >= reach.from_s => page.from = Some(next),
+            Some((Some(next), unix_s)) if next.lt > reach.after_lt && unix_s >= reach.from_s => page.from = Some(next),
             _ => return Ok(Look { found: None, newest_lt }),
         }
     }
