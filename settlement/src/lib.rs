@@ -19,6 +19,7 @@
 //! | [`settler`] | carries orders to a chain, checks channels there, says until when a provider may work without seeing it |
 //! | [`dossier`] | one job's papers in one file, and their verification |
 //! | [`chain`] | chains behind one trait: embedded, toncenter, two that must agree |
+//! | [`economy`] | the token's rules as pure machines; no contract decides by them yet |
 //!
 //! # The life of a channel
 //!
@@ -62,3 +63,5 @@ pub mod settler;
 pub mod dossier;
 
 pub mod chain;
+
+pub mod economy;

@@ -47,6 +47,13 @@ export const ASKS = {
   payTreasury: gasFee(GAS.GAS_PAY) + 2n * forward,
 };
 
+/// Gas by which a message with this opcode is read, and refused for bringing too little: its first check, before any storage is loaded.
+export const FIRST_CHECK = {
+  0x43430001: 1_800n, 0x43430002: 1_400n, 0x43430003: 1_100n, 0x43430004: 1_400n, 0x43430005: 1_800n,
+  0x43500002: 1_500n, 0x43500003: 1_700n, 0x43500004: 1_800n, 0x43500005: 1_800n, 0x43500006: 2_100n, 0x43500007: 2_100n,
+  0x43500008: 2_300n, 0x43500009: 2_500n, 0x43560001: 1_000n, 0x43560002: 1_200n,
+};
+
 /// Which bound a message that begins with this opcode has.
 const BOUND_OF = {
   0x43430001: 'GAS_DEPOSIT', 0x43430002: 'GAS_CLAIM', 0x43430003: 'GAS_CLOSE', 0x43430004: 'GAS_FINISH', 0x43430005: 'GAS_COOPERATIVE',

@@ -1,7 +1,7 @@
 // A provider, its owner, the vault, a requester and people who mean no good; and the books that every script ends with.
 import assert from 'node:assert/strict';
 import { beginCell, toNano } from '@ton/core';
-import { ASKS, held } from './bounds.mjs';
+import { ASKS, FIRST_CHECK, gasFee, held } from './bounds.mjs';
 import { start } from './backend.mjs';
 import { Channel } from './channel.mjs';
 import { EXIT } from './contract.mjs';
@@ -67,6 +67,19 @@ export class Scene {
     const done = await this[person].call(contract.address, value, body, options);
     assert.equal(this.at(contract, done), expected === 'done' ? 'done' : `exit ${EXIT[expected] ?? expected}`);
     return done;
+  }
+
+  /// Asks with a nano-unit less than the message takes, as somebody else, and with what pays hardly more than its first check: all are
+  /// refused for the value alone. Then with exactly what the message takes, which has to be enough for all that follows.
+  async exactly(person, contract, body, ask, options = {}) {
+    const poor = (who, value) => this.ask(who, contract, body, 'ERR_TOO_LITTLE_VALUE', { value, ...options });
+    await poor(person, ask - 1n);
+    await poor('thief', ask - 1n);
+    // What is too little to come back would stay on an account that is not deployed yet.
+    if (!options.init) await poor(person, gasFee(FIRST_CHECK[body.beginParse().loadUint(32)]));
+    const done = await this.ask(person, contract, body, 'done', { value: ask, ...options });
+    for (const contract of this.contracts) for (const { outcome } of this.of(contract, done)) assert.equal(outcome, 'done');
+    await this.audit();
   }
 
   /// Sends the operator's message. A refused one costs nobody anything.

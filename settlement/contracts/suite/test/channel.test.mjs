@@ -138,12 +138,7 @@ scene('a close that both signed is refused for what is wrong with it', async (se
 });
 
 scene('every message says so when it brings a nano-unit too little, and does all it should with not one more', async (set) => {
-  const exactly = async (person, channel, body, ask, options = {}) => {
-    await set.ask(person, channel, body, 'ERR_TOO_LITTLE_VALUE', { value: ask - 1n, ...options });
-    const done = await set.ask(person, channel, body, 'done', { value: ask, ...options });
-    for (const contract of set.contracts) for (const { outcome } of set.of(contract, done)) assert.equal(outcome, 'done');
-    await set.audit();
-  };
+  const exactly = (...asked) => set.exactly(...asked);
   const channel = new Channel({ requester: set.requester.address, provider: set.provider.address, salt: 77, windowSeconds: 60 });
   await exactly('requester', channel, channel.deposit(TON), TON + REST + ASKS.deposit, { init: channel.init });
   set.contracts.push(channel);

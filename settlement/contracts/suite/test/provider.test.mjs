@@ -10,8 +10,6 @@ import { gained, messages, paidOut, scene } from '../src/scripts.mjs';
 
 const PRICE = toNano('0.05');
 const YEAR = 365 * DAY;
-/// Gas by which a message is read, and refused for bringing too little.
-const FIRST_CHECK = 2_500n;
 
 /// Bits and cells of a message beyond its root cell, which its way costs.
 function importFee(message) {
@@ -516,15 +514,7 @@ scene('what a channel pays before its provider exists waits for the owner', asyn
 scene('every message says so when it brings a nano-unit too little, and does all it should with not one more', async (set) => {
   const { provider, owner, vault } = set;
   const channel = await set.opened();
-  const exactly = async (person, contract, body, ask) => {
-    // It is the first thing checked: whoever it is, too little is too little, even where it buys hardly any gas.
-    for (const value of [ask - 1n, gasFee(FIRST_CHECK)]) {
-      for (const anybody of [person, 'thief']) await set.ask(anybody, contract, body, 'ERR_TOO_LITTLE_VALUE', { value });
-    }
-    const done = await set.ask(person, contract, body, 'done', { value: ask });
-    for (const contract of set.contracts) for (const { outcome } of set.of(contract, done)) assert.equal(outcome, 'done');
-    await set.audit();
-  };
+  const exactly = (...asked) => set.exactly(...asked);
   await leave(set, 0n);
   await exactly('owner', provider, provider.setOperator(provider.keys.publicKey), ASKS.setOperator);
   await exactly('owner', provider, provider.unbond(TON, TON), ASKS.unbond);

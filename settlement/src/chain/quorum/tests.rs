@@ -277,12 +277,13 @@ fn a_get_method_is_answered_when_code_and_stack_are_the_same() {
 fn of_two_refusals_the_one_that_stays_is_told_and_else_the_first() {
     let (chain, _) = chain(Blocks::Instant);
     let chain = Arc::new(chain);
-    let quorum = |refusals: [fn() -> ChainError; 2]| {
+    type Refuse = fn() -> ChainError;
+    let quorum = |refusals: [Refuse; 2]| {
         let [first, second] = refusals.map(|refuse| Outspoken { chain: Arc::clone(&chain), answer: |_| {}, refuse });
         Quorum::new(first, second, patience()).unwrap().send_boc(&[]).unwrap_err()
     };
-    let (full, apart): (fn() -> ChainError, fn() -> ChainError) = (|| ChainError::BlockFull, || ChainError::Lagging { blocks: 9 });
-    let (bad, odd): (fn() -> ChainError, fn() -> ChainError) = (|| ChainError::BadRequest("bad"), || ChainError::Unsupported("odd"));
+    let (full, apart): (Refuse, Refuse) = (|| ChainError::BlockFull, || ChainError::Lagging { blocks: 9 });
+    let (bad, odd): (Refuse, Refuse) = (|| ChainError::BadRequest("bad"), || ChainError::Unsupported("odd"));
     assert!(matches!(quorum([full, apart]), ChainError::BlockFull));
     assert!(matches!(quorum([apart, full]), ChainError::Lagging { .. }));
     assert!(matches!(quorum([bad, full]), ChainError::BadRequest(_)));

@@ -233,7 +233,7 @@ fn what_a_contract_refused_the_wallet_is_not_ordered_again_and_again() {
     let refused_once = |world: &World, channel, settler: &Settler| {
         // Storage eats the reserve, and only a richer message can help.
         world.wait_s(3_000_000_000 - 1_790_000_000);
-        let before = world.chain.account(&Address::from(channel)).unwrap();
+        let before = world.chain.account(&channel).unwrap();
         settler.watch(CLAIM_ALL, world.now()).unwrap();
         let progress = settler.tick(world.now()).unwrap();
         assert!(matches!(progress[..], [Progress::Sent { .. }, Progress::Failed { .. }]), "{progress:?}");
