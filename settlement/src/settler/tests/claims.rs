@@ -252,3 +252,21 @@ fn what_a_contract_refused_the_wallet_is_not_ordered_again_and_again() {
     world.requester.tick(world.now()).unwrap();
     refused_once(&world, Address::from(channel.address), &world.requester);
 }
+
+#[test]
+fn neither_contract_grows_with_the_claims_it_has_seen() {
+    fn cells(cell: &ArcCell) -> usize {
+        1 + cell.references().iter().map(cells).sum::<usize>()
+    }
+    let (world, channel) = World::with_channel(ton(1));
+    let stored = |address| cells(&world.chain.account(&Address::from(address)).unwrap().data.unwrap());
+    let sizes = (1..=30).map(|job| {
+        world.work(channel, job, nano(10_000_000));
+        world.provider.claim(channel, world.now()).unwrap();
+        world.provider.tick(world.now()).unwrap();
+        (stored(channel.address), stored(provider_terms().address().unwrap()))
+    });
+    let sizes: Vec<_> = sizes.collect();
+    assert_eq!(world.contract().data.claims, 30);
+    assert!(sizes.iter().all(|size| *size == sizes[0]), "{sizes:?}");
+}
