@@ -16,7 +16,8 @@
 
 use cocoon_market::NetworkId;
 
-use super::{AccountState, Address, Chain, ChainError, PAGE_MAX, Page, Sought, Transaction, TxId};
+use super::search::{Reach, look_through};
+use super::{AccountState, Address, Chain, ChainError, Sought, Transaction, TxId};
 
 /// Pages of newer transactions that are looked through. A wallet or channel of ours has a handful in the time that a transaction takes to settle.
 const PAGES_MAX: usize = 16;
@@ -135,23 +136,16 @@ enum Presence {
     NotYet,
 }
 
-/// Looks for a transaction from the newest one down. The client has checked that each names the one before it.
+/// Looks for a transaction from the newest one down.
 fn presence(chain: &dyn Chain, account: &Address, transaction: TxId) -> Result<Presence, ChainError> {
-    let mut page = Page { from: None, after_lt: transaction.lt.saturating_sub(1), limit: PAGE_MAX };
-    for _ in 0..PAGES_MAX {
-        let listed = chain.transactions(account, page)?;
-        let Some(oldest) = listed.last() else {
-            return Ok(if page.from.is_some() { Presence::PassedOver } else { Presence::NotYet });
-        };
-        if listed.iter().any(|found| found.id == transaction) {
-            return Ok(Presence::Here);
-        }
-        match oldest.previous {
-            Some(next) if next.lt >= transaction.lt => page.from = Some(next),
-            _ => return Ok(Presence::PassedOver),
-        }
+    let reach = Reach { after_lt: transaction.lt.saturating_sub(1), from_s: 0, pages_max: PAGES_MAX };
+    let look = look_through(chain, account, reach, |found| found.id == transaction)?;
+    match look.found {
+        Some(_) => Ok(Presence::Here),
+        None if look.is_cut => Err(ChainError::NotFound(Sought::Transaction)),
+        None if look.is_empty() => Ok(Presence::NotYet),
+        None => Ok(Presence::PassedOver),
     }
-    Err(ChainError::NotFound(Sought::Transaction))
 }
 
 #[cfg(all(test, feature = "embedded"))]

@@ -16,6 +16,7 @@ pub mod address;
 pub mod codec;
 pub mod confirmation;
 pub mod error;
+pub(crate) mod search;
 pub mod types;
 
 #[cfg(feature = "embedded")]

@@ -19,7 +19,7 @@
 use cocoon_market::amount::NANO;
 use cocoon_market::{Amount, AmountError};
 
-use super::portion;
+use super::{halved, portion};
 
 /// How often the rate halves within an auction: from four times the reference to a quarter of it.
 const HALVINGS: u32 = 4;
@@ -144,8 +144,7 @@ impl Auction {
         let Some(passed) = now_s.checked_sub(self.opened_s).filter(|passed| *passed < u64::from(self.duration_s)) else { return Ok(None) };
         let (passed, whole) = (u128::from(passed).saturating_mul(HALVINGS.into()), u128::from(self.duration_s));
         let halvings = passed.checked_div(whole).and_then(|halvings| u32::try_from(halvings).ok()).unwrap_or(HALVINGS);
-        let start = self.reference.0.checked_mul(START_FACTOR)?;
-        let high = Amount::from_nano(start.nano().checked_shr(halvings).unwrap_or(0));
+        let high = halved(self.reference.0.checked_mul(START_FACTOR)?, halvings);
         // Halfway down within each halving.
         let within = passed.checked_rem(whole).unwrap_or(0);
         let fallen = portion(high, within, whole.saturating_mul(2))?;
@@ -266,12 +265,13 @@ mod tests {
     fn a_bid_in_the_last_second_pays_the_least_and_one_after_it_is_late() {
         let mut auction = auction();
         let end = 1_000 + u64::from(DAY_S);
+        assert!(!auction.is_over(end - 1) && auction.is_over(end));
         assert_eq!(auction.bid(nano(NANO), end), Err(BidError::NotOpen));
         assert_eq!(auction.bid(nano(NANO), 999), Err(BidError::NotOpen));
         let fill = auction.bid(nano(10_000 * NANO), end - 1).unwrap();
         assert_eq!(fill.bought, nano(100 * NANO));
         assert!(fill.burned.nano() / NANO == 1_250, "12.5 COCOON a TON");
-        assert!(!auction.is_over(999) || auction.left().is_zero());
+        assert!(auction.is_over(end - 1), "all is sold");
     }
 
     #[test]

@@ -16,7 +16,7 @@
 
 use cocoon_market::{Amount, AmountError};
 
-use super::genesis;
+use super::{genesis, halved};
 
 /// Unpaid rates that may add to one epoch's.
 const ROLLOVER_RATES_MAX: u64 = 3;
@@ -73,14 +73,14 @@ impl Schedule {
 
     /// Halvings after so much was released.
     pub fn halvings(&self, released: Amount) -> u32 {
-        let left = self.reserve.saturating_sub(released).nano();
-        let is_past = |halvings: &u32| left <= self.reserve.nano().checked_shr(*halvings).unwrap_or(0);
+        let left = self.reserve.saturating_sub(released);
+        let is_past = |halvings: &u32| left <= halved(self.reserve, *halvings);
         u32::try_from((1..u128::BITS).take_while(is_past).count()).unwrap_or(u128::BITS)
     }
 
     /// What an epoch may pay after so much was released, rollover aside.
     pub fn rate(&self, released: Amount) -> Amount {
-        Amount::from_nano(self.first_rate().nano().checked_shr(self.halvings(released)).unwrap_or(0))
+        halved(self.first_rate(), self.halvings(released))
     }
 
     /// The most that can have been released by the end of an epoch, the first of which is 0.
@@ -88,10 +88,10 @@ impl Schedule {
     /// # Errors
     /// [`AmountError::Overflow`] never, for a schedule that was made.
     pub fn ceiling(&self, epoch: u64) -> Result<Amount, AmountError> {
-        let half_life = u64::from(self.half_life);
+        let (half_life, first_rate) = (u64::from(self.half_life), self.first_rate());
         let (mut left, mut sum) = (epoch.saturating_add(1), Amount::ZERO);
         for halvings in 0..u128::BITS {
-            let rate = Amount::from_nano(self.first_rate().nano().checked_shr(halvings).unwrap_or(0));
+            let rate = halved(first_rate, halvings);
             let epochs = left.min(half_life);
             sum = sum.checked_add(rate.checked_mul(epochs)?)?;
             left = left.saturating_sub(epochs);

@@ -26,6 +26,11 @@ pub mod vesting;
 
 use cocoon_market::{Amount, AmountError};
 
+/// An amount halved so many times, rounded down.
+fn halved(amount: Amount, times: u32) -> Amount {
+    Amount::from_nano(amount.nano().checked_shr(times).unwrap_or(0))
+}
+
 /// `amount * part / whole`, rounded down.
 fn portion(amount: Amount, part: u128, whole: u128) -> Result<Amount, AmountError> {
     let product = amount.nano().checked_mul(part).ok_or(AmountError::Overflow)?;

@@ -14,7 +14,6 @@
 //!
 //! Invariants, each a property test: R <= 0.9 b; the sum of R is at most paid; released ever <= 0.9 burned ever; no coalition gains.
 
-use cocoon_market::amount::BPS_WHOLE;
 use cocoon_market::{Amount, AmountError};
 
 use super::auction::Rate;
@@ -149,9 +148,10 @@ impl Pool {
     /// # Errors
     /// [`RewardError`], and nothing changed.
     pub fn close(&mut self, claims: &Claims) -> Result<Payout, RewardError> {
-        let most = |burned: Amount| portion(burned, REWARD_BPS.into(), BPS_WHOLE.into());
-        let headroom = most(self.burned)?.saturating_sub(self.emission.released());
-        let paid = most(claims.registered)?.min(self.emission.budget()?).min(headroom);
+        let (of_all_burned, _) = self.burned.split_bps(REWARD_BPS)?;
+        let (of_claims, _) = claims.registered.split_bps(REWARD_BPS)?;
+        let headroom = of_all_burned.saturating_sub(self.emission.released());
+        let paid = of_claims.min(self.emission.budget()?).min(headroom);
         self.emission.close(paid)?;
         Ok(Payout { paid, registered: claims.registered })
     }

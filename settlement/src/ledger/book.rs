@@ -143,9 +143,14 @@ impl ChannelBook {
         self.paid().saturating_sub(self.head.sight.map_or(Amount::ZERO, |sight| sight.drawn))
     }
 
+    /// What is deposited, as last seen.
+    pub fn deposit(&self) -> Amount {
+        self.head.sight.map_or(Amount::ZERO, |sight| sight.deposit)
+    }
+
     /// What of the deposit is not promised to anybody, as last seen.
     pub fn free_deposit(&self) -> Amount {
-        self.head.sight.map_or(Amount::ZERO, |sight| sight.deposit).saturating_sub(self.head.owed)
+        self.deposit().saturating_sub(self.head.owed)
     }
 
     pub(super) fn expect(&self, role: Role) -> Result<(), LedgerError> {
@@ -195,7 +200,7 @@ impl ChannelBook {
         if self.unpaid.len() >= UNPAID_RECEIPTS_MAX {
             return Err(ReceiptFault::Unpaid(self.unpaid.len()));
         }
-        let deposit = self.head.sight.map_or(Amount::ZERO, |sight| sight.deposit);
+        let deposit = self.deposit();
         let owed = receipt.header.cumulative;
         if owed > deposit {
             return Err(ReceiptFault::AboveDeposit { deposit, owed });

@@ -9,9 +9,10 @@ use tracing::{debug, info, warn};
 use super::account::{AccountFault, data_of};
 use super::carry::{needed, outgoing};
 use super::plan::{Seen, Step, passed_on, plan};
-use super::search::{Look, Reach, find_caused, find_transaction, look_through};
+use super::search::{find, find_caused, find_transaction};
 use super::shell::{Attempt, Progress, SettleError, Settler};
 use crate::chain::confirmation::{is_past, standing, standing_of};
+use crate::chain::search::Look;
 use crate::chain::{AccountState, Address, ChainError, Confirmations, Message, Standing, Transaction, TxId};
 use crate::contract::cells::hash_of;
 use crate::contract::{Contract, OperatorOrder, ProviderData, QueryId};
@@ -294,8 +295,8 @@ impl Settler {
         let ours = outgoing(&record.order, query)?;
         let body = ours.body.as_deref().map(hash_of);
         let is_same = |sent: &Message| sent.destination == Some(ours.to) && Some(hash_of(&sent.body)) == body;
-        let reach = Reach { after_lt: 0, from_s: record.given_at.unix_s().saturating_sub(CLOCK_SKEW_S) };
-        look_through(self.chain(), &taker.address, reach, |transaction| transaction.out_messages.iter().any(is_same))
+        let from_s = record.given_at.unix_s().saturating_sub(CLOCK_SKEW_S);
+        find(self.chain(), &taker.address, 0, from_s, |transaction| transaction.out_messages.iter().any(is_same))
     }
 
     pub(super) fn signed_message(&self, order: &Order, query: QueryId, taker: &Taker) -> Result<SentMessage, SettleError> {

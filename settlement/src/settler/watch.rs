@@ -26,7 +26,7 @@ impl Settler {
         let book = self.ledger.channel(channel)?;
         let account = self.chain.account(&Address::from(channel.address))?;
         let mut view = verify_channel(&account, &Expected::of_terms(&book.record().terms)?)?;
-        let known = known_deposit(Some(&book));
+        let known = book.deposit();
         if !self.is_believed(&view, known, &account)? {
             view.sight.deposit = known.max(view.sight.drawn);
         }
@@ -51,8 +51,8 @@ impl Settler {
         let account = self.chain.account(&Address::from(expected.channel.address))?;
         let view = verify_channel(&account, expected)?;
         let known = match self.ledger.channel(expected.channel) {
-            Ok(book) => known_deposit(Some(&book)),
-            Err(LedgerError::UnknownChannel(_)) => known_deposit(None),
+            Ok(book) => book.deposit(),
+            Err(LedgerError::UnknownChannel(_)) => Amount::ZERO,
             Err(error) => return Err(error.into()),
         };
         if !self.is_believed(&view, known, &account)? {
@@ -194,9 +194,4 @@ impl Settler {
         let found = self.claimable(channel, true)?;
         Ok(self.order_claims(found.into_iter().collect(), ClaimPolicy::EVERYTHING, now)?.first().copied())
     }
-}
-
-/// What was deposited in a channel when it was last seen.
-fn known_deposit(book: Option<&ChannelBook>) -> Amount {
-    book.and_then(|book| book.head().sight).map_or(Amount::ZERO, |sight| sight.deposit)
 }

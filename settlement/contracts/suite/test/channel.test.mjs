@@ -138,18 +138,17 @@ scene('a close that both signed is refused for what is wrong with it', async (se
 });
 
 scene('every message says so when it brings a nano-unit too little, and does all it should with not one more', async (set) => {
-  const exactly = (...asked) => set.exactly(...asked);
   const channel = new Channel({ requester: set.requester.address, provider: set.provider.address, salt: 77, windowSeconds: 60 });
-  await exactly('requester', channel, channel.deposit(TON), TON + REST + ASKS.deposit, { init: channel.init });
+  await set.exactly('requester', channel, channel.deposit(TON), TON + REST + ASKS.deposit, { init: channel.init });
   set.contracts.push(channel);
-  await exactly('requester', channel, channel.deposit(TON), TON + ASKS.deposit);
-  await exactly('stranger', channel, channel.claim(1, TON), ASKS.claim);
-  await exactly('requester', channel, channel.closeUnilateral(), ASKS.closeUnilateral);
-  await exactly('stranger', channel, channel.claim(2, TON + 1n), ASKS.claim);
+  await set.exactly('requester', channel, channel.deposit(TON), TON + ASKS.deposit);
+  await set.exactly('stranger', channel, channel.claim(1, TON), ASKS.claim);
+  await set.exactly('requester', channel, channel.closeUnilateral(), ASKS.closeUnilateral);
+  await set.exactly('stranger', channel, channel.claim(2, TON + 1n), ASKS.claim);
   await set.chain.passTime(60);
-  await exactly('stranger', channel, channel.finishClose(), ASKS.finishClose);
+  await set.exactly('stranger', channel, channel.finishClose(), ASKS.finishClose);
   const both = await set.opened();
-  await exactly('stranger', both, both.closeCooperative(1, TON / 2n), ASKS.closeCooperative);
+  await set.exactly('stranger', both, both.closeCooperative(1, TON / 2n), ASKS.closeCooperative);
   await set.ask('requester', both, both.deposit(0n), 'ERR_CLOSED');
   const last = await set.opened();
   await set.ask('requester', last, last.deposit(0n), 'ERR_ZERO_DEPOSIT');

@@ -514,27 +514,26 @@ scene('what a channel pays before its provider exists waits for the owner', asyn
 scene('every message says so when it brings a nano-unit too little, and does all it should with not one more', async (set) => {
   const { provider, owner, vault } = set;
   const channel = await set.opened();
-  const exactly = (...asked) => set.exactly(...asked);
   await leave(set, 0n);
-  await exactly('owner', provider, provider.setOperator(provider.keys.publicKey), ASKS.setOperator);
-  await exactly('owner', provider, provider.unbond(TON, TON), ASKS.unbond);
+  await set.exactly('owner', provider, provider.setOperator(provider.keys.publicKey), ASKS.setOperator);
+  await set.exactly('owner', provider, provider.unbond(TON, TON), ASKS.unbond);
   await set.chain.passTime(259_200);
-  await exactly('owner', provider, provider.withdraw(), ASKS.withdraw);
-  await exactly('dispute', provider, provider.slash(TON, somebody(0x53)), ASKS.slash);
-  await exactly('stranger', provider, provider.poke(), ASKS.poke + PRICE);
+  await set.exactly('owner', provider, provider.withdraw(), ASKS.withdraw);
+  await set.exactly('dispute', provider, provider.slash(TON, somebody(0x53)), ASKS.slash);
+  await set.exactly('stranger', provider, provider.poke(), ASKS.poke + PRICE);
   await set.chain.passTime(600);
-  await exactly('stranger', provider, provider.pokeOver(), ASKS.pokeOver);
-  await exactly('stranger', channel, channel.claim(1, TON / 2n, { query: 0n }), ASKS.claim);
+  await set.exactly('stranger', provider, provider.pokeOver(), ASKS.pokeOver);
+  await set.exactly('stranger', channel, channel.claim(1, TON / 2n, { query: 0n }), ASKS.claim);
   await owner.call(provider.address, TON);
-  await exactly('owner', provider, provider.withdrawOperations(TON / 2n), ASKS.withdrawOperations);
+  await set.exactly('owner', provider, provider.withdrawOperations(TON / 2n), ASKS.withdrawOperations);
   await set.order(provider.batch([], { count: 1, list: beginCell().endCell() }), 9);
   await set.ask('stranger', channel, channel.claim(2, TON, { query: 5n }), 'ERR_TOO_LITTLE_VALUE', { value: ASKS.claim - 1n });
   await set.ask('stranger', channel, channel.claim(2, TON, { query: 5000n }), 'done', { value: ASKS.claim });
   assert.equal((await set.state()).earnings, TON / 2n * 95n / 100n);
   await leave(set, 0n);
-  await exactly('stranger', provider, provider.flush(), ASKS.flush);
-  await exactly('stranger', vault, vault.payTreasury(), ASKS.payTreasury);
-  await exactly('stranger', vault, vault.fee(TON), ASKS.fee + TON);
+  await set.exactly('stranger', provider, provider.flush(), ASKS.flush);
+  await set.exactly('stranger', vault, vault.payTreasury(), ASKS.payTreasury);
+  await set.exactly('stranger', vault, vault.fee(TON), ASKS.fee + TON);
 });
 
 scene('money without words joins the operations balance, and what is no message comes back', async (set) => {

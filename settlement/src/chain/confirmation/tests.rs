@@ -5,7 +5,7 @@ use cocoon_market::Amount;
 use super::*;
 use crate::chain::embedded::{Blocks, Embedded, Options};
 use crate::chain::testing::{ManualClock, TestWallet, chain, options, ton};
-use crate::chain::{Bounce, Faucet, Rejection, pass_on};
+use crate::chain::{Bounce, Faucet, Page, Rejection, pass_on};
 
 const TWO: Confirmations = Confirmations::of_network(NetworkId::TESTNET);
 

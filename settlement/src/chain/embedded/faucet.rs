@@ -13,12 +13,10 @@ use tonlib_core::wallet::ton_wallet::TonWallet;
 use tonlib_core::wallet::version_helper::VersionHelper;
 use tonlib_core::wallet::wallet_version::WalletVersion;
 use tonlib_core::{TonAddress, TonHash};
-use tycho_types::cell::Lazy;
 use tycho_types::dict::Dict;
-use tycho_types::models::{Account, AccountState, CurrencyCollection, OptionalAccount, ShardAccount, StateInit, StdAddr, StorageInfo};
-use tycho_types::prelude::HashBytes;
+use tycho_types::models::{AccountState, ShardAccount, StateInit};
 
-use super::store::{AccountKey, account_key};
+use super::store::{AccountKey, account_key, new_account};
 use crate::chain::codec::{CodecError, decode, from_edge, to_boc};
 use crate::chain::{Address, AddressError};
 
@@ -79,14 +77,7 @@ impl FaucetWallet {
             data: Some(from_edge(&data.to_arc())?),
             libraries: Dict::new(),
         };
-        let account = Account {
-            address: StdAddr::new(self.address.workchain, HashBytes(self.address.hash)).into(),
-            storage_stat: StorageInfo { last_paid: unix_s, ..StorageInfo::default() },
-            last_trans_lt: 0,
-            balance: CurrencyCollection::new(ISSUED.nano()),
-            state: AccountState::Active(state),
-        };
-        Ok(ShardAccount { account: Lazy::new(&OptionalAccount(Some(account)))?, last_trans_hash: HashBytes::ZERO, last_trans_lt: 0 })
+        Ok(new_account(&self.address, ISSUED, AccountState::Active(state), unix_s)?)
     }
 
     /// An external message that makes the faucet send `amount` to `to`.

@@ -116,7 +116,10 @@ impl Embedded {
         let faucet = FaucetWallet::new()?;
         let config = match store.config()? {
             Some(config) => config,
-            None => start(&store, &faucet.genesis((options.clock)())?, (options.clock)())?,
+            None => {
+                let now = (options.clock)();
+                start(&store, &faucet.genesis(now)?, now)?
+            }
         };
         let config = ParsedConfig::parse(config.parse::<BlockchainConfig>()?, u32::MAX)?;
         let head = store.head()?.ok_or(StoreError::Damaged("list of blocks"))?;

@@ -1,15 +1,11 @@
 //! What a message would do on another chain: executed here, on copies of the accounts that it reaches, and forgotten.
 
 use cocoon_market::{Amount, Timestamp};
-use tycho_types::cell::Lazy;
 use tycho_types::dict::Dict;
-use tycho_types::models::{
-    Account, AccountState as VmAccountState, CurrencyCollection, OptionalAccount, ShardAccount, StateInit, StdAddr, StorageInfo,
-};
-use tycho_types::prelude::HashBytes;
+use tycho_types::models::{AccountState as VmAccountState, ShardAccount, StateInit};
 
 use super::block::execution;
-use super::store::{AccountKey, account_key};
+use super::store::{AccountKey, account_key, new_account};
 use super::{Blocks, Embedded, OpenError, Options};
 use crate::chain::codec::from_edge;
 use crate::chain::{AccountState, AccountStatus, Address, Chain, ChainError, Transaction};
@@ -77,13 +73,5 @@ fn copy(address: &Address, state: &AccountState) -> Result<Option<(AccountKey, S
         }
     };
     let last_paid = u32::try_from(state.seen_at.unix_s).unwrap_or(u32::MAX);
-    let account = Account {
-        address: StdAddr::new(address.workchain, HashBytes(address.hash)).into(),
-        storage_stat: StorageInfo { last_paid, ..StorageInfo::default() },
-        last_trans_lt: 0,
-        balance: CurrencyCollection::new(state.balance.nano()),
-        state: vm_state,
-    };
-    let account = Lazy::new(&OptionalAccount(Some(account))).map_err(execution)?;
-    Ok(Some((account_key(address), ShardAccount { account, last_trans_hash: HashBytes::ZERO, last_trans_lt: 0 })))
+    Ok(Some((account_key(address), new_account(address, state.balance, vm_state, last_paid).map_err(execution)?)))
 }

@@ -12,7 +12,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 use tycho_types::boc::Boc;
 use tycho_types::cell::{Cell, Lazy};
-use tycho_types::models::ShardAccount;
+use tycho_types::models::{Account, AccountState, CurrencyCollection, OptionalAccount, ShardAccount, StdAddr, StorageInfo};
 use tycho_types::prelude::HashBytes;
 
 use super::write::{WritePoint, Writes};
@@ -421,6 +421,23 @@ fn decode_account(bytes: &[u8]) -> Result<ShardAccount, StoreError> {
 
 fn decode_record(bytes: &[u8]) -> Result<BlockRecord, StoreError> {
     serde_cbor::from_slice(bytes).map_err(|_| StoreError::Damaged("block record"))
+}
+
+/// An account as it stands before its first transaction on this chain.
+pub(super) fn new_account(
+    address: &Address,
+    balance: Amount,
+    state: AccountState,
+    last_paid: u32,
+) -> Result<ShardAccount, tycho_types::error::Error> {
+    let account = Account {
+        address: StdAddr::new(address.workchain, HashBytes(address.hash)).into(),
+        storage_stat: StorageInfo { last_paid, ..StorageInfo::default() },
+        last_trans_lt: 0,
+        balance: CurrencyCollection::new(balance.nano()),
+        state,
+    };
+    Ok(ShardAccount { account: Lazy::new(&OptionalAccount(Some(account)))?, last_trans_hash: HashBytes::ZERO, last_trans_lt: 0 })
 }
 
 pub(super) fn account_key(address: &Address) -> AccountKey {

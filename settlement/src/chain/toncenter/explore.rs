@@ -6,9 +6,9 @@ use tonlib_core::wallet::wallet_version::WalletVersion;
 
 use super::json::{base64, from_cell_base64};
 use super::server::{Answer, Failure, Params, block_id, status_word, transaction, transaction_id};
+use crate::chain::search::{Reach, look_through};
 use crate::chain::{
-    AccountState, Address, BASECHAIN, Bounce, Chain, ChainError, FeeQuery, Fees, Head, PAGE_MAX, Page, Signatures, Sought, StackItem,
-    Transaction,
+    AccountState, Address, BASECHAIN, Bounce, Chain, ChainError, FeeQuery, Fees, Head, Signatures, Sought, StackItem, Transaction,
 };
 
 /// Transactions of a block listed when a request does not say how many. Whoever wants all of them in one answer gets them, on a chain of
@@ -117,18 +117,8 @@ pub(super) fn locate_source(chain: &dyn Chain, params: Params<'_>) -> Answer {
 
 /// Searches an account's transactions after a logical time, the newest first.
 fn locate(chain: &dyn Chain, account: &Address, after_lt: u64, wanted: impl Fn(&Transaction) -> bool) -> Answer {
-    let mut page = Page { from: None, after_lt, limit: PAGE_MAX };
-    for _ in 0..LOCATE_PAGES_MAX {
-        let transactions = chain.transactions(account, page)?;
-        if let Some(found) = transactions.iter().find(|transaction| wanted(transaction)) {
-            return transaction(found);
-        }
-        match transactions.last().and_then(|oldest| oldest.previous).filter(|previous| previous.lt > after_lt) {
-            Some(previous) => page.from = Some(previous),
-            None => break,
-        }
-    }
-    Err(ChainError::NotFound(Sought::Transaction).into())
+    let look = look_through(chain, account, Reach { after_lt, from_s: 0, pages_max: LOCATE_PAGES_MAX }, wanted)?;
+    transaction(&look.found.ok_or(ChainError::NotFound(Sought::Transaction))?)
 }
 
 pub(super) fn estimate_fee(chain: &dyn Chain, params: Params<'_>) -> Answer {

@@ -1,6 +1,6 @@
 //! Nothing happens twice: not after a lost message, a restored copy, a dropped block, or an endpoint that is behind.
 
-use super::super::search::{PAGES_MAX, Reach, look_through};
+use super::super::search::{PAGES_MAX, find};
 use super::*;
 use crate::chain::TxId;
 use crate::ledger::testing::copy;
@@ -233,7 +233,7 @@ fn a_transaction_is_found_pages_back_and_no_further_than_asked() {
     let look = |after_lt, from_s, amount: u64| {
         let is_ours =
             |transaction: &Transaction| transaction.in_message.as_ref().is_some_and(|message| message.value == nano(amount.into()));
-        look_through(&*world.chain, &account, Reach { after_lt, from_s }, is_ours).unwrap()
+        find(&*world.chain, &account, after_lt, from_s, is_ours).unwrap()
     };
     let oldest = look(0, 0, 1).found.unwrap();
     assert_eq!(oldest.previous.map_or(0, |previous| previous.lt), 0, "on the third page");
