@@ -13,6 +13,9 @@
 //! | [`auction`] | what burned fees fetch: TON for COCOON at a falling rate |
 //! | [`price`] | the published reference price of a class of work |
 //! | [`collateral`] | what stands behind how many open jobs |
+//! | [`locks`] | what is locked for how long, and the weight it votes with |
+//! | [`parameter`] | what a vote may change, how far and how often |
+//! | [`votes`] | how a change is decided, and when it may be carried out |
 //!
 //! Sources and reasons: `docs/economy.md`.
 
@@ -20,9 +23,12 @@ pub mod auction;
 pub mod collateral;
 pub mod emission;
 pub mod genesis;
+pub mod locks;
+pub mod parameter;
 pub mod price;
 pub mod reward;
 pub mod vesting;
+pub mod votes;
 
 use cocoon_market::{Amount, AmountError};
 
