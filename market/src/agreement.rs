@@ -72,6 +72,12 @@ pub struct Terms {
 }
 
 impl Terms {
+    /// The most that is in the hands of one side while it is owed to the other: the float of each job that may run, within the cap. As a
+    /// requester pays slice by slice, no more than that is lost to whoever cheats.
+    pub fn at_risk(&self) -> Amount {
+        self.float.checked_mul(self.jobs_max.into()).map_or(self.cap, |floats| floats.min(self.cap))
+    }
+
     fn check(&self) -> Result<(), Inconsistent> {
         let fail = |field, rule| Err(Inconsistent { field, rule });
         if self.cap.is_zero() {

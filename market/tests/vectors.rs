@@ -454,6 +454,7 @@ fn refusals() -> Vec<Refusal> {
         Refusal::UnknownOffer,
         Refusal::PriceTooLow { lowest: price() },
         Refusal::CapAboveDeposit { cap: Amount::from_nano(2), deposit: Amount::from_nano(1) },
+        Refusal::CollateralTaken { needed: Amount::from_nano(3), free: Amount::from_nano(2) },
         Refusal::Busy { running: 4 },
         Refusal::Expired,
         Refusal::Unknown,
@@ -468,6 +469,7 @@ fn refusals() -> Vec<Refusal> {
         Refusal::UnknownOffer
         | Refusal::PriceTooLow { .. }
         | Refusal::CapAboveDeposit { .. }
+        | Refusal::CollateralTaken { .. }
         | Refusal::Term(_)
         | Refusal::Busy { .. }
         | Refusal::Expired

@@ -202,7 +202,8 @@ pub(super) enum Means {
     Short,
 }
 
-/// Looks at our contract and orders what it needs: an answer to a poke, and money for batches, which is topped up by `top_up`.
+/// Looks at our contract and orders what it needs: an answer to a poke, money for batches, which is topped up by `top_up`, and collateral
+/// behind what was agreed.
 pub(super) async fn upkeep(desk: &Arc<Desk>, top_up: Amount, before: Means) -> Result<Means, DeskError> {
     desk.blocking(move |desk| upkeep_now(desk, top_up, before)).await
 }
@@ -219,12 +220,19 @@ fn upkeep_now(desk: &Desk, top_up: Amount, before: Means) -> Result<Means, DeskE
         Err(error) => return Err(error),
     };
     metrics::gauge!("swarm_stake_nanoton").set(view.data.stake.standing().nano() as f64);
+    metrics::gauge!("swarm_allocated_nanoton").set(view.data.stake.allocated.nano() as f64);
     metrics::gauge!("swarm_operations_nanoton").set(view.operations().nano() as f64);
     if view.data.poke.is_some() {
         answer_poke(desk, &view)?;
     }
     let needed = batch_needs(claims_to_come(desk)?)?;
-    if view.operations() >= needed { Ok(Means::Enough) } else { refill(desk, &view, top_up, before) }
+    if view.operations() < needed {
+        return refill(desk, &view, top_up, before);
+    }
+    if desk.settler().allocate(&view, desk.now())?.is_some() {
+        tracing::debug!(contract = %view.contract, "telling the contract how much of the collateral stands behind open agreements");
+    }
+    Ok(Means::Enough)
 }
 
 /// Says once for each poke that this node is there.

@@ -2,13 +2,13 @@
 //!
 //! Whether risk is taken is decided by [`may_work_in`]: only while the channel was seen on chain lately, is open, and its deposit
 //! covers what is owed. Looking is the [keeper](super::keeper)'s business. Jobs run side by side, so what each may be receipted for is
-//! decided by the ledger, in the very commit that numbers the receipt.
+//! decided by the ledger, in the very commit that numbers the receipt. What is agreed to must be carried by the collateral.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cocoon_market::agreement::{Agreement, AgreementTerms, ChannelProblem, Refusal, TermName};
+use cocoon_market::agreement::{Agreement, AgreementTerms, ChannelProblem, Refusal, TermName, Terms};
 use cocoon_market::ids::Digest;
 use cocoon_market::job::StopReason;
 use cocoon_market::progress::Slice;
@@ -17,7 +17,8 @@ use cocoon_p2p::payment::Payee;
 use cocoon_settlement::chain::Address;
 use cocoon_settlement::contract::ChannelStatus;
 use cocoon_settlement::ledger::{LedgerError, ReceiptDraft, ReceiptFault, VoucherFault};
-use cocoon_settlement::settler::{ChannelCheckError, ChannelView, Expected, SettleError, may_work_in, verify_channel};
+use cocoon_settlement::settler::{Backing, ChannelCheckError, ChannelView, Expected, SettleError, may_work_in, verify_channel};
+use tokio::sync::Mutex;
 
 use super::desk::{Desk, DeskError};
 
@@ -35,12 +36,14 @@ const NO_WORK: Digest = Digest([0; 32]);
 pub struct ChannelPayee {
     desk: Arc<Desk>,
     settlement: SettlementTerms,
+    /// Held from the look at the collateral to the agreement that it is to carry, so that two agreements do not count on the same.
+    agreeing: Mutex<()>,
 }
 
 impl ChannelPayee {
     /// A payee that wants to be paid as its offers say.
-    pub const fn new(desk: Arc<Desk>, settlement: SettlementTerms) -> Self {
-        Self { desk, settlement }
+    pub fn new(desk: Arc<Desk>, settlement: SettlementTerms) -> Self {
+        Self { desk, settlement, agreeing: Mutex::new(()) }
     }
 
     /// The channel that the terms name must be paid out as our offers say.
@@ -74,6 +77,22 @@ impl ChannelPayee {
         let free = book.free_deposit();
         if cap <= free { Ok(()) } else { Err(Refusal::CapAboveDeposit { cap, deposit: free }) }
     }
+
+    /// The collateral must carry another agreement of these terms.
+    async fn check_backing(&self, terms: &Terms) -> Result<(), Refusal> {
+        let at_risk = terms.at_risk();
+        let look = move |desk: &Desk| desk.settler().backing_with(at_risk, desk.now());
+        let backing = self.desk.blocking(look).await.map_err(|error| refusal(&error))?;
+        let Some(Backing { standing, open, needed }) = backing else {
+            tracing::error!("work refused: this node has no contract, or as many agreements are open as it looks through");
+            return Err(Refusal::Unavailable);
+        };
+        if needed <= standing {
+            return Ok(());
+        }
+        tracing::warn!(%standing, %needed, "work refused: too little collateral stands behind it; swarm stake AMOUNT adds some");
+        Err(Refusal::CollateralTaken { needed: needed.saturating_sub(open), free: standing.saturating_sub(open) })
+    }
 }
 
 fn check_open(view: &ChannelView) -> Result<(), Refusal> {
@@ -100,6 +119,11 @@ impl Payee for ChannelPayee {
         let view = self.take_up(self.expected(agreement.body())?).await.map_err(|error| refusal(&error))?;
         check_open(&view)?;
         self.check_cap(view.channel, agreement.terms().cap).await?;
+        let _agreeing = self.agreeing.lock().await;
+        if self.find_agreement(agreement.id()).await?.is_some() {
+            return Ok(());
+        }
+        self.check_backing(agreement.terms()).await?;
         let agreement = agreement.clone();
         let enter = move |desk: &Desk| desk.ledger().record_agreement(&agreement, desk.now());
         self.desk.blocking(enter).await.map_err(|error| refusal(&error))

@@ -79,6 +79,7 @@ const fn refusal_word(refusal: &Refusal) -> &'static str {
         Refusal::UnknownOffer => "unknown_offer",
         Refusal::PriceTooLow { .. } => "price_too_low",
         Refusal::CapAboveDeposit { .. } => "cap_above_deposit",
+        Refusal::CollateralTaken { .. } => "collateral_taken",
         Refusal::Term(_) => "term",
         Refusal::Busy { .. } => "busy",
         Refusal::Expired => "expired",

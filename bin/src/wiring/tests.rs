@@ -28,7 +28,7 @@ use super::serving::Served;
 use crate::commands::blocking;
 use crate::config::{ChainConfig, Network, Price, ProvideConfig, RequesterConfig, devnet_vault};
 use crate::deployment::ensure_devnet_vault;
-use crate::failure::NextStep as _;
+use crate::failure::{NextStep as _, chain_text};
 use crate::keystore::Keys;
 
 const MODEL: ModelId = ModelId([7; 32]);
@@ -115,7 +115,7 @@ fn buyer(requester: &RunningNode, config: RequesterConfig) -> Buyer {
 /// Prices at which a short answer is worth the gas of its claim: 0.0004 TON a token written.
 fn provide_config() -> ProvideConfig {
     let price = Price { output_per_mtok: Amount::from_nano(400_000_000_000), ..Price::default() };
-    let (capacity, float) = (NonZeroU16::new(4).unwrap(), Amount::from_nano(100_000_000));
+    let (capacity, float) = (NonZeroU16::new(4).unwrap(), Amount::from_nano(50_000_000));
     ProvideConfig { price, capacity, float, ..ProvideConfig::default() }
 }
 
@@ -260,6 +260,43 @@ async fn a_poke_is_answered_and_a_low_operations_balance_is_topped_up() {
         desk.await_order(id, LIMIT).await.unwrap();
     }
     assert!(own().data.poke.is_none() && own().operations() >= top_up, "{:?}", own());
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn collateral_is_allocated_to_what_was_agreed() {
+    let world = World::new().await;
+    let deal = world.deal().await;
+    let desk = world.provider.desk();
+    assert_eq!(desk.ledger().open_agreements(desk.now(), 9).unwrap()[0].id, deal.agreement.id());
+    assert_eq!(upkeep(desk, Amount::from_nano(200_000_000), Means::Enough).await.unwrap(), Means::Enough);
+    for (id, _) in desk.ledger().open_orders().unwrap() {
+        desk.await_order(id, LIMIT).await.unwrap();
+    }
+    // Four jobs at once at a float of 0.05: 1.5 times twice that, in eighths of the whole.
+    let stake = desk.settler().own_contract().unwrap().unwrap().data.stake;
+    assert_eq!((stake.allocated, stake.total), (Amount::from_nano(625_000_000), Amount::from_nano(1_000_000_000)));
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_collateral_does_not_carry_is_not_agreed_to() {
+    let world = World::new().await;
+    let desk = world.provider.desk();
+    let contract = desk.settler().own_contract().unwrap().unwrap().contract;
+    let unbond = ProviderMessage::Unbond { amount: Amount::from_nano(400_000_001), bond: Amount::ZERO };
+    desk.carry_out(Order::Provider { contract, message: unbond }, LIMIT).await.unwrap();
+    let stake_min = Amount::ZERO;
+    let buyer = buyer(&world.requester, RequesterConfig { stake_min, ..RequesterConfig::default() });
+    let want = Want { model: MODEL, provider: None, cap: buyer.config().cap, wait: LIMIT };
+    let error = buyer.deal(&want, |_| {}).await.unwrap_err();
+    let text = chain_text(&error);
+    assert!(text.contains("it takes 0.6, and 0.599999999 is free"), "{text}");
+    assert_eq!(desk.ledger().open_agreements(desk.now(), 9).unwrap(), []);
+
+    let stake = ProviderMessage::Stake { amount: Amount::from_nano(1), bond: Amount::ZERO };
+    desk.carry_out(Order::Provider { contract, message: stake }, LIMIT).await.unwrap();
+    buyer.deal(&want, |_| {}).await.unwrap();
     world.end().await;
 }
 

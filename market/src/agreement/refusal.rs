@@ -25,6 +25,14 @@ pub enum Refusal {
         /// What lies in the channel.
         deposit: Amount,
     },
+    /// The collateral does not carry another agreement.
+    #[error("the provider's collateral does not carry this agreement: it takes {needed}, and {free} is free; take another offer")]
+    CollateralTaken {
+        /// What it takes.
+        needed: Amount,
+        /// What of the collateral backs no other agreement.
+        free: Amount,
+    },
     /// A term other than the price does not suit.
     #[error("the term `{0}` does not suit this provider")]
     Term(TermName),

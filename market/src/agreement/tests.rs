@@ -52,6 +52,15 @@ fn terms_are_bounded_wherever_they_stand() {
 }
 
 #[test]
+fn at_risk_is_the_float_of_each_job_at_once_within_the_cap() {
+    let at_risk = |cap, float, jobs_max| {
+        let (cap, float) = (Amount::from_nano(cap), Amount::from_nano(float));
+        Terms { cap, float, jobs_max, ..terms() }.at_risk().nano()
+    };
+    assert_eq!([at_risk(100, 10, 3), at_risk(100, 10, 10), at_risk(100, 11, 10), at_risk(5, u128::MAX, 2)], [30, 100, 100, 5]);
+}
+
+#[test]
 fn each_field_of_a_proposal_is_bounded() {
     let check = |alter: fn(&mut Proposal), field| assert_eq!(broken(proposal(), alter), field);
     check(|p| (p.round, p.in_reply_to) = (ROUNDS_MAX, Some(ProposalId([0; 32]))), Some("round"));

@@ -15,8 +15,8 @@ use super::book::{ChannelBook, ReceiptDraft, check_allowance, repeats};
 use super::error::{LedgerError, ReceiptFault, VoucherFault};
 use super::orders::{OrderId, OrderRecord, order_key};
 use super::record::{
-    AgreementRecord, Allowance, ChainSight, ChannelRecord, Head, JobRecord, ReceiptRecord, Role, channel_key, decode, encode, job_key,
-    sequence_key,
+    AgreementRecord, Allowance, ChainSight, ChannelRecord, Head, JobRecord, ReceiptRecord, Role, channel_key, decode, encode, expiry_key,
+    job_key, sequence_key,
 };
 use super::rollback::{Rollback, told_by_receipt, told_by_voucher};
 use super::state::State;
@@ -130,7 +130,11 @@ impl<'a> Batch<'a> {
             by_requester: agreement.by_requester().clone(),
             recorded_at: now,
         };
-        Ok(self.write(vec![Line::new(Table::Agreements, key, &record, WriteMode::Insert)?])?)
+        let expiry = expiry_key(agreement.terms().expires_at, agreement.id());
+        Ok(self.write(vec![
+            Line::new(Table::Agreements, key, &record, WriteMode::Insert)?,
+            Line::new(Table::Expiries, expiry, &(), WriteMode::Insert)?,
+        ])?)
     }
 
     /// Writes down the offer that an agreement begins with, for the dossier. The same one again is no error.

@@ -62,13 +62,13 @@ pub use book::{ChannelBook, ReceiptDraft, UNPAID_JOBS_A_PLACE_MAX, UNPAID_RECEIP
 pub use error::{LedgerError, ReceiptFault, VoucherFault};
 pub use group::Ledger;
 pub use orders::{Landed, Order, OrderFailure, OrderId, OrderRecord, OrderState, Sender, SentMessage};
-pub use record::{AgreementRecord, ChainSight, ChannelRecord, Head, JobRecord, ReceiptRecord, Role};
+pub use record::{AgreementRecord, ChainSight, ChannelRecord, Head, JobRecord, OpenAgreement, ReceiptRecord, Role};
 #[cfg(feature = "redb")]
 pub use redb_store::RedbStore;
 pub use rollback::Rollback;
 pub use store::{Damage, MemoryStore, Store, StoreError, Table, Write, WriteMode};
 
-use record::{decode, job_key, sequence_key};
+use record::{Allowance, decode, expiring, expiry_key, job_key, sequence_key};
 
 use crate::contract::ChannelTerms;
 
@@ -299,6 +299,24 @@ impl Ledger {
             Ok(Agreement::open(record.by_provider, record.by_requester).map_err(damaged)?)
         };
         entries.iter().map(agreement).collect()
+    }
+
+    /// At most `limit` agreements under which jobs may begin after `now`, those that end first before the others. An agreement whose
+    /// channel has ended is not over, and nothing comes of it.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`].
+    pub fn open_agreements(&self, now: Timestamp, limit: usize) -> Result<Vec<OpenAgreement>, LedgerError> {
+        let after = expiry_key(now.plus_ms(1), AgreementId([0; 32]));
+        let entries = self.store().scan(Table::Expiries, &[], &after, limit)?;
+        let open = |(key, _): &(Vec<u8>, Vec<u8>)| {
+            let id = expiring(key)?;
+            let record: Option<AgreementRecord> = self.read(Table::Agreements, id.as_bytes())?;
+            let Allowance { channel, at_risk, .. } =
+                record.ok_or(StoreError::Damaged(Damage::Contradiction(Table::Expiries)))?.allowance()?;
+            Ok(OpenAgreement { id, channel, at_risk })
+        };
+        entries.iter().map(open).collect()
     }
 
     /// The signed offer that an agreement began with.

@@ -34,6 +34,17 @@ pub struct AgreementRecord {
     pub recorded_at: Timestamp,
 }
 
+/// An agreement under which jobs may still begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenAgreement {
+    /// Which.
+    pub id: AgreementId,
+    /// The channel that pays.
+    pub channel: ChannelRef,
+    /// What is [at risk](cocoon_market::agreement::Terms::at_risk) under it.
+    pub at_risk: Amount,
+}
+
 /// What an agreement allows its receipts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Allowance {
@@ -45,6 +56,8 @@ pub(super) struct Allowance {
     pub(super) float: Amount,
     /// Jobs at once.
     pub(super) jobs_max: u16,
+    /// What one side may have of the other at once.
+    pub(super) at_risk: Amount,
 }
 
 impl AgreementRecord {
@@ -53,7 +66,8 @@ impl AgreementRecord {
         let damaged = |_| StoreError::Damaged(Damage::Entry(Table::Agreements));
         let body: AgreementTerms = codec::decode(&self.by_provider.bytes, AgreementTerms::BYTES_MAX).map_err(damaged)?;
         let terms = body.terms;
-        Ok(Allowance { channel: terms.channel, cap: terms.cap, float: terms.float, jobs_max: terms.jobs_max })
+        let at_risk = terms.at_risk();
+        Ok(Allowance { channel: terms.channel, cap: terms.cap, float: terms.float, jobs_max: terms.jobs_max, at_risk })
     }
 }
 
@@ -142,6 +156,16 @@ pub(super) fn channel_key(channel: ChannelRef) -> Vec<u8> {
 
 pub(super) fn sequence_key(channel: ChannelRef, sequence: u64) -> Vec<u8> {
     [channel_key(channel).as_slice(), &sequence.to_be_bytes()].concat()
+}
+
+/// In the order in which agreements end.
+pub(super) fn expiry_key(expires_at: Timestamp, id: AgreementId) -> Vec<u8> {
+    [&expires_at.0.to_be_bytes(), id.as_bytes().as_slice()].concat()
+}
+
+pub(super) fn expiring(key: &[u8]) -> Result<AgreementId, StoreError> {
+    let id = key.split_first_chunk::<8>().and_then(|(_, id)| id.try_into().ok());
+    id.map(AgreementId).ok_or(StoreError::Damaged(Damage::Entry(Table::Expiries)))
 }
 
 pub(super) fn job_key(job: JobId) -> Vec<u8> {

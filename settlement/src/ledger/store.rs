@@ -14,6 +14,8 @@ pub enum Table {
     Offers,
     /// Agreement id -> both signed halves.
     Agreements,
+    /// When an agreement ends, its id -> nothing.
+    Expiries,
     /// Channel -> role and terms.
     Channels,
     /// Channel -> how far it has come. The only table whose entries change with each job.
@@ -34,10 +36,11 @@ pub enum Table {
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Meta,
         Self::Offers,
         Self::Agreements,
+        Self::Expiries,
         Self::Channels,
         Self::Heads,
         Self::Receipts,
@@ -54,6 +57,7 @@ impl Table {
             Self::Meta => "meta",
             Self::Offers => "offers",
             Self::Agreements => "agreements",
+            Self::Expiries => "expiries",
             Self::Channels => "channels",
             Self::Heads => "heads",
             Self::Receipts => "receipts",

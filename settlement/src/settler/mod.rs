@@ -9,12 +9,14 @@
 //!
 //! - [`mod@plan`]: what to do about an order, pure.
 //! - [`claims`]: which vouchers to draw now, pure.
+//! - [`backing`]: how much collateral open agreements need.
 //! - [`verify`], [`stake`]: whether an account is the channel that was agreed, or a provider's contract.
 //! - [`freshness`]: until when a provider may work without seeing the chain.
 //! - [`Settler`]: the shell: what can be ordered (`shell`), what follows from a look at the chain (`watch`), how orders are carried
 //!   (`turn`, `carry`) and found again (`search`), what makes an account one of our contracts (`account`). It blocks; async callers run it on a thread that may
 //!   block, one settler for one wallet.
 
+pub mod backing;
 pub mod claims;
 pub mod freshness;
 pub mod plan;
@@ -30,6 +32,7 @@ mod tests;
 mod turn;
 mod watch;
 
+pub use backing::{Backing, OPEN_AGREEMENTS_MAX};
 pub use carry::{batch_needs, order_value};
 pub use claims::{BATCH_COST, CLAIM_COST, ClaimPolicy};
 pub use freshness::{Pause, may_work, may_work_in, sight_counts_ms};

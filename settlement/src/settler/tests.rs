@@ -25,6 +25,7 @@ use crate::ledger::{
 };
 use crate::wallet::{Outgoing, OwnerWallet, next_seqno};
 
+mod backing;
 mod checks;
 mod claims;
 mod kill;

@@ -124,7 +124,7 @@ impl Mortal {
         let what = match tables.into_iter().collect::<Vec<_>>()[..] {
             [Table::Meta] => "ledger made".to_owned(),
             [Table::Offers] => "offer".to_owned(),
-            [Table::Agreements] => "agreement".to_owned(),
+            [Table::Agreements, Table::Expiries] => "agreement".to_owned(),
             [Table::Salts] => "salt".to_owned(),
             [Table::Heads] => self.head(entry(Table::Heads)).to_owned(),
             [Table::Channels, Table::Heads] => "channel admitted".to_owned(),
