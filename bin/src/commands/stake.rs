@@ -22,7 +22,7 @@ use crate::wiring::desk::{Desk, DeskError};
 use crate::wiring::keeper::Duty;
 use crate::wiring::office::Office;
 use crate::wiring::open_home::OpenHome;
-use crate::wiring::own::provider_terms;
+use crate::wiring::own::{free_collateral, provider_terms};
 use crate::wiring::session::pace;
 
 /// Why the collateral did not change.
@@ -77,7 +77,8 @@ impl NextStep for ChangeError {
             Self::Nothing => "swarm stake 1 --bond 0.5 --operations 0.2".into(),
             Self::NotDeployed => "swarm stake 1 --bond 0.5 --operations 0.2, which deploys it".into(),
             Self::Contract(_) => "check chain.terms in the configuration: they may be another network's".into(),
-            Self::Free { .. } | Self::Bond { .. } | Self::Operations { .. } => "less; swarm stake shows what there is".into(),
+            Self::Free { .. } => "less, or when agreements are over, half a day after the last; swarm stake shows what there is".into(),
+            Self::Bond { .. } | Self::Operations { .. } => "less; swarm stake shows what there is".into(),
             Self::Poked => "swarm up, which answers; then again".into(),
             Self::NothingUnbonding => "swarm unstake first; swarm withdraw --operations for the operations balance".into(),
             Self::StillUnbonding { .. } => "again after that".into(),
@@ -241,7 +242,7 @@ async fn run(context: &Context, change: Change, sending: SendingArgs) -> Result<
     let carried_out = tokio::select! {
         biased;
         () = signals.requested() => Err(ChangeError::Interrupted),
-        done = office.desk().carry_out(order, Duration::from_secs(sending.wait)) => done.map_err(ChangeError::from),
+        done = carry_out(office.desk(), change, order, Duration::from_secs(sending.wait)) => done.map_err(ChangeError::from),
     };
     let state = match carried_out {
         Ok(()) => {
@@ -258,6 +259,14 @@ async fn run(context: &Context, change: Change, sending: SendingArgs) -> Result<
     }
     context.out().event(change.name(), &State::of(&state?), State::text);
     Ok(())
+}
+
+/// Gives the order; one that releases collateral only after the contract knows how much of it still backs agreements.
+async fn carry_out(desk: &Arc<Desk>, change: Change, order: Order, limit: Duration) -> Result<(), DeskError> {
+    if matches!(change, Change::Unbond { .. }) {
+        free_collateral(desk, limit).await?;
+    }
+    desk.carry_out(order, limit).await
 }
 
 impl Change {
@@ -358,11 +367,17 @@ impl Prepared {
 
 /// Looks at the contract, and checks that the chain would take the message.
 fn prepare(desk: &Desk, terms: &ProviderTerms, change: Change) -> Result<(Order, Prepared), ChangeError> {
-    let view = match look(desk.chain(), terms) {
+    let mut view = match look(desk.chain(), terms) {
         Ok(view) => Some(view),
         Err(ChangeError::NotDeployed) => None,
         Err(error) => return Err(error),
     };
+    // As the contract will be told before any of it is released.
+    if let (Change::Unbond { .. }, Some(view)) = (change, &mut view)
+        && let Some(allocated) = desk.settler().allocation(view, desk.now())?
+    {
+        view.data.stake.allocated = allocated;
+    }
     change.check(view.as_ref())?;
     let order = change.order(*terms).map_err(DeskError::from)?;
     let preview = desk.settler().preview(&order)?;

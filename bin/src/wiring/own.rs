@@ -9,7 +9,7 @@ use cocoon_market::{Amount, NodeId};
 use cocoon_settlement::contract::order::BATCH_MAX;
 use cocoon_settlement::contract::{Command, NetworkTerms, ProviderTerms};
 use cocoon_settlement::ledger::{Order, OrderId, Role};
-use cocoon_settlement::settler::{ProviderCheckError, ProviderView, batch_needs};
+use cocoon_settlement::settler::{ProviderCheckError, ProviderView, SettleError, batch_needs};
 
 use super::desk::{Desk, DeskError};
 use crate::config::{Config, Network, ProvideConfig, TermsError};
@@ -206,6 +206,18 @@ pub(super) enum Means {
 /// behind what was agreed.
 pub(super) async fn upkeep(desk: &Arc<Desk>, top_up: Amount, before: Means) -> Result<Means, DeskError> {
     desk.blocking(move |desk| upkeep_now(desk, top_up, before)).await
+}
+
+/// Frees the collateral of agreements that are over, which nobody does while no node runs, and waits until the contract is told.
+pub async fn free_collateral(desk: &Arc<Desk>, limit: Duration) -> Result<(), DeskError> {
+    let allocate = |desk: &Desk| -> Result<_, SettleError> {
+        let Some(view) = desk.settler().own_contract()? else { return Ok(None) };
+        desk.settler().allocate(&view, desk.now())
+    };
+    match desk.blocking(allocate).await? {
+        Some(order) => desk.await_order(order, limit).await,
+        None => Ok(()),
+    }
 }
 
 fn upkeep_now(desk: &Desk, top_up: Amount, before: Means) -> Result<Means, DeskError> {

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::buying::{BuyError, BuyStep, Buyer, Deal, Origin, Want};
 use super::keeper::{Pace, claim_all};
 use super::node::{Parts, RunningNode};
-use super::own::{Means, StakeError, ensure_stake, provider_terms, upkeep};
+use super::own::{Means, StakeError, ensure_stake, free_collateral, provider_terms, upkeep};
 use super::payer::Backing;
 use super::serving::Served;
 use crate::commands::blocking;
@@ -276,6 +276,9 @@ async fn collateral_is_allocated_to_what_was_agreed() {
     // Four jobs at once at a float of 0.05: 1.5 times twice that, in eighths of the whole.
     let stake = desk.settler().own_contract().unwrap().unwrap().data.stake;
     assert_eq!((stake.allocated, stake.total), (Amount::from_nano(625_000_000), Amount::from_nano(1_000_000_000)));
+    desk.ledger().end_channel(deal.agreement.terms().channel).unwrap();
+    free_collateral(desk, LIMIT).await.unwrap();
+    assert_eq!(desk.settler().own_contract().unwrap().unwrap().data.stake.allocated, Amount::ZERO);
     world.end().await;
 }
 

@@ -95,9 +95,6 @@ impl Schedule {
             let epochs = left.min(half_life);
             sum = sum.checked_add(rate.checked_mul(epochs)?)?;
             left = left.saturating_sub(epochs);
-            if left == 0 || rate.is_zero() {
-                break;
-            }
         }
         Ok(sum)
     }

@@ -426,6 +426,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_over_takes_no_place_and_no_ballot() {
+        let mut world = World::new(&[1_000_000, 1_000]);
+        for number in 0..8 {
+            world.propose(0, Weight::Money, PROPOSED_S).unwrap();
+            world.vote(number, 0, true, OPENS_S).unwrap();
+        }
+        world.vote(0, 1, false, OPENS_S).unwrap();
+        let (yes, no) = (world.each[0].0.weight(PROPOSED_S).unwrap(), world.each[1].0.weight(PROPOSED_S).unwrap());
+        assert_eq!(world.votes.get(0).unwrap().tally(), (yes, no, world.locks.weight(PROPOSED_S).unwrap()));
+        assert_eq!(world.each[0].1.0.len(), 8);
+        // All eight passed and wait, and none is voted on.
+        let next = world.propose(0, Weight::Money, ENDS_S).unwrap();
+        world.votes.proposals.get_mut(&next).unwrap().proposed_s = ENDS_S - DELAY_S;
+        world.vote(next, 0, true, ENDS_S).unwrap();
+        assert_eq!(world.each[0].1.0.len(), 1);
+    }
+
+    #[test]
     fn what_was_locked_after_the_proposal_or_leaves_before_its_end_has_no_voice() {
         let mut world = World::new(&[1_000_000]);
         let number = world.propose(0, Weight::Money, PROPOSED_S).unwrap();

@@ -50,7 +50,18 @@ impl Settler {
         Ok(Some(Backing { standing: view.data.stake.standing(), open: required(gains, AUDITED_BPS)?, needed }))
     }
 
-    /// Orders that so much of the collateral is allocated as the open agreements need, unless that is so or was ordered.
+    /// What our contract should be told to allocate for the agreements that are open; `None` when it is told well enough.
+    ///
+    /// # Errors
+    /// [`SettleError::Ledger`], [`SettleError::Amount`].
+    pub fn allocation(&self, view: &ProviderView, now: Timestamp) -> Result<Option<Amount>, SettleError> {
+        let open = self.ledger.open_agreements(now, OPEN_AGREEMENTS_MAX)?;
+        let needed = required(self.gains(&open)?, AUDITED_BPS)?;
+        let stake = view.data.stake;
+        Ok(next_allocation(stake.standing(), stake.allocated, needed)?)
+    }
+
+    /// Orders the [allocation](Self::allocation), unless one is ordered already.
     ///
     /// # Errors
     /// [`SettleError::Ledger`], [`SettleError::Amount`].
@@ -60,10 +71,7 @@ impl Settler {
         if self.open_order(is_ours)?.is_some() {
             return Ok(None);
         }
-        let open = self.ledger.open_agreements(now, OPEN_AGREEMENTS_MAX)?;
-        let needed = required(self.gains(&open)?, AUDITED_BPS)?;
-        let stake = view.data.stake;
-        let Some(amount) = next_allocation(stake.standing(), stake.allocated, needed)? else { return Ok(None) };
+        let Some(amount) = self.allocation(view, now)? else { return Ok(None) };
         let order = Order::Operator { contract, command: Command::Allocate(amount) };
         Ok(Some(self.ledger.add_order(order, now)?))
     }
@@ -110,8 +118,8 @@ fn next_allocation(standing: Amount, allocated: Amount, needed: Amount) -> Resul
     let part = standing.nano().div_ceil(PARTS.into()).max(1);
     let parts = needed.nano().div_ceil(part);
     let target = Amount::from_nano(parts.checked_mul(part).ok_or(AmountError::Overflow)?).min(standing);
-    let is_worth_it = (needed > allocated && target > allocated) || target.checked_mul(2)? <= allocated;
-    Ok((is_worth_it && target != allocated).then_some(target))
+    let is_worth_it = if target > allocated { needed > allocated } else { target < allocated && target.checked_mul(2)? <= allocated };
+    Ok(is_worth_it.then_some(target))
 }
 
 #[cfg(test)]
@@ -145,6 +153,7 @@ mod tests {
         assert_eq!(next(400, 201), None);
         assert_eq!(next(400, 200), Some(200));
         assert_eq!(next(100, 0), Some(0));
+        assert_eq!([next(150, 101), next(150, 150), next(150, 151)], [None, None, Some(200)], "told when the collateral was another");
         assert_eq!(next(700, 5_000), Some(800), "all there is");
         assert_eq!(next(800, 5_000), None);
         assert_eq!(next_allocation(Amount::ZERO, Amount::ZERO, nano(1)), Ok(None));
