@@ -206,7 +206,7 @@ mod tests {
     fn a_parameter_rests_after_a_change() {
         let mut fee = Setting::new(Parameter::FeeBps);
         fee.set(600, START_S).unwrap();
-        let until_s = START_S + COOLDOWN_S;
+        let until_s = START_S + 30 * 86_400;
         assert_eq!(fee.set(700, until_s - 1), Err(ParameterError::Cooling { until_s }));
         assert_eq!(fee.set(700, until_s), Ok(()));
         assert_eq!(fee.value(), 700);

@@ -365,6 +365,12 @@ mod tests {
     }
 
     #[test]
+    fn the_times_are_those_of_the_document() {
+        let days = [DELAY_S, VOTE_S, GRACE_S, STOP_S, STOP_AGAIN_S].map(|seconds| seconds / 86_400);
+        assert_eq!((days, DELAY_S), ([1, 10, 14, 7, 30], 86_400));
+    }
+
+    #[test]
     fn a_change_goes_its_way_in_its_time() {
         let mut world = World::new(&[1_000_000]);
         let number = world.propose(0, Weight::Money, PROPOSED_S).unwrap();
