@@ -2,8 +2,9 @@
 
 use cocoon_market::Amount;
 
+use super::DAY_S;
+
 const COCOON: u128 = cocoon_market::amount::NANO;
-const DAY_S: u32 = 86_400;
 
 /// All COCOON that can ever exist.
 pub const CAP: Amount = Amount::from_nano(400_000_000 * COCOON);

@@ -10,17 +10,17 @@
 //! A lock counts in a vote with what it weighed when the proposal was made, if it was there before, was not changed since, and outlasts the
 //! vote: what is borrowed for a vote has to stay borrowed, and nothing votes twice by being moved.
 //!
-//! Invariants, each a property test: no division or merging of locks weighs more than the whole; the weight of all locks is at least the
+//! Invariants, each with a test: no division or merging of locks weighs more than the whole; the weight of all locks is at least the
 //! sum of theirs, and above it by less than one unit a lock; what was locked comes out once, and not before its end.
 
 use std::collections::BTreeMap;
 
 use cocoon_market::{Amount, AmountError};
 
-use super::portion;
+use super::{DAY_S, portion};
 
 /// A week, at whose end locks end.
-pub const WEEK_S: u32 = 7 * 86_400;
+pub const WEEK_S: u32 = 7 * DAY_S;
 
 /// The longest a lock may take, and the time for which a unit weighs one.
 pub const LOCK_WEEKS_MAX: u32 = 104;
@@ -104,8 +104,7 @@ impl Locks {
         // Added up before they are divided: each lock alone is rounded down further.
         let mut sum = 0u128;
         for (week, amount) in &self.ends {
-            let left_s = week.saturating_mul(WEEK_S).saturating_sub(at_s);
-            let product = amount.nano().checked_mul(left_s.into()).ok_or(AmountError::Overflow)?;
+            let product = amount.nano().checked_mul(left_s(*week, at_s).into()).ok_or(AmountError::Overflow)?;
             sum = sum.checked_add(product).ok_or(AmountError::Overflow)?;
         }
         Ok(Amount::from_nano(sum.checked_div(LOCK_S_MAX.into()).unwrap_or(0)))
@@ -166,8 +165,11 @@ pub fn week_of(at_s: u32) -> u32 {
 }
 
 fn weight(amount: Amount, ends_week: u32, at_s: u32) -> Result<Amount, AmountError> {
-    let left_s = ends_week.saturating_mul(WEEK_S).saturating_sub(at_s);
-    portion(amount, left_s.into(), LOCK_S_MAX.into())
+    portion(amount, left_s(ends_week, at_s).into(), LOCK_S_MAX.into())
+}
+
+fn left_s(ends_week: u32, at_s: u32) -> u32 {
+    ends_week.saturating_mul(WEEK_S).saturating_sub(at_s)
 }
 
 /// A lock that is over was forgotten already.

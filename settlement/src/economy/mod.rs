@@ -32,6 +32,8 @@ pub mod votes;
 
 use cocoon_market::{Amount, AmountError};
 
+const DAY_S: u32 = 86_400;
+
 /// An amount halved so many times, rounded down.
 fn halved(amount: Amount, times: u32) -> Amount {
     Amount::from_nano(amount.nano().checked_shr(times).unwrap_or(0))

@@ -6,13 +6,12 @@
 //! Invariant, a property test: after any sequence of votes every parameter is within its bounds, and no vote moved one by more than its
 //! step or sooner than [`COOLDOWN_S`] after the last.
 
-const DAY_S: u32 = 86_400;
+use cocoon_market::amount::BPS_WHOLE;
+
+use super::DAY_S;
 
 /// After a parameter was changed, how long it stays as it is.
 pub const COOLDOWN_S: u32 = 30 * DAY_S;
-
-/// The whole of a step, in basis points.
-const WHOLE_BPS: u64 = 10_000;
 
 /// What can be voted on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -174,7 +173,7 @@ impl Setting {
 
 /// At least one, so that what was voted down to nothing can come back.
 fn step(value: u64, step_bps: u64) -> u64 {
-    let part = u128::from(value).saturating_mul(step_bps.into()).checked_div(WHOLE_BPS.into()).unwrap_or(0);
+    let part = u128::from(value).saturating_mul(step_bps.into()).checked_div(BPS_WHOLE.into()).unwrap_or(0);
     u64::try_from(part).unwrap_or(u64::MAX).max(1)
 }
 

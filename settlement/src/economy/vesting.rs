@@ -8,13 +8,13 @@
 
 use cocoon_market::{Amount, AmountError};
 
-use super::portion;
+use super::{DAY_S, portion};
 
 /// Of a reward, what can be taken at once, in basis points.
 pub const LIQUID_BPS: u32 = 3_000;
 
 /// How long the rest of a reward vests.
-pub const REWARD_VEST_S: u32 = 90 * 86_400;
+pub const REWARD_VEST_S: u32 = 90 * DAY_S;
 
 /// What somebody has earned and not yet taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,7 +122,6 @@ mod tests {
     use super::*;
 
     const START_S: u32 = 1_800_000_000;
-    const DAY_S: u32 = 86_400;
 
     fn nano(nano: u128) -> Amount {
         Amount::from_nano(nano)

@@ -10,17 +10,17 @@
 //!
 //! The emergency stop is a brake and no wheel: it only stops, for seven days at most, and cannot be pulled again before thirty have passed.
 //!
-//! Invariants, each a property test: nothing is carried out that did not pass, or before its time, or twice; the votes of a proposal sum
+//! Invariants, each with a test: nothing is carried out that did not pass, or before its time, or twice; the votes of a proposal sum
 //! to at most the weight at its snapshot; a stop ends.
 
 use std::collections::BTreeMap;
 
+use cocoon_market::amount::BPS_WHOLE;
 use cocoon_market::{Amount, AmountError};
 
+use super::DAY_S;
 use super::locks::{Lock, Locks};
 use super::parameter::Weight;
-
-const DAY_S: u32 = 86_400;
 
 /// From a proposal to its vote, so that nobody is voted over asleep.
 pub const DELAY_S: u32 = DAY_S;
@@ -152,7 +152,7 @@ impl Proposal {
 
     fn has_passed(&self) -> Result<bool, AmountError> {
         let cast = self.yes.checked_add(self.no)?;
-        let took_part = !cast.is_zero() && cast.checked_mul(10_000)? >= self.all.checked_mul(QUORUM_BPS.into())?;
+        let took_part = !cast.is_zero() && cast.checked_mul(BPS_WHOLE.into())? >= self.all.checked_mul(QUORUM_BPS.into())?;
         let agreed = match self.weight {
             Weight::Tuning | Weight::Money => self.yes > self.no,
             Weight::Constitution => self.yes.checked_mul(3)? >= cast.checked_mul(2)?,

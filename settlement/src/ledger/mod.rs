@@ -68,7 +68,7 @@ pub use redb_store::RedbStore;
 pub use rollback::Rollback;
 pub use store::{Damage, MemoryStore, Store, StoreError, Table, Write, WriteMode};
 
-use record::{Allowance, decode, expiring, expiry_key, job_key, sequence_key};
+use record::{decode, expiring, expiry_key, job_key, sequence_key};
 
 use crate::contract::ChannelTerms;
 
@@ -312,9 +312,8 @@ impl Ledger {
         let open = |(key, _): &(Vec<u8>, Vec<u8>)| {
             let id = expiring(key)?;
             let record: Option<AgreementRecord> = self.read(Table::Agreements, id.as_bytes())?;
-            let Allowance { channel, at_risk, .. } =
-                record.ok_or(StoreError::Damaged(Damage::Contradiction(Table::Expiries)))?.allowance()?;
-            Ok(OpenAgreement { id, channel, at_risk })
+            let terms = record.ok_or(StoreError::Damaged(Damage::Contradiction(Table::Expiries)))?.terms()?;
+            Ok(OpenAgreement { id, channel: terms.channel, at_risk: terms.at_risk() })
         };
         entries.iter().map(open).collect()
     }

@@ -1,5 +1,6 @@
 //! What a ledger's entries say, and their keys.
 
+use cocoon_market::agreement::Terms;
 use cocoon_market::ids::Digest;
 use cocoon_market::tree::Frontier;
 use cocoon_market::{
@@ -56,18 +57,19 @@ pub(super) struct Allowance {
     pub(super) float: Amount,
     /// Jobs at once.
     pub(super) jobs_max: u16,
-    /// What one side may have of the other at once.
-    pub(super) at_risk: Amount,
 }
 
 impl AgreementRecord {
     /// Reads the terms without their signatures, which were checked before they were written down.
-    pub(super) fn allowance(&self) -> Result<Allowance, StoreError> {
+    pub(super) fn terms(&self) -> Result<Terms, StoreError> {
         let damaged = |_| StoreError::Damaged(Damage::Entry(Table::Agreements));
         let body: AgreementTerms = codec::decode(&self.by_provider.bytes, AgreementTerms::BYTES_MAX).map_err(damaged)?;
-        let terms = body.terms;
-        let at_risk = terms.at_risk();
-        Ok(Allowance { channel: terms.channel, cap: terms.cap, float: terms.float, jobs_max: terms.jobs_max, at_risk })
+        Ok(body.terms)
+    }
+
+    pub(super) fn allowance(&self) -> Result<Allowance, StoreError> {
+        let terms = self.terms()?;
+        Ok(Allowance { channel: terms.channel, cap: terms.cap, float: terms.float, jobs_max: terms.jobs_max })
     }
 }
 
