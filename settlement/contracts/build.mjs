@@ -5,8 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { Cell } from '@ton/core';
 import { runTolkCompiler } from '@ton/tolk-js';
 
-// In this order: the provider's contract knows its channels by the hash of their code.
-export const CONTRACTS = ['channel', 'provider', 'vault'];
+// In this order: a contract knows those it trusts by the hash of their code.
+export const CONTRACTS = ['channel', 'jetton-wallet', 'jetton-minter', 'provider', 'vault'];
 const here = dirname(fileURLToPath(import.meta.url));
 
 /// Compiles a contract, with `change` made to the text of each source it reads. `built` has the contracts that it needs to know.
@@ -18,10 +18,10 @@ export async function compile(name, built = {}, change = (path, text) => text) {
   return { compiler: `tolk ${result.tolkVersion}`, hash: result.codeHashHex.toLowerCase(), code: result.codeBoc64 };
 }
 
-/// What other contracts recompute a channel's address from.
+/// What other contracts recompute an address from.
 function codeConstants(name, built) {
   const depth = Cell.fromBase64(built.code).depth();
-  const prefix = name.toUpperCase();
+  const prefix = name.toUpperCase().replaceAll('-', '_');
   return `const ${prefix}_CODE_HASH = 0x${built.hash}\nconst ${prefix}_CODE_DEPTH = ${depth}\n`;
 }
 

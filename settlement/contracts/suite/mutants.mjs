@@ -14,8 +14,17 @@ import { hurry } from './src/speed.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 /// Sources, and the contracts that are made of them.
-const AFFECTED = { provider: ['provider'], vault: ['vault'], pricing: CONTRACTS, channel: ['channel', 'provider'] };
-const FILES = ['channel', 'provider', 'vault', 'forged', 'batches'];
+const AFFECTED = {
+  provider: ['provider'],
+  vault: ['vault'],
+  'jetton-wallet': ['jetton-wallet', 'jetton-minter'],
+  'jetton-minter': ['jetton-minter'],
+  jetton: ['jetton-wallet', 'jetton-minter'],
+  account: ['provider', 'jetton-wallet', 'jetton-minter'],
+  pricing: CONTRACTS,
+  channel: ['channel', 'provider'],
+};
+const FILES = ['channel', 'provider', 'vault', 'jetton', 'forged', 'batches'];
 
 /// Mutants that change nothing anybody could notice, by their names, and why.
 export const EQUIVALENT = new Map([
@@ -34,7 +43,7 @@ const FLIPS = [
 /// Statements that are left out.
 const STATEMENTS = /^\s*(assert \(.*\) throw \w+;|by\.assertPays\(.*\);|(st|stake|self)\.\w+ [-+]?= .*;|(st|self)\.(save|finishBatch|closeEpoch|accept)\(.*\);|keepExactly\(.*\);|sendExactly\(.*\);|sendFee\(.*\);|setGasLimit\(.*\);|commitContractDataAndActions\(\);|returnExcess\(.*\);|answer\(.*\);|refundAndClose\(.*\);|reserveToncoinsOnBalance\(.*\);|mode = .*;|return;)$/;
 const CONDITION = /^(\s*(?:\} else )?if \()(.*)(\) \{)$/;
-const CONSTANT = /^(const (?:STORAGE_RESERVE|POKE_\w+) = ton\("[\d.]+"\)|const (?:\w+_PERCENT|BATCH_MAX|\w+_BITS|\w+_CELLS) = \d+)$/;
+const CONSTANT = /^(const (?:\w*_RESERVE|GENESIS_VALUE|POKE_\w+) = ton\("[\d.]+"\)|const GENESIS_\w+ = .*|const (?:\w+_PERCENT|BATCH_MAX|\w+_BITS|\w+_CELLS) = \d+)$/;
 
 function* mutantsOf(line) {
   const code = line.trimStart();

@@ -7,7 +7,7 @@ const contracts = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 const PER_GAS = 4_369_067n;
 const PER_CELL = 436_906_667n;
 
-const sources = ['pricing', 'channel', 'provider', 'vault'].map((name) => readFileSync(join(contracts, `${name}.tolk`), 'utf8')).join('\n');
+const sources = ['pricing', 'channel', 'provider', 'vault', 'jetton', 'jetton-wallet', 'jetton-minter'].map((name) => readFileSync(join(contracts, `${name}.tolk`), 'utf8')).join('\n');
 /// `GAS_CLAIM` and its like.
 export const GAS = Object.fromEntries([...sources.matchAll(/^const (GAS_\w+) = (\d+)$/gm)].map(([, name, gas]) => [name, BigInt(gas)]));
 
@@ -27,6 +27,9 @@ export const paidFee = gasFee(GAS.GAS_PAID) + gasFee(GAS.GAS_FEE) + 4n * forward
 /// What each claim of a batch is sent with.
 export const claimValue = messageFee(1_376n, 2n) + gasFee(GAS.GAS_CLAIM) + paidFee;
 
+/// Of a message that deploys a jetton wallet.
+const deploy = messageFee(1_023n + 6_500n, 1n + 17n);
+
 /// The least value of each message, beside the amounts it names.
 export const ASKS = {
   deposit: gasFee(GAS.GAS_DEPOSIT),
@@ -45,6 +48,11 @@ export const ASKS = {
   flush: gasFee(GAS.GAS_FLUSH) + gasFee(GAS.GAS_FEE) + 4n * forward,
   fee: gasFee(GAS.GAS_FEE),
   payTreasury: gasFee(GAS.GAS_PAY) + 2n * forward,
+  genesis: gasFee(GAS.GAS_GENESIS) + 4n * (20_000_000n + deploy) + forward,
+  whereIs: gasFee(GAS.GAS_DISCOVERY) + forward,
+  jettonBurn: gasFee(GAS.GAS_JETTON_BURN) + gasFee(GAS.GAS_BURN_NOTIFICATION) + 2n * forward,
+  /// Beside what the recipient is told with, and the ways of the payload.
+  jettonTransfer: gasFee(GAS.GAS_JETTON_TRANSFER) + gasFee(GAS.GAS_INTERNAL_TRANSFER) + deploy + 10_000_000n + forward,
 };
 
 /// Gas by which a message with this opcode is read, and refused for bringing too little: its first check, before any storage is loaded.
@@ -52,6 +60,7 @@ export const FIRST_CHECK = {
   0x43430001: 1_800n, 0x43430002: 1_400n, 0x43430003: 1_100n, 0x43430004: 1_400n, 0x43430005: 1_800n,
   0x43500002: 1_500n, 0x43500003: 1_700n, 0x43500004: 1_800n, 0x43500005: 1_800n, 0x43500006: 2_100n, 0x43500007: 2_100n,
   0x43500008: 2_300n, 0x43500009: 2_500n, 0x43560001: 1_000n, 0x43560002: 1_200n,
+  0x0f8a7ea5: 4_000n, 0x595f07bc: 4_000n, 0x434a0001: 4_000n, 0x2c76b973: 4_000n,
 };
 
 /// Which bound a message that begins with this opcode has.
@@ -60,6 +69,8 @@ const BOUND_OF = {
   0x43430101: 'GAS_PAID', 0x43500001: 'GAS_STAKE', 0x43500002: 'GAS_OWNER', 0x43500003: 'GAS_OWNER', 0x43500004: 'GAS_OWNER',
   0x43500005: 'GAS_OWNER', 0x43500006: 'GAS_SLASH', 0x43500007: 'GAS_POKE', 0x43500008: 'GAS_POKE_OVER', 0x43500009: 'GAS_FLUSH',
   0x43560001: 'GAS_FEE', 0x43560002: 'GAS_PAY',
+  0x0f8a7ea5: 'GAS_JETTON_TRANSFER', 0x178d4519: 'GAS_INTERNAL_TRANSFER', 0x595f07bc: 'GAS_JETTON_BURN', 0x7bdd97de: 'GAS_BURN_NOTIFICATION',
+  0x434a0001: 'GAS_GENESIS', 0x2c76b973: 'GAS_DISCOVERY',
 };
 const BATCH = 0x43504001;
 

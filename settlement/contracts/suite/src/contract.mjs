@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Cell, beginCell, contractAddress } from '@ton/core';
+import { CONTRACTS } from '../../build.mjs';
 import { keyPairFromSeed, sha256_sync } from '@ton/crypto';
 
 const contracts = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
@@ -10,7 +11,7 @@ export const NETWORK = -777;
 
 const read = (...path) => readFileSync(join(contracts, ...path), 'utf8');
 /// The compiled contracts, which a mutation run replaces.
-let builds = Object.fromEntries(['channel', 'provider', 'vault'].map((name) => [name, JSON.parse(read('build', `${name}.json`))]));
+let builds = Object.fromEntries(CONTRACTS.map((name) => [name, JSON.parse(read('build', `${name}.json`))]));
 
 export function use(built) {
   builds = built;

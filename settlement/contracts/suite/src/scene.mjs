@@ -18,6 +18,8 @@ export const DAY = 86_400;
 export const PEOPLE = ['owner', 'requester', 'stranger', 'thief', 'dispute', 'treasury'];
 
 export class Scene {
+  /// What is audited beside the books of TON.
+  audits = [];
   #salt = 0;
   #total = 0n;
   /// What gas every path used at most.
@@ -43,12 +45,14 @@ export class Scene {
 
   /// Remembers how things stand on an emulator alone, and returns what brings that back.
   keep() {
-    const [back, seqnos, number, contracts] = [this.chain.keep(), PEOPLE.map((name) => this[name].seqno), this.provider.number, [...this.contracts]];
+    const [back, seqnos, number] = [this.chain.keep(), PEOPLE.map((name) => this[name].seqno), this.provider.number];
+    const [contracts, audits] = [[...this.contracts], [...this.audits]];
     return async () => {
       await back();
       PEOPLE.forEach((name, n) => { this[name].seqno = seqnos[n]; });
       this.provider.number = number;
       this.contracts = [...contracts];
+      this.audits = [...audits];
       this.#salt = 0;
     };
   }
@@ -151,6 +155,7 @@ export class Scene {
   async audit({ owes = true } = {}) {
     assert.equal(await this.#balances() + this.#spent(), this.#total, 'money came from nowhere or is lost');
     if (owes) await this.#auditDebts();
+    for (const audit of this.audits) await audit();
     const ours = new Set(this.contracts.map(({ address }) => address.toRawString()));
     for (const { account, transaction, outcome } of this.chain.transactions) {
       const path = ours.has(account) && held(transaction);
@@ -171,7 +176,7 @@ export class Scene {
   }
 
   async #auditDebts() {
-    if ((await this.chain.account(this.provider.address)).account) assert.ok(await this.balance(this.provider) >= await this.held(), 'the provider owes more than it has');
+    if ((await this.chain.account(this.provider.address)).account?.storage.state.type === 'active') assert.ok(await this.balance(this.provider) >= await this.held(), 'the provider owes more than it has');
     const { burn, auditors, treasury } = await this.shares();
     assert.ok(await this.balance(this.vault) >= burn + auditors + treasury, 'the vault owes more than it has');
     for (const channel of this.contracts.filter((contract) => contract instanceof Channel)) {

@@ -3,11 +3,13 @@ import assert from 'node:assert/strict';
 import { Address, beginCell } from '@ton/core';
 import { Sandbox } from '../src/sandbox.mjs';
 import { paidFee } from '../src/bounds.mjs';
+import { Cocoon } from '../src/cocoon.mjs';
 import { EXIT } from '../src/contract.mjs';
+import { COCOON } from '../src/jetton.mjs';
 import { ENOUGH, TON } from '../src/scene.mjs';
 import { scene as script } from '../src/scripts.mjs';
 
-const scene = (name, body) => script(name, body, { backend: () => Sandbox.start() });
+const scene = (name, body, options) => script(name, body, { ...options, backend: () => Sandbox.start() });
 const twin = ({ address }) => new Address(-1, address.hash);
 
 scene('who has the same hash in the masterchain is somebody else', async (set) => {
@@ -70,3 +72,36 @@ scene('a bounce shorter than a claim, and bounces to contracts that expect none,
   }
   assert.deepEqual([await set.channelState(channel), await set.shares(), await set.state()], before);
 });
+
+scene('what cannot be delivered is its owner\'s again', async (set) => {
+  const cocoon = await Cocoon.made(set);
+  const wallet = cocoon.wallet('owner');
+  const before = await cocoon.balance('owner');
+  const back = (opcode, amount) => beginCell().storeUint(0xffffffff, 32).storeUint(opcode, 32).storeUint(1, 64).storeCoins(amount).storeUint(0, 100).endCell();
+  for (const opcode of [0x178d4519, 0x7bdd97de]) {
+    await set.ask('owner', wallet, wallet.burn(COCOON), 'done');
+    const done = await set.chain.inject({ from: cocoon.minter.address, to: wallet.address, value: ENOUGH, bounce: false, bounced: true, body: back(opcode, COCOON) });
+    assert.equal(set.at(wallet, done), 'done');
+    assert.equal(await cocoon.balance('owner'), before);
+  }
+  const other = await set.chain.inject({ from: cocoon.minter.address, to: wallet.address, value: ENOUGH, bounce: false, bounced: true, body: back(0x0f8a7ea5, COCOON) });
+  assert.notEqual(set.at(wallet, other), 'done');
+  assert.equal(await cocoon.balance('owner'), before);
+  // The minter had counted these burns, so that the books are out by what came back.
+  set.audits.length = 0;
+}, { stake: null });
+
+scene('a wallet takes nothing from its namesake in the masterchain', async (set) => {
+  const cocoon = await Cocoon.made(set);
+  const [wallet, other] = [cocoon.wallet('owner'), cocoon.wallet('stranger')];
+  const refused = async (from, contract, body, error) => {
+    const done = await set.chain.inject({ from, to: contract.address, value: TON, bounce: false, body });
+    assert.equal(set.at(contract, done), `exit ${EXIT[error]}`);
+  };
+  await refused(twin(other), wallet, wallet.internalTransfer(COCOON, set.stranger.address), 'ERR_NOT_A_WALLET');
+  await refused(twin(cocoon.minter), wallet, wallet.internalTransfer(COCOON, null), 'ERR_NOT_A_WALLET');
+  await refused(twin(set.owner), wallet, wallet.transfer(COCOON, set.thief.address), 'ERR_NOT_OWNER');
+  await refused(other.address, wallet, wallet.internalTransfer(COCOON, twin(set.stranger)), 'ERR_NOT_A_WALLET');
+  await refused(twin(wallet), cocoon.minter, cocoon.minter.burned(COCOON, set.owner.address), 'ERR_NOT_A_WALLET');
+  await refused(wallet.address, cocoon.minter, cocoon.minter.burned(COCOON, twin(set.owner)), 'ERR_NOT_A_WALLET');
+}, { stake: null });
