@@ -17,14 +17,19 @@ const here = dirname(fileURLToPath(import.meta.url));
 const AFFECTED = {
   provider: ['provider'],
   vault: ['vault'],
-  'jetton-wallet': ['jetton-wallet', 'jetton-minter'],
+  'jetton-wallet': ['jetton-wallet', 'jetton-minter', 'governor'],
   'jetton-minter': ['jetton-minter'],
-  jetton: ['jetton-wallet', 'jetton-minter'],
-  account: ['provider', 'jetton-wallet', 'jetton-minter'],
+  jetton: ['jetton-wallet', 'jetton-minter', 'lock', 'governor'],
+  account: ['provider', 'jetton-wallet', 'jetton-minter', 'lock', 'governor', 'registry'],
+  locks: ['lock', 'governor'],
+  lock: ['lock', 'governor'],
+  governor: ['governor'],
+  registry: ['registry'],
+  groth16: ['registry'],
   pricing: CONTRACTS,
   channel: ['channel', 'provider'],
 };
-const FILES = ['channel', 'provider', 'vault', 'jetton', 'forged', 'batches'];
+const FILES = ['channel', 'provider', 'vault', 'jetton', 'forged', 'batches', 'governor', 'registry', 'votes'];
 
 /// Mutants that change nothing anybody could notice, by their names, and why.
 export const EQUIVALENT = new Map([

@@ -69,8 +69,13 @@ export class Scene {
   /// Sends a message from a person to a contract, which has to end as expected: `done`, or with the name of an exit code.
   async ask(person, contract, body, expected = 'done', { value = ENOUGH, ...options } = {}) {
     const done = await this[person].call(contract.address, value, body, options);
-    assert.equal(this.at(contract, done), expected === 'done' ? 'done' : `exit ${EXIT[expected] ?? expected}`);
+    this.expect(contract, done, expected);
     return done;
+  }
+
+  /// How a contract's first transaction among these has to have ended.
+  expect(contract, transactions, expected) {
+    assert.equal(this.at(contract, transactions), expected === 'done' ? 'done' : `exit ${EXIT[expected] ?? expected}`);
   }
 
   /// Asks with a nano-unit less than the message takes, as somebody else, and with what pays hardly more than its first check: all are
