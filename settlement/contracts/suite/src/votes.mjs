@@ -11,6 +11,8 @@ import { DAY, ENOUGH } from './scene.mjs';
 /// From a proposal to its vote, and until that is over.
 export const DELAY = DAY;
 export const VOTE = 10 * DAY;
+/// More than the rent of a lock or a registry in any script here. A governor's is ten times that at most.
+const RENT = toNano('0.009');
 const TREASURY = 20_000_000n * 1_000_000_000n;
 
 export class Votes {
@@ -25,6 +27,7 @@ export class Votes {
     votes.registry = new Registry({ founder: set.owner.address, governor: votes.governor.address });
     votes.isStocked = Object.keys(stocked).length > 0;
     set.contracts.push(votes.governor, votes.registry);
+    votes.treasury = value;
     await set.owner.call(votes.governor.address, value, undefined, { init: votes.governor.init });
     await set.owner.call(votes.registry.address, ENOUGH, undefined, { init: votes.registry.init });
     votes.cocoon = await Cocoon.made(set, { treasury: votes.governor.address });
@@ -113,7 +116,7 @@ export class Votes {
   /// A proposal, or nothing.
   async proposal(number) {
     const found = await this.#get(this.governor, 'governor_proposal', [{ type: 'int', value: BigInt(number) }]);
-    if (found.length === 0) return undefined;
+    if (found.length !== 7) return undefined;
     const [weight, phase, proposed, all, yes, no] = found;
     return { weight: Number(weight), phase: PHASES[phase], proposed: Number(proposed), all, yes, no };
   }
@@ -140,8 +143,20 @@ export class Votes {
     return { list, commitment, nextList, nextCommitment };
   }
 
+  /// What messages bring pays for them: governor and registry keep the TON they had, but for rent and what was decided (`treasury`), and locks their reserve.
+  async #auditTon() {
+    const { set } = this;
+    assert.ok(await set.balance(this.governor) > this.treasury - 10n * RENT, 'the governor lost TON');
+    assert.ok(await set.balance(this.registry) > ENOUGH - RENT, 'the registry lost TON');
+    for (const person of this.#locks.keys()) {
+      const its = await this.lockState(person);
+      if (its?.amount > 0n) assert.ok(await set.balance(this.lockOf(person)) > 10_000_000n - RENT, 'a lock lost TON');
+    }
+  }
+
   /// What is locked is in locks and in the governor's wallet, beside the treasury; and all of it weighs what each lock does, but for what is rounded down.
   async audit() {
+    await this.#auditTon();
     const { locked, spent } = await this.state();
     let [sum, weight] = [0n, 0n];
     for (const person of this.#locks.keys()) {
