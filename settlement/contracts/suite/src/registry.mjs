@@ -1,5 +1,5 @@
 // The registry's messages, as `messages.tolk` lays them out.
-import { beginCell } from '@ton/core';
+import { Dictionary, beginCell } from '@ton/core';
 import { sign } from '@ton/crypto';
 import { NOBODY } from './governor.mjs';
 import { NETWORK, deployed, op } from './contract.mjs';
@@ -7,11 +7,16 @@ import { NETWORK, deployed, op } from './contract.mjs';
 export const TELL_KEY = 64;
 export const TELL_AUDITORS = 128;
 
+const settings = { serialize: ({ value, changed = 0 }, builder) => builder.storeUint(value, 64).storeUint(changed, 32), parse: () => undefined };
+
 export class Registry {
-  constructor({ governor, founder, network = NETWORK }) {
+  /// `parameters` are those of one that has been there for long, by their numbers.
+  constructor({ governor, founder, network = NETWORK, parameters = [] }) {
+    const changed = Dictionary.empty(Dictionary.Keys.Uint(8), settings);
+    for (const [which, setting] of parameters) changed.set(which, setting);
     const known = beginCell().storeBuffer(founder.hash).storeBuffer(NOBODY).storeBuffer(NOBODY).endCell();
     const auditors = beginCell().storeBuffer(NOBODY).storeBuffer(NOBODY).storeBit(false).endCell();
-    const data = beginCell().storeBuffer(NOBODY).storeInt(network, 32).storeBuffer(governor.hash).storeBit(false).storeBit(false)
+    const data = beginCell().storeBuffer(NOBODY).storeInt(network, 32).storeBuffer(governor.hash).storeDict(changed).storeBit(false)
       .storeRef(auditors).storeRef(known).endCell();
     Object.assign(this, deployed('registry', data));
   }

@@ -19,12 +19,12 @@ export class Votes {
   #locks = new Map();
 
   /// A governor that has the treasury, a registry, and the two introduced. `dispute` stands for the vault and `treasury` for the contract of rewards.
-  static async made(set, { stocked = {}, value = toNano(10), isIntroduced = true } = {}) {
+  static async made(set, { stocked = {}, parameters, value = toNano(10), isIntroduced = true } = {}) {
     const votes = new Votes();
     votes.set = set;
     const people = { guardian: set.requester.address, founder: set.owner.address, minter: new Minter({ founder: set.owner.address }).address };
     votes.governor = new Governor({ ...people, start: set.chain.now, ...stocked });
-    votes.registry = new Registry({ founder: set.owner.address, governor: votes.governor.address });
+    votes.registry = new Registry({ founder: set.owner.address, governor: votes.governor.address, parameters });
     votes.isStocked = Object.keys(stocked).length > 0;
     set.contracts.push(votes.governor, votes.registry);
     votes.treasury = value;
@@ -97,6 +97,16 @@ export class Votes {
     await this.vote(person, number);
     await this.set.chain.passTime(VOTE + timelock);
     return number;
+  }
+
+  /// Has some decided together, and returns their numbers.
+  async allReady(person, actions) {
+    const numbers = [];
+    for (const action of actions) numbers.push(await this.propose(person, action));
+    await this.set.chain.passTime(DELAY);
+    for (const number of numbers) await this.vote(person, number);
+    await this.set.chain.passTime(VOTE + 7 * DAY);
+    return numbers;
   }
 
   async execute(number, action, { by = 'stranger', expected = 'done' } = {}) {

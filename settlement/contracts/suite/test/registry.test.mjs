@@ -17,8 +17,8 @@ const [PARAMETER_SET, KEY_SET, AUDITORS_SET] = [0x43560003, 0x43520010, 0x435200
 const CIRCUIT = 9;
 
 /// Votes, in which one owner decides all.
-async function ruled(set) {
-  const votes = await Votes.made(set);
+async function ruled(set, options) {
+  const votes = await Votes.made(set, options);
   await votes.lock('owner', 1_000_000n * COCOON, votes.week(104));
   await set.chain.passTime(1);
   return votes;
@@ -49,11 +49,7 @@ scene('the votes of many proposals at once', async (set) => {
     [3, 99n, 'ERR_OUT_OF_BOUNDS'], [3, 1_501n, 'ERR_OUT_OF_BOUNDS'], [3, 500n, 'ERR_SAME_VALUE'], [3, 626n, 'ERR_STEP_TOO_LARGE'],
     [3, 374n, 'ERR_STEP_TOO_LARGE'], [3, 625n, 'done'], [3, 624n, 'ERR_CHANGED_LATELY'], [6, 2n ** 64n - 1n, 'ERR_OUT_OF_BOUNDS'],
   ];
-  const numbers = [];
-  for (const [which, value] of tries) numbers.push(await votes.propose('owner', actions.parameter(which, value)));
-  await set.chain.passTime(DAY);
-  for (const number of numbers) await votes.vote('owner', number);
-  await set.chain.passTime(17 * DAY);
+  const numbers = await votes.allReady('owner', tries.map(([which, value]) => actions.parameter(which, value)));
   for (const [n, [which, value, error]] of tries.entries()) {
     const before = await votes.parameter(which);
     const done = await votes.execute(numbers[n], actions.parameter(which, value));
@@ -62,6 +58,29 @@ scene('the votes of many proposals at once', async (set) => {
     assert.equal((await votes.proposal(numbers[n])).phase, 'done', 'what does not fit is done, too');
     assert.ok(messages(set, done, 0xd53276db, error === 'done' ? votes.registry : votes.governor).length > 0, 'what it did not cost comes back');
   }
+}, ALONE);
+
+for (const [end, at, further] of [['least', 1, -1], ['most', 2, 1]]) {
+  scene(`a parameter goes to the ${end} it can be and not one further`, async (set) => {
+    const [ends, which] = [PARAMETERS.map((bounds) => bounds[at]), [...PARAMETERS.keys()]];
+    const votes = await ruled(set, { parameters: which.map((n) => [n, { value: ends[n] - further }]) });
+    // The treasury's part can be nothing, and less than that can not be said.
+    const beyond = which.filter((n) => ends[n] + further >= 0);
+    for (const [some, more, error] of [[beyond, further, 'ERR_OUT_OF_BOUNDS'], [which, 0, 'done']]) {
+      const changes = some.map((n) => actions.parameter(n, BigInt(ends[n] + more)));
+      const numbers = await votes.allReady('owner', changes);
+      for (const [n, number] of numbers.entries()) set.expect(votes.registry, await votes.execute(number, changes[n]), error);
+    }
+    for (const n of which) assert.equal((await votes.parameter(n)).value, ends[n]);
+  }, ALONE);
+}
+
+scene('what was voted down to nothing can come back, by one', async (set) => {
+  const votes = await ruled(set, { parameters: [[5, { value: 0 }], [4, { value: 2_003 }]] });
+  const tries = [[5, 2n, 'ERR_STEP_TOO_LARGE'], [5, 1n, 'done'], [4, 2_504n, 'ERR_STEP_TOO_LARGE'], [4, 1_502n, 'ERR_STEP_TOO_LARGE'], [4, 2_503n, 'done']];
+  const changes = tries.map(([which, value]) => actions.parameter(which, value));
+  const numbers = await votes.allReady('owner', changes);
+  for (const [n, [, , error]] of tries.entries()) set.expect(votes.registry, await votes.execute(numbers[n], changes[n]), error);
 }, ALONE);
 
 scene('a parameter rests for thirty days, to the second', async (set) => {
@@ -89,11 +108,7 @@ scene('the vault is told of what it works with, and anyone has it told again', a
     return [slice.loadUint(8), slice.loadUint(64)];
   });
   const values = [4_100, 45_000, 70_000, 600, 2_100, 900, 1_100_000_000, 1_300_000];
-  const numbers = [];
-  for (const [which, value] of values.entries()) numbers.push(await votes.propose('owner', actions.parameter(which, value)));
-  await set.chain.passTime(DAY);
-  for (const number of numbers) await votes.vote('owner', number);
-  await set.chain.passTime(17 * DAY);
+  const numbers = await votes.allReady('owner', values.map((value, which) => actions.parameter(which, value)));
   for (const [which, value] of values.entries()) {
     const done = await votes.execute(numbers[which], actions.parameter(which, value));
     assert.deepEqual(saying(done), [2, 4, 5].includes(which) ? [[which, value]] : []);
@@ -158,11 +173,7 @@ scene('a verifying key whose points are not what they should be, or of no circui
   ];
   for (let from = 0; from < bad.length; from += 8) {
     const some = bad.slice(from, from + 8);
-    const numbers = [];
-    for (const [action] of some) numbers.push(await votes.propose('owner', action));
-    await set.chain.passTime(DAY);
-    for (const number of numbers) await votes.vote('owner', number);
-    await set.chain.passTime(17 * DAY);
+    const numbers = await votes.allReady('owner', some.map(([action]) => action));
     for (const [n, [action, error]] of some.entries()) set.expect(votes.registry, await votes.execute(numbers[n], action), error);
   }
   assert.equal((await set.chain.get(votes.registry.address, 'registry_keys'))[0].type, 'null');
@@ -193,11 +204,7 @@ const hashOf = (number) => BigInt(`0x${number.toString('hex')}`);
 async function pending(set, auditors, { commitment = 12_345n, list = auditorList(auditors) } = {}) {
   const votes = await ruled(set);
   const decided = [actions.verifyingKey(CIRCUIT, setup.key), actions.auditors(list.hash(), commitment)];
-  const numbers = [];
-  for (const action of decided) numbers.push(await votes.propose('owner', action));
-  await set.chain.passTime(DAY);
-  for (const number of numbers) await votes.vote('owner', number);
-  await set.chain.passTime(17 * DAY);
+  const numbers = await votes.allReady('owner', decided);
   for (const [n, action] of decided.entries()) await votes.execute(numbers[n], action);
   const proof = setup.prove(listInputs(auditors, list, commitment));
   const prove = (change = {}) => votes.registry.proveAuditors(change.count ?? auditors.length, change.list ?? list, change.proof ?? proof);
