@@ -44,6 +44,9 @@ export function auditor(keys, x, y, { network = NETWORK, tag = 'CCJ1', signature
   return { key: keys.publicKey, x, y, signature: signature === undefined ? sign(binding.beginParse().loadBuffer(104), keys.secretKey) : signature };
 }
 
+/// A place that nobody has.
+export const NOBODY_THERE = { key: NOBODY, x: 0n, y: 0n, signature: null };
+
 /// The list as it goes to the registry.
 export function auditorList([{ key, x, y, signature }, ...rest]) {
   const node = beginCell().storeBuffer(key).storeUint(x, 256).storeUint(y, 256);

@@ -7,7 +7,7 @@ import { actions } from '../src/governor.mjs';
 import { Setup, cellOf, keyCell, listInputs, proofCell } from '../src/groth16.mjs';
 import { COCOON } from '../src/jetton.mjs';
 import { ORDER, first_group as G1, second_group as G2 } from '../src/points.mjs';
-import { TELL_AUDITORS, TELL_KEY, auditor, auditorList } from '../src/registry.mjs';
+import { NOBODY_THERE, TELL_AUDITORS, TELL_KEY, auditor, auditorList } from '../src/registry.mjs';
 import { DAY, TON } from '../src/scene.mjs';
 import { messages, scene } from '../src/scripts.mjs';
 import { Votes } from '../src/votes.mjs';
@@ -227,6 +227,15 @@ for (const count of [1, 2, 11, 64]) {
   }, ALONE);
 }
 
+scene('a place that nobody has keeps those behind it where they are', async (set) => {
+  const [first, second, third] = auditorsOf(3);
+  const auditors = [first, NOBODY_THERE, second, NOBODY_THERE, third];
+  const { votes, prove, list } = await pending(set, auditors);
+  const without = setup.prove(listInputs([first, second, third], list, 12_345n));
+  await set.ask('stranger', votes.registry, prove({ proof: without }), 'ERR_BAD_PROOF', ask(5));
+  await set.ask('stranger', votes.registry, prove(), 'done', ask(5));
+}, ALONE);
+
 scene('numbers that are zero are proven like others', async (set) => {
   const auditors = [auditor(keysOf('auditor 0'), 0n, 0n)];
   const { votes, prove } = await pending(set, auditors, { commitment: 0n });
@@ -276,6 +285,8 @@ for (const more of [0n, 5n]) {
 
 for (const [what, change, error] of [
   ['without a signature', (its) => ({ ...its, signature: null }), 'ERR_BAD_SIGNATURE'],
+  ['who is nobody but has a second key', () => ({ ...NOBODY_THERE, x: 5n }), 'ERR_BAD_SIGNATURE'],
+  ['who is nobody but has a second key\'s y', () => ({ ...NOBODY_THERE, y: 5n }), 'ERR_BAD_SIGNATURE'],
   ['with half a signature', (its) => ({ ...its, signature: its.signature.subarray(0, 32) }), 'ERR_BAD_SIGNATURE'],
   ['with a signature of another\'s key', (its) => ({ ...its, signature: auditor(keysOf('somebody else'), its.x, its.y).signature }), 'ERR_BAD_SIGNATURE'],
   ['with a signature over another key', (its) => ({ ...its, x: its.x + 1n }), 'ERR_BAD_SIGNATURE'],
