@@ -70,12 +70,14 @@ export class Votes {
   async refused(person, body, error, by = this.lockOf(person)) {
     const done = await this.set[person].call(this.lockOf(person).address, toNano('0.3'), body);
     this.set.expect(by, done, error);
+    this.#assertAnswered(person, done);
     return done;
   }
 
   async ask(person, body) {
     const done = await this.set.ask(person, this.lockOf(person), body, 'done', { value: toNano('0.3') });
     assert.equal(this.set.at(this.governor, done), 'done');
+    this.#assertAnswered(person, done);
     return done;
   }
 
@@ -110,7 +112,16 @@ export class Votes {
   }
 
   async execute(number, action, { by = 'stranger', expected = 'done' } = {}) {
-    return this.set.ask(by, this.governor, this.governor.execute(number, action), expected, { value: toNano('0.3') });
+    const done = await this.set.ask(by, this.governor, this.governor.execute(number, action), expected, { value: toNano('0.3') });
+    this.#assertAnswered(by, done);
+    return done;
+  }
+
+  /// Whoever asked has a message back, with nearly all that it brought.
+  #assertAnswered(person, transactions) {
+    const [, ...answers] = this.set.of(this.set[person], transactions);
+    const back = answers.reduce((sum, { transaction }) => sum + transaction.inMessage.info.value.coins, 0n);
+    assert.ok(back > toNano('0.25'), `${back} came back`);
   }
 
   /// Has something decided and carried out.

@@ -170,6 +170,7 @@ scene('before the contracts know each other nothing is locked, and they are told
   await set.ask('thief', registry, forRegistry, 'ERR_NOT_OWNER');
   await set.exactly('owner', governor, forGovernor, ASKS.introduceGovernor);
   await set.exactly('owner', registry, forRegistry, ASKS.introduceRegistry);
+  for (const contract of [governor, registry]) assert.equal(messages(set, set.chain.transactions, EXCESSES, contract).length, 1);
   await set.ask('owner', governor, forGovernor, 'ERR_INTRODUCED');
   await set.ask('owner', registry, forRegistry, 'ERR_INTRODUCED');
   const hash = (address) => BigInt(`0x${address.hash.toString('hex')}`);
@@ -539,6 +540,7 @@ scene('the guardian stops payouts for seven days, and not again before thirty ha
   const [said] = messages(set, done, 0x43520012, governor);
   assert.ok(said.info.dest.equals(set.treasury.address));
   assert.equal(said.info.value.coins, told);
+  assert.equal(messages(set, done, EXCESSES, governor).length, 1);
   assert.equal(said.body.beginParse().skip(96).loadUint(32), votes.now + 7 * DAY);
   for (const body of [governor.introduce({ registry: set.thief.address, rewards: set.thief.address }), governor.execute(0, ANY)]) {
     assert.notEqual(set.at(governor, await set.requester.call(governor.address, TON, body)), 'done', 'the guardian can do nothing else');

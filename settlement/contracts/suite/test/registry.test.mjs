@@ -13,7 +13,7 @@ import { messages, scene } from '../src/scripts.mjs';
 import { Votes } from '../src/votes.mjs';
 
 const ALONE = { stake: null };
-const [PARAMETER_SET, KEY_SET, AUDITORS_SET] = [0x43560003, 0x43520010, 0x43520011];
+const [PARAMETER_SET, KEY_SET, AUDITORS_SET, EXCESSES] = [0x43560003, 0x43520010, 0x43520011, 0xd53276db];
 const CIRCUIT = 9;
 
 /// Votes, in which one owner decides all.
@@ -56,7 +56,7 @@ scene('the votes of many proposals at once', async (set) => {
     set.expect(votes.registry, done, error);
     assert.deepEqual(await votes.parameter(which), error === 'done' ? { value: Number(value), changed: votes.now } : before);
     assert.equal((await votes.proposal(numbers[n])).phase, 'done', 'what does not fit is done, too');
-    assert.ok(messages(set, done, 0xd53276db, error === 'done' ? votes.registry : votes.governor).length > 0, 'what it did not cost comes back');
+    assert.ok(messages(set, done, EXCESSES, error === 'done' ? votes.registry : votes.governor).length > 0, 'what it did not cost comes back');
   }
 }, ALONE);
 
@@ -115,8 +115,10 @@ scene('the vault is told of what it works with, and anyone has it told again', a
     assert.equal((await votes.parameter(which)).value, value);
   }
   await set.exactly('stranger', registry, registry.tell(4), ASKS.tell);
-  assert.deepEqual(saying(await set.ask('stranger', registry, registry.tell(2))), [[2, 70_000]]);
-  for (const [what, error] of [[0, 'ERR_NO_PARAMETER'], [3, 'ERR_NO_PARAMETER'], [8, 'ERR_NO_PARAMETER'], [63, 'ERR_NO_PARAMETER'], [TELL_KEY + 1, 'ERR_NO_KEY'], [200, 'ERR_NO_KEY']]) {
+  const again = await set.ask('stranger', registry, registry.tell(2));
+  assert.deepEqual(saying(again), [[2, 70_000]]);
+  assert.equal(messages(set, again, EXCESSES, registry).length, 1);
+  for (const [what, error] of [[0, 'ERR_NO_PARAMETER'], [3, 'ERR_NO_PARAMETER'], [8, 'ERR_NO_PARAMETER'], [63, 'ERR_NO_PARAMETER'], [TELL_KEY, 'ERR_NO_KEY'], [TELL_KEY + 1, 'ERR_NO_KEY'], [200, 'ERR_NO_KEY']]) {
     await set.ask('stranger', registry, registry.tell(what), error);
   }
 }, ALONE);
@@ -257,7 +259,9 @@ scene('a list that does not agree with the commitment, and a proof of something 
   };
   for (const proof of Object.values(proofs)) await set.ask('stranger', votes.registry, prove({ proof }), 'ERR_BAD_PROOF', ask(3));
   for (const count of [0, 2, 4, 65, 255]) await set.ask('stranger', votes.registry, prove({ count }), 'ERR_LIST_LENGTH', ask(count));
-  await set.ask('stranger', votes.registry, prove({ proof: setup.prove(inputs, 'another proof of the same') }), 'done', ask(3));
+  const done = await set.ask('stranger', votes.registry, prove({ proof: setup.prove(inputs, 'another proof of the same') }), 'done', ask(3));
+  assert.equal(messages(set, done, AUDITORS_SET, votes.registry).length, 1);
+  assert.equal(messages(set, done, EXCESSES, votes.registry).length, 1);
 }, ALONE);
 
 scene('a proof with a point outside of its group, at infinity, or cut short is refused', async (set) => {
