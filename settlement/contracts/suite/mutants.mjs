@@ -31,10 +31,15 @@ const AFFECTED = {
 };
 /// Where the scripts about a source are, if not in a file of its name.
 const ABOUT = { lock: 'governor', locks: 'governor', groth16: 'registry' };
+/// `FILES` names fewer of them.
 const FILES = process.env.FILES?.split(',') ?? ['channel', 'provider', 'vault', 'jetton', 'forged', 'batches', 'governor', 'registry', 'votes'];
 
 /// Mutants that change nothing anybody could notice, by their names, and why.
 export const EQUIVALENT = new Map([
+  ...[34, 54].map((at) => [
+    `groth16.tolk: assert ((x < FIELD_ORDER) & (y < FIELD_ORDER) & (z < FIELD_ORDER)) throw ERR_NOT_IN_FIELD; [< to <= at ${at}]`,
+    'a registry draws y from 248 bits, and z is a remainder',
+  ]),
   [
     'provider.tolk: keepExactly(st.liabilities(stake)); [left out]',
     'an order is accepted when operations carry the value of every claim, and neither a claim nor a fine for one takes more than its value',

@@ -229,6 +229,18 @@ for (const count of [1, 2, 11, 64]) {
   }, ALONE);
 }
 
+scene('a list of nobody, and one of more than there are places, are refused', async (set) => {
+  const votes = await ruled(set);
+  const [none, many] = [beginCell().endCell(), auditorList(auditorsOf(65))];
+  for (const [count, list, inputs] of [[0, none, []], [65, many, auditorsOf(64)]]) {
+    const decided = [actions.verifyingKey(CIRCUIT, setup.key), actions.auditors(list.hash(), 5n)];
+    const numbers = await votes.allReady('owner', decided);
+    for (const [n, action] of decided.entries()) await votes.execute(numbers[n], action);
+    const body = votes.registry.proveAuditors(count, list, setup.prove(listInputs(inputs, list, 5n)));
+    await set.ask('stranger', votes.registry, body, 'ERR_LIST_LENGTH', ask(count));
+  }
+}, ALONE);
+
 scene('a place that nobody has keeps those behind it where they are', async (set) => {
   const [first, second, third] = auditorsOf(3);
   const auditors = [first, NOBODY_THERE, second, NOBODY_THERE, third];
