@@ -36,6 +36,11 @@ const FILES = process.env.FILES?.split(',') ?? ['channel', 'provider', 'vault', 
 
 /// Mutants that change nothing anybody could notice, by their names, and why.
 export const EQUIVALENT = new Map([
+  ['governor.tolk: if (msg.beforeWeek > thisWeek) { [> to >= at 23]', 'a week that has begun weighs nothing, whatever it says'],
+  [
+    'governor.tolk: val tookPart = (cast > 0) & (cast * 10000 >= self.all * QUORUM_BPS); [> to >= at 24]',
+    'all weigh at least what the proposer does, which is one unit at least',
+  ],
   ...[34, 54].map((at) => [
     `groth16.tolk: assert ((x < FIELD_ORDER) & (y < FIELD_ORDER) & (z < FIELD_ORDER)) throw ERR_NOT_IN_FIELD; [< to <= at ${at}]`,
     'a registry draws y from 248 bits, and z is a remainder',

@@ -1,6 +1,6 @@
 // Governor and registry beside a scene: everybody's locks, and the books of what is locked.
 import assert from 'node:assert/strict';
-import { toNano } from '@ton/core';
+import { Dictionary, toNano } from '@ton/core';
 import { ASKS } from './bounds.mjs';
 import { Cocoon } from './cocoon.mjs';
 import { Governor, WEEK, lockPayload } from './governor.mjs';
@@ -144,6 +144,12 @@ export class Votes {
 
   async weight(at = this.now) {
     return (await this.#get(this.governor, 'governor_weight', [{ type: 'int', value: BigInt(at) }]))[0];
+  }
+
+  /// How many weeks the governor keeps.
+  async weeks() {
+    const [{ cell }] = await this.set.chain.get(this.governor.address, 'governor_weeks');
+    return cell ? Dictionary.loadDirect(Dictionary.Keys.Uint(32), { parse: (slice) => slice.loadCoins() }, cell).size : 0;
   }
 
   /// A lock, or nothing where none is.

@@ -140,6 +140,13 @@ scene('standards are what was decided', async (set) => {
 
 // ---- Keys.
 
+/// A key with something behind its second point.
+function withMore(key) {
+  const [beta, ...rest] = key.refs;
+  const more = beginCell().storeSlice(beta.beginParse()).storeRef(beginCell().endCell()).endCell();
+  return [more, ...rest].reduce((to, cell) => to.storeRef(cell), beginCell().storeBits(key.bits)).endCell();
+}
+
 scene('a verifying key is kept and told as it was voted on', async (set) => {
   const votes = await ruled(set);
   const { registry } = votes;
@@ -170,6 +177,7 @@ scene('a verifying key whose points are not what they should be, or of no circui
     ...[G1.zero, G1.stray[1]].map((alpha) => [actions.verifyingKey(1, broken({ alpha })), 'ERR_BAD_POINT']),
     ...['beta', 'gamma', 'delta'].flatMap((name) => [G2.zero, G2.stray[0]].map((point) => [actions.verifyingKey(1, broken({ [name]: point })), 'ERR_BAD_POINT'])),
     [actions.verifyingKey(1, broken({ beta: Buffer.concat([points.beta, Buffer.alloc(1)]) })), 'ERR_BAD_LAYOUT'],
+    [actions.verifyingKey(1, withMore(key)), 'ERR_BAD_LAYOUT'],
     [actions.verifyingKey(1, beginCell().storeSlice(key.beginParse()).storeBit(true).endCell()), 'ERR_BAD_LAYOUT'],
     [actions.verifyingKey(1, beginCell().endCell()), 9],
   ];
@@ -190,6 +198,17 @@ scene('what carries out a change asks for what the registry and those it tells n
   await set.exactly('stranger', governor, governor.execute(number, action), ASKS.execute(wayOf(action)));
   assert.equal((await set.chain.get(votes.registry.address, 'registry_keys'))[0].type, 'cell');
   assert.ok(await set.balance(votes.registry) > before - 1_000_000n);
+}, ALONE);
+
+scene('an action of any size pays for its ways', async (set) => {
+  const votes = await ruled(set);
+  const giant = (depth) => (depth === 0 ? beginCell().endCell() : beginCell().storeBuffer(Buffer.alloc(120, depth)).storeRef(giant(depth - 1)).endCell());
+  const action = beginCell().storeSlice(actions.standards(Buffer.alloc(32, 9)).beginParse()).storeRef(giant(150)).endCell();
+  const number = await votes.propose('owner', action);
+  await set.chain.passTime(DAY);
+  await votes.vote('owner', number);
+  await set.chain.passTime(17 * DAY);
+  await set.exactly('stranger', votes.governor, votes.governor.execute(number, action), ASKS.execute(wayOf(action)));
 }, ALONE);
 
 // ---- Auditors.
