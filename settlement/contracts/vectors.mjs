@@ -1,8 +1,9 @@
 // Writes the golden vectors of tests/vectors with @ton/core, so that Rust's cells are held against an implementation of their own.
+import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Cell, beginCell, contractAddress } from '@ton/core';
+import { Address, Cell, Dictionary, beginCell, contractAddress } from '@ton/core';
 
 const contracts = dirname(fileURLToPath(import.meta.url));
 const to = join(contracts, '..', 'tests', 'vectors');
@@ -85,6 +86,20 @@ const vaultData = (burn, auditors, treasury, feesCum) => beginCell().storeCoins(
 const vaultInitial = vaultData(0, 0, 0, 0);
 const vaultUsed = vaultData(700000001n, 200000002n, 100000003n, 1100000004n);
 
+// ---- COCOON
+
+const account = (byte) => new Address(0, hash256(byte));
+const codeOf = (name) => Cell.fromBase64(JSON.parse(readFileSync(join(contracts, 'build', `${name}.json`), 'utf8')).code);
+// The minter's account 0x52, owner 0x51, recipient 0x53, founder 0x54.
+const walletData = (balance) => beginCell().storeCoins(balance).storeAddress(account(0x51)).storeAddress(account(0x52)).endCell();
+const about = Dictionary.empty(Dictionary.Keys.Buffer(32), Dictionary.Values.Cell());
+for (const [key, text] of Object.entries({
+  name: 'Cocoon Swarm', symbol: 'COCOON', decimals: '9', description: 'Burned by the fees of verified AI work, and released for it.',
+})) about.set(createHash('sha256').update(key).digest(), beginCell().storeUint(0, 8).storeStringTail(text).endCell());
+const minterData = (supply, founder) => beginCell().storeCoins(supply).storeBuffer(hash256(founder))
+  .storeRef(beginCell().storeUint(0, 8).storeDict(about).endCell()).storeRef(codeOf('jetton-wallet')).storeInt(DEVNET, 32).endCell();
+const told = beginCell().storeUint(0xabcdef, 32).endCell();
+
 const NANO = 1000000000n;
 const messages = {
   deposit: message(0x43430001).storeCoins(NANO).endCell(),
@@ -118,24 +133,34 @@ const messages = {
   pay_treasury: message(0x43560002).endCell(),
   treasury_share: message(0x43560101).endCell(),
   excesses: message(0xd53276db).endCell(),
+  jetton_transfer: message(0x0f8a7ea5).storeCoins(3n * NANO).storeAddress(account(0x53)).storeAddress(account(0x51)).storeBit(false)
+    .storeCoins(20000000n).storeBit(true).storeRef(told).endCell(),
+  jetton_transfer_quiet: message(0x0f8a7ea5).storeCoins(3n * NANO).storeAddress(account(0x53)).storeAddress(account(0x51)).storeBit(false)
+    .storeCoins(0n).storeBit(false).endCell(),
+  jetton_burn: message(0x595f07bc).storeCoins(3n * NANO).storeAddress(account(0x51)).storeBit(false).endCell(),
+  genesis: message(0x434a0001).storeBuffer(hash256(0x61)).storeBuffer(hash256(0x62))
+    .storeRef(beginCell().storeBuffer(hash256(0x63)).storeBuffer(hash256(0x64)).endCell()).endCell(),
   // No messages, but cells that addresses depend on.
   network_terms: networkTerms,
   provider_terms: providerTerms,
 };
 
 const states = (initial, used) => ({ initial_data: boc(initial), initial_data_hash: hash(initial), data: boc(used), data_hash: hash(used) });
-const initial = { channel: channelData(0, 0, 0n, 0n, 0, hash256(0)), provider: providerInitial, vault: vaultInitial };
+const initial = {
+  channel: channelData(0, 0, 0n, 0n, 0, hash256(0)), provider: providerInitial, vault: vaultInitial,
+  'jetton-wallet': walletData(0n), 'jetton-minter': minterData(0n, 0x54),
+};
 
 /// Where a contract with that data lives. Changes with every change of the code.
 function addressOf(name, data) {
-  const code = Cell.fromBase64(JSON.parse(readFileSync(join(contracts, 'build', `${name}.json`), 'utf8')).code);
-  return contractAddress(0, { code, data }).hash.toString('hex');
+  return contractAddress(0, { code: codeOf(name), data }).hash.toString('hex');
 }
 
 const vectors = {
   channel: states(initial.channel, channelData(1, 1800000000, 2000000000n, 123456789n, 3, hash256(0xdd))),
   provider: states(initial.provider, providerUsed),
   vault: states(initial.vault, vaultUsed),
+  jetton_wallet: states(initial['jetton-wallet'], walletData(123456789n)),
   addresses: Object.fromEntries(Object.entries(initial).map(([name, data]) => [name, addressOf(name, data)])),
   /// The bytes that an operator signs for the batch above.
   operator_order: { bytes: order.beginParse().loadBuffer(80).toString('hex') },

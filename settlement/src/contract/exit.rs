@@ -103,6 +103,15 @@ pub enum Exit {
     /// There is nothing to send on.
     #[error("there is nothing to send on")]
     NothingToSend = 736,
+    /// The wallet has less than that.
+    #[error("the wallet has less than that")]
+    BalanceTooSmall = 740,
+    /// The sender is no wallet of the token, or not the one it says to be.
+    #[error("the sender is no wallet of this token, or not the one it says to be")]
+    NotAWallet = 741,
+    /// All COCOON was made.
+    #[error("all COCOON was made, once and for all")]
+    GenesisOver = 742,
     /// No message of the contract begins so.
     #[error("the contract knows no such message")]
     UnknownMessage = 65535,
@@ -110,7 +119,7 @@ pub enum Exit {
 
 impl Exit {
     /// All of them, in the order of the Tolk file.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 37] = [
         Self::TooLittleValue,
         Self::BadLayout,
         Self::WrongTag,
@@ -144,6 +153,9 @@ impl Exit {
         Self::PokeRunning,
         Self::BondTooSmall,
         Self::NothingToSend,
+        Self::BalanceTooSmall,
+        Self::NotAWallet,
+        Self::GenesisOver,
         Self::UnknownMessage,
     ];
 

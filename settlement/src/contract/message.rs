@@ -110,7 +110,7 @@ impl ChannelMessage {
 }
 
 /// The head of every body: what it is, and whose answer it asks for.
-fn begun(opcode: u32, query: QueryId) -> Result<CellBuilder, CellError> {
+pub(super) fn begun(opcode: u32, query: QueryId) -> Result<CellBuilder, CellError> {
     let mut to = CellBuilder::new();
     to.store_u32(32, opcode)?.store_u64(64, query)?;
     Ok(to)

@@ -154,6 +154,39 @@ fn a_vault_has_the_data_of_its_vector() {
     assert_eq!(VaultData::from_cell(&cell).unwrap(), data);
 }
 
+fn wallet() -> WalletData {
+    WalletData::new(ContractAddress([0x51; 32]), ContractAddress([0x52; 32]))
+}
+
+#[test]
+fn a_jetton_wallet_has_the_data_of_its_vector() {
+    let data = WalletData { balance: Amount::from_nano(123_456_789), ..wallet() };
+    let cell = data.to_cell().unwrap();
+    check_states("jetton_wallet", &wallet().to_cell().unwrap(), &cell);
+    assert_eq!(WalletData::from_cell(&cell).unwrap(), data);
+    assert_eq!(data.address().unwrap(), wallet().address().unwrap(), "where it lives has nothing to do with its balance");
+}
+
+#[test]
+fn the_token_is_told_the_bytes_of_its_vectors() {
+    let [amount, told] = [Amount::from_nano(3_000_000_000), Amount::from_nano(20_000_000)];
+    let mut payload = tonlib_core::cell::CellBuilder::new();
+    payload.store_u32(32, 0x00ab_cdef).unwrap();
+    let payload = payload.build().unwrap().to_arc();
+    let (owner, to) = (wallet().owner, ContractAddress([0x53; 32]));
+    let messages = [
+        ("jetton_transfer", JettonMessage::Transfer { amount, to, forward: told, payload: Some(payload) }),
+        ("jetton_transfer_quiet", JettonMessage::Transfer { amount, to, forward: Amount::ZERO, payload: None }),
+        ("jetton_burn", JettonMessage::Burn(amount)),
+    ];
+    for (name, message) in messages {
+        assert_eq!(vector(name), of_cell(&message.to_cell(owner, QUERY).unwrap()), "{name}");
+    }
+    let [reserve, treasury, stakers, opening] = [0x61, 0x62, 0x63, 0x64].map(|byte| ContractAddress([byte; 32]));
+    let genesis = Genesis { reserve, treasury, stakers, opening };
+    assert_eq!(vector("genesis"), of_cell(&genesis.to_cell(QUERY).unwrap()));
+}
+
 #[test]
 fn each_contract_has_the_address_of_its_vector() {
     let vault = VaultTerms { network: NetworkId::DEVNET, treasury: ContractAddress([0x41; 32]) };
@@ -161,6 +194,8 @@ fn each_contract_has_the_address_of_its_vector() {
         ("channel", tests_terms().channel().unwrap().address),
         ("provider", provider_terms().address().unwrap()),
         ("vault", vault.address().unwrap()),
+        ("jetton-wallet", wallet().address().unwrap()),
+        ("jetton-minter", MinterTerms { network: NetworkId::DEVNET, founder: ContractAddress([0x54; 32]) }.address().unwrap()),
     ];
     let expected: serde_json::Map<String, Value> =
         addresses.iter().map(|(name, at)| ((*name).to_owned(), hex::encode(at.0).into())).collect();
@@ -289,6 +324,11 @@ fn every_vector_file_is_read() {
         "batch",
         "channel",
         "fee",
+        "genesis",
+        "jetton_burn",
+        "jetton_transfer",
+        "jetton_transfer_quiet",
+        "jetton_wallet",
         "network_terms",
         "operator_message",
         "operator_order",
