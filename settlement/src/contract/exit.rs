@@ -103,6 +103,12 @@ pub enum Exit {
     /// There is nothing to send on.
     #[error("there is nothing to send on")]
     NothingToSend = 736,
+    /// The epoch is not over.
+    #[error("the epoch is not over")]
+    EpochRunning = 737,
+    /// Only the registry may do this.
+    #[error("only the registry may do this")]
+    NotRegistry = 738,
     /// The wallet has less than that.
     #[error("the wallet has less than that")]
     BalanceTooSmall = 740,
@@ -112,6 +118,21 @@ pub enum Exit {
     /// All COCOON was made.
     #[error("all COCOON was made, once and for all")]
     GenesisOver = 742,
+    /// Only the vault may do this.
+    #[error("only the vault may do this")]
+    NotVault = 750,
+    /// Only the rewards may do this.
+    #[error("only the rewards may do this")]
+    NotRewards = 751,
+    /// An attestation is under way.
+    #[error("an attestation is under way")]
+    ClaimPending = 752,
+    /// A claim of these was rewarded before.
+    #[error("a claim of these was rewarded before")]
+    IdsNotRising = 753,
+    /// More fees than were booked in that epoch and not claimed for.
+    #[error("more fees than were booked in that epoch and not claimed for")]
+    OverFees = 754,
     /// No message of the contract begins so.
     #[error("the contract knows no such message")]
     UnknownMessage = 65535,
@@ -119,7 +140,7 @@ pub enum Exit {
 
 impl Exit {
     /// All of them, in the order of the Tolk file.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 44] = [
         Self::TooLittleValue,
         Self::BadLayout,
         Self::WrongTag,
@@ -153,9 +174,16 @@ impl Exit {
         Self::PokeRunning,
         Self::BondTooSmall,
         Self::NothingToSend,
+        Self::EpochRunning,
+        Self::NotRegistry,
         Self::BalanceTooSmall,
         Self::NotAWallet,
         Self::GenesisOver,
+        Self::NotVault,
+        Self::NotRewards,
+        Self::ClaimPending,
+        Self::IdsNotRising,
+        Self::OverFees,
         Self::UnknownMessage,
     ];
 

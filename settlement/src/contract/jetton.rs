@@ -246,18 +246,14 @@ fn content() -> Result<ArcCell, CellError> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::economy::genesis;
 
     #[test]
     fn the_minter_divides_the_cap_as_the_machine_says() {
         let source = include_str!("../../contracts/jetton-minter.tolk");
-        for (name, part) in [
-            ("RESERVE", genesis::RESERVE),
-            ("STAKERS", genesis::STAKERS),
-            ("OPENING", genesis::OPENING),
-            ("TREASURY", genesis::TREASURY),
-        ] {
+        for (name, part) in
+            [("RESERVE", genesis::RESERVE), ("STAKERS", genesis::STAKERS), ("OPENING", genesis::OPENING), ("TREASURY", genesis::TREASURY)]
+        {
             let whole = part.nano() / cocoon_market::amount::NANO;
             assert!(source.contains(&format!("const GENESIS_{name} = {whole} * 1000000000\n")), "{name}");
         }

@@ -188,7 +188,7 @@ impl Auction {
 
 /// The recorded rates of the last [`RECORDED`] auctions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Recorded([Rate; RECORDED]);
+pub struct Recorded(pub(crate) [Rate; RECORDED]);
 
 impl Recorded {
     /// As if every auction so far had cleared at the opening auction's rate.
