@@ -15,12 +15,13 @@
 //! | a used slot's key is on the curve | the addition law says nothing; (0, 0) of an unused place would be a key |
 //! | a used slot's challenge is the low half of the hash, in the only way to write it | a prover would have two challenges to try |
 //!
-//! The signature is checked backwards: from the response s and the challenge c of a slot the circuit computes the commitment
-//! `R = s*G - c*A`, hashes it, and demands that the hash begins with c. R is on the curve since G and A are. That A is of prime order is what
-//! the registry demands of every listed key ([`keyset`](super::keyset)). The response may be written with 252 bits in two ways; both are the
-//! same signature, and nothing counts signatures.
+//! The signature is checked backwards: from the response s and the challenge c of a slot the circuit computes the commitment `R = s*G -
+//! c*A`, hashes it, and demands that the hash begins with c. R is on the curve since G and A are. That A is of prime order is what the
+//! registry demands of every listed key ([`keyset`](super::keyset)). The response may be written with 252 bits in two ways; both are
+//! the same signature, and nothing counts signatures.
 //!
-//! Claims and fees enter the hash as they are. An unused slot adds no fee, its claim's number is not looked at, and its signature may be anything.
+//! Claims and fees enter the hash as they are. An unused slot adds no fee, its claim only has to go on counting, and its signature
+//! may be anything.
 
 use ark_bls12_381::Fr;
 use ark_ed_on_bls12_381::Fr as Exponent;

@@ -9,10 +9,10 @@
 //! All numbers are big-endian but the lengths inside a proving key's body, which are arkworks' own. The reader takes no more than a
 //! circuit's keys may have, whatever the header says, and refuses a body with another hash.
 //!
-//! The hash keeps out damage, not malice: whoever writes a file writes its hash. A verifying key is read with all checks, and which one to trust is for
-//! its [`digest`](VerifyingKey::digest) to say. The points of a proving key are not checked one by one, which would take longer than
-//! a proof: a wrong one makes a proof that does not verify, and the prover looks before it hands one out. Take proving keys from where the verifying key's
-//! digest comes from; a malicious one could be made to give away which auditors signed.
+//! The hash keeps out damage, not malice: whoever writes a file writes its hash. A verifying key is read with all checks, and which one
+//! to trust is for its [`digest`](VerifyingKey::digest) to say. The points of a proving key are not checked one by one, which would
+//! take longer than a proof: a wrong one makes a proof that does not verify, and the prover looks before it hands one out. Take proving
+//! keys from where the verifying key's digest comes from; a malicious one could be made to give away which auditors signed.
 
 use std::io::{Read, Write};
 

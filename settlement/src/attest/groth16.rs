@@ -1,12 +1,12 @@
 //! Keys and proofs: Groth16 over BLS12-381, in the encoding that TVM's pairing instructions read.
 //!
-//! A proof is three points, compressed as Zcash does: `A 48 | B 96 | C 48`. It is read with all checks (on the curve, in the subgroup of
-//! prime order, one encoding), and an honest prover checks its own before it hands it out. Proofs can be altered into other proofs of the same statement
-//! by anybody, so nothing may be keyed on their bytes.
+//! A proof is three points, compressed as Zcash does: `A 48 | B 96 | C 48`. It is read with all checks (on the curve, in the subgroup
+//! of prime order, one encoding), and an honest prover checks its own before it hands it out. Proofs can be altered into other proofs
+//! of the same statement by anybody, so nothing may be keyed on their bytes.
 //!
-//! **Development keys.** Whoever knows the randomness that keys were made from can prove anything with them. [`setup`] makes keys from a seed,
-//! so it marks them as for development, and everything here refuses such keys where the network is TON's main network. Keys for real
-//! money come from a ceremony whose last step is a public file; their verifying keys stand in the registry behind a timelock.
+//! **Development keys.** Whoever knows the randomness that keys were made from can prove anything with them. [`setup`] makes keys from
+//! a seed, so it marks them as for development, and everything here refuses such keys where the network is TON's main network. Keys for
+//! real money come from a ceremony whose last step is a public file; their verifying keys stand in the registry behind a timelock.
 
 use std::num::NonZeroUsize;
 

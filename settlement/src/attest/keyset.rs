@@ -1,8 +1,8 @@
 //! The auditors whose certificates count: up to 64 keys, their commitment, and the proof that list and commitment agree.
 //!
-//! A registry holds the list, for people and nodes to read, and its Poseidon commitment, which proofs are made against. No contract computes
-//! Poseidon, so the registry takes a new list only with a proof of [`KeySetCircuit`]. Whoever made the proof cannot have chosen a list to fit, since
-//! the challenge hangs on list and commitment both:
+//! A registry holds the list, for people and nodes to read, and its Poseidon commitment, which proofs are made against. No contract
+//! computes Poseidon, so the registry takes a new list only with a proof of [`KeySetCircuit`]. Whoever made the proof cannot have
+//! chosen a list to fit, since the challenge hangs on list and commitment both:
 //!
 //! ```text
 //! list       x0 | y0 | x1 | y1 | ... | x63 | y63      128 numbers of 32 bytes, big-endian; (0, 0) in an unused place
@@ -12,13 +12,14 @@
 //! public     commitment, r, d
 //! ```
 //!
-//! The contract computes r and d from the list that it is about to store (128 steps of `MULMOD`), having checked that each number of it is below the field's
-//! order. The proof says of a private list: it hashes to the commitment, its value at r is d, and each place is either unused
-//! or 8 times a point of the curve, so in the prime-order subgroup, and not the identity. The commitment fixes the private list before r is known,
-//! so if it differs from the stored one, their values at r agree with a chance of 127 in 2^248.
+//! The contract computes r and d from the list that it is about to store (128 steps of `MULMOD`), having checked that each number of it
+//! is below the field's order. The proof says of a private list: it hashes to the commitment, its value at r is d, and each place is
+//! either unused or 8 times a point of the curve, so in the prime-order subgroup, and not the identity. The commitment fixes the
+//! private list before r is known, so if it differs from the stored one, their values at r agree with a chance of 127 in 2^248
+//! for each list that somebody tries.
 //!
-//! The point (0, 0) is not on the curve, and [`AttestationCircuit`](super::circuit::AttestationCircuit) takes no key that is not: nobody signs
-//! for an unused place.
+//! The point (0, 0) is not on the curve, and [`AttestationCircuit`](super::circuit::AttestationCircuit) takes no key that is not:
+//! nobody signs for an unused place.
 
 use ark_bls12_381::Fr;
 use ark_ec::{AffineRepr as _, CurveGroup as _};

@@ -1,8 +1,8 @@
 //! Poseidon over BLS12-381's scalar field: the hash that is cheap inside a proof, and that no contract ever computes.
 //!
 //! A sponge of rate 4 and capacity 1 with the S-box x^5, 8 full and 60 partial rounds, and one element squeezed. The round constants
-//! and the matrix come from the Grain generator of the Poseidon paper. Every hash begins with a number for its purpose, and each purpose has
-//! one input length, so that no hash passes for another.
+//! and the matrix come from the Grain generator of the Poseidon paper. Every hash begins with a number for its purpose, and each
+//! purpose has one input length, so that no hash passes for another.
 //!
 //! # Source
 //! Grassi, Khovratovich, Rechberger, Roy, Schofnegger: "Poseidon", USENIX Security 2021 (eprint 2019/458); the parameters are the

@@ -237,8 +237,8 @@ pub enum BindingError {
 
 /// An auditor's two keys, each of which signed for the other.
 ///
-/// The ed25519 key signs the fixed layout of [`AuditorKey`]. The Jubjub key signs Poseidon over the two halves of the ed25519 key, so that nobody
-/// registers a key that is not theirs.
+/// The ed25519 key signs the fixed layout of [`AuditorKey`]. The Jubjub key signs Poseidon over the two halves of the ed25519 key, so
+/// that nobody registers a key that is not theirs.
 ///
 /// ```text
 /// AuditorKey 104 | ed25519 signature 64 | jubjub signature 64

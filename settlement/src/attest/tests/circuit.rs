@@ -133,10 +133,10 @@ fn the_commitment_is_the_present_one() {
 #[test]
 fn the_public_number_is_what_the_slots_say() {
     for (first, last, total) in
-        [(7, 1_000, 75_000_003), (7, 1_000, 75_000_001), (6, 1_000, 75_000_002), (7, 1_001, 75_000_002), (7, 8, 75_000_002)]
+        [(7u64, 1_000u64, 75_000_003u64), (7, 1_000, 75_000_001), (6, 1_000, 75_000_002), (7, 1_001, 75_000_002), (7, 8, 75_000_002)]
     {
         let mut other = good();
-        other.packed = pack(Fr::from(first as u64), Fr::from(last as u64), Fr::from(total as u64));
+        other.packed = pack(first.into(), last.into(), total.into());
         assert!(!holds(other), "{first} {last} {total}");
     }
 }
@@ -200,9 +200,9 @@ fn a_signature_is_over_all_of_a_certificate() {
     for at in 0..2 {
         let mut other = good();
         if at == 0 {
-            other.slots[1].challenge ^= 1
+            other.slots[1].challenge ^= 1;
         } else {
-            other.slots[1].response += Exponent::from(1u8)
+            other.slots[1].response += Exponent::from(1u8);
         }
         assert!(!holds(other), "signature {at}");
     }

@@ -70,7 +70,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
-    fn a_signature_holds_for_one_certificate_by_one_key(seed in any::<[u8; 32]>(), claim in any::<u64>(), fee in any::<u64>(), flip in 0usize..512) {
+    fn a_signature_holds_for_one_certificate_by_one_key(
+        seed in any::<[u8; 32]>(),
+        claim in any::<u64>(),
+        fee in any::<u64>(),
+        flip in 0usize..512,
+    ) {
         let (key, one) = (SecretKey::from_seed(&seed), certificate(claim, fee));
         let signature = key.sign(&one);
         let public = PublicKey::from_bytes(&key.public().to_bytes()).unwrap();
