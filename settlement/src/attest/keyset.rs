@@ -165,13 +165,16 @@ pub(super) struct KeySetAssignment {
     pub(super) list: Vec<[Fr; 2]>,
     /// For each place a point that times 8 is its key.
     pub(super) eighths: Vec<[Fr; 2]>,
+    /// For each place the inverse of x, or zero.
+    pub(super) inverses: Vec<Fr>,
 }
 
 impl KeySetAssignment {
     /// One of the right shape, to make keys from.
     pub(super) fn blank() -> Self {
         let zero = Fr::zero();
-        Self { inputs: [zero; 3], list: vec![[zero; 2]; PLACES], eighths: vec![[zero; 2]; PLACES] }
+        let pairs = vec![[zero; 2]; PLACES];
+        Self { inputs: [zero; 3], list: pairs.clone(), eighths: pairs, inverses: vec![zero; PLACES] }
     }
 
     pub(super) fn new(keys: &KeySet) -> Self {
@@ -182,7 +185,9 @@ impl KeySetAssignment {
             [point.x, point.y]
         };
         let [commitment, challenge, value] = keys.inputs().map(|element| element.0);
-        Self { inputs: [commitment, challenge, value], list: keys.coordinates(), eighths: keys.places.iter().map(of_place).collect() }
+        let (list, eighths) = (keys.coordinates(), keys.places.iter().map(of_place).collect());
+        let inverses = list.iter().map(|[x, _]| x.inverse().unwrap_or_default()).collect();
+        Self { inputs: [commitment, challenge, value], list, eighths, inverses }
     }
 }
 
@@ -205,8 +210,8 @@ impl ConstraintSynthesizer<Fr> for KeySetCircuit {
         enforce_commitment(&cs, &list, &commitment)?;
         let coordinates = list.iter().flat_map(|key| [&key.x, &key.y]);
         coordinates.fold(Var::zero(), |value, coordinate| value * &challenge + coordinate).enforce_equal(&value)?;
-        for (key, eighth) in list.iter().zip(&places(&cs, &self.0.eighths)?) {
-            enforce_key_or_unused(&cs, key, eighth)?;
+        for ((key, eighth), inverse) in list.iter().zip(&places(&cs, &self.0.eighths)?).zip(&self.0.inverses) {
+            enforce_key_or_unused(key, eighth, &Var::new_witness(cs.clone(), || Ok(*inverse))?)?;
         }
         Ok(())
     }
@@ -230,9 +235,8 @@ pub(super) fn enforce_commitment(cs: &ConstraintSystemRef<Fr>, list: &[Point], c
 ///
 /// The identity is the only point of the subgroup with x = 0, so `used` says whether x has an inverse: `x * inverse = used` makes it
 /// zero for x = 0, and `x * (1 - used) = 0` makes it one for every other x.
-fn enforce_key_or_unused(cs: &ConstraintSystemRef<Fr>, key: &Point, eighth: &Point) -> Result<(), SynthesisError> {
-    let inverse = || Ok(ark_r1cs_std::GR1CSVar::value(&key.x)?.inverse().unwrap_or_default());
-    let used = &key.x * Var::new_witness(cs.clone(), inverse)?;
+fn enforce_key_or_unused(key: &Point, eighth: &Point, inverse: &Var) -> Result<(), SynthesisError> {
+    let used = &key.x * inverse;
     key.x.mul_equals(&(Var::one() - &used), &Var::zero())?;
     eighth.defect()?.enforce_equal(&Var::zero())?;
     let whole = eighth.double()?.double()?.double()?;

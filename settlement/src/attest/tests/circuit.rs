@@ -171,7 +171,10 @@ fn used_slots_come_first() {
     let mut gap = good();
     gap.slots[1].used = false;
     repack(&mut gap);
-    assert!(!holds(gap), "used, unused, used");
+    assert!(!holds(gap.clone()), "used, unused, used");
+    let [first, second, third] = [0, 1, 2].map(|at| gap.slots[at].claim);
+    gap.packed = pack(first, first - second + third, gap.slots[0].fee + gap.slots[2].fee);
+    assert!(!holds(gap), "nor with what the used bits would make of it");
     let mut late = good();
     late.slots[0].used = false;
     repack(&mut late);

@@ -1,8 +1,9 @@
 //! What the circuit of the auditors' list refuses.
 
+use ark_ec::twisted_edwards::TECurveConfig as _;
 use ark_ec::{AffineRepr as _, CurveGroup as _};
-use ark_ed_on_bls12_381::EdwardsAffine;
-use ark_ff::Zero as _;
+use ark_ed_on_bls12_381::{EdwardsAffine, EdwardsConfig};
+use ark_ff::{AdditiveGroup as _, Field as _, Zero as _};
 
 use super::*;
 use crate::attest::Element;
@@ -17,6 +18,7 @@ fn holds(assignment: KeySetAssignment) -> bool {
 fn of_list(list: Vec<[Fr; 2]>) -> KeySetAssignment {
     let mut assignment = KeySetAssignment::new(&keys());
     assignment.inputs = inputs(&list, Element(commitment(&list))).map(|element| element.0);
+    assignment.inverses = list.iter().map(|[x, _]| x.inverse().unwrap_or_default()).collect();
     assignment.list = list;
     assignment
 }
@@ -82,6 +84,42 @@ fn a_listed_key_is_in_the_subgroup_and_not_the_identity() {
     let mut good = of_list(list);
     good.eighths[1] = KeySetAssignment::new(&KeySet::new(&[Some(auditor(7).public())]).unwrap()).eighths[0];
     assert!(holds(good));
+}
+
+/// A list with this pair in place 1, and an eighth that goes with it.
+fn with(pair: [Fr; 2], eighth: [Fr; 2]) -> KeySetAssignment {
+    let mut list = keys().coordinates();
+    list[1] = pair;
+    let mut assignment = of_list(list);
+    assignment.eighths[1] = eighth;
+    assignment
+}
+
+#[test]
+fn both_coordinates_are_those_of_the_eighth_times_eight() {
+    let seventh = KeySetAssignment::new(&KeySet::new(&[Some(auditor(7).public())]).unwrap());
+    let ([x, y], eighth) = (seventh.list[0], seventh.eighths[0]);
+    assert!(holds(with([x, y], eighth)));
+    assert!(!holds(with([Fr::from(5u8), y], eighth)) && !holds(with([x, Fr::from(5u8)], eighth)));
+    // Both coordinates times three, and "used" three: what it could be without the rule that makes it zero or one.
+    let three = Fr::from(3u8);
+    let mut scaled = with([x * three, y * three], eighth);
+    scaled.inverses[1] = three / (x * three);
+    assert!(!holds(scaled));
+    let mut hidden = with([x, y], eighth);
+    hidden.inverses[1] = Fr::zero();
+    assert!(!holds(hidden), "a key is used");
+}
+
+#[test]
+fn an_eighth_is_on_the_curve() {
+    let double = |[x, y]: [Fr; 2]| {
+        let (xy, one) = (x * y, Fr::from(1u8));
+        let product = EdwardsConfig::COEFF_D * xy * xy;
+        [xy.double() / (one + product), (x * x + y * y) / (one - product)]
+    };
+    let eighth = [Fr::from(2u8), Fr::from(3u8)];
+    assert!(!holds(with(double(double(double(eighth))), eighth)), "the addition law takes any pair to some pair");
 }
 
 #[test]
