@@ -329,13 +329,13 @@ impl VerifyingKey {
         }
     }
 
-    /// Checks the proof that a list of keys and its commitment agree.
+    /// Checks the proof that a list of keys, in a cell of this hash, and its commitment agree.
     ///
     /// # Errors
     /// [`VerifyError`].
-    pub fn verify_key_set(&self, network: NetworkId, keys: &KeySet, proof: &Proof) -> Result<(), VerifyError> {
+    pub fn verify_key_set(&self, network: NetworkId, keys: &KeySet, listed: &[u8; 32], proof: &Proof) -> Result<(), VerifyError> {
         match self.circuit {
-            Circuit::KeySet => self.verify(network, &keys.inputs(), proof),
+            Circuit::KeySet => self.verify(network, &keys.inputs(listed), proof),
             Circuit::Attestation(_) => Err(VerifyError::Circuit { key: self.circuit }),
         }
     }
@@ -392,7 +392,7 @@ impl ProvingKey {
         self.prove(circuit, evidence.statement().network, &evidence.statement().inputs(), threads, blinding)
     }
 
-    /// Proves that a list of keys and its commitment agree. Nothing of it is secret.
+    /// Proves that a list of keys, in a cell of this hash, and its commitment agree. Nothing of it is secret.
     ///
     /// # Errors
     /// [`ProveError`].
@@ -400,11 +400,12 @@ impl ProvingKey {
         &self,
         network: NetworkId,
         keys: &KeySet,
+        listed: &[u8; 32],
         threads: NonZeroUsize,
         blinding: &[u8; 32],
     ) -> Result<Proof, ProveError> {
         match self.circuit() {
-            Circuit::KeySet => self.prove(KeySetCircuit::new(keys), network, &keys.inputs(), threads, blinding),
+            Circuit::KeySet => self.prove(KeySetCircuit::new(keys, listed), network, &keys.inputs(listed), threads, blinding),
             key @ Circuit::Attestation(_) => Err(ProveError::Circuit { key }),
         }
     }

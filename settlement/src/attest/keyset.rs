@@ -5,9 +5,10 @@
 //! chosen a list to fit, since the challenge hangs on list and commitment both:
 //!
 //! ```text
-//! list       x0 | y0 | x1 | y1 | ... | x63 | y63      128 numbers of 32 bytes, big-endian; (0, 0) in an unused place
+//! list       x0, y0, x1, y1, ..., x63, y63      128 numbers; (0, 0) in an unused place
+//! listed     the hash of the cell in which the registry has the list, with each auditor's other key and its signature
 //! commitment Poseidon(x0, y0, ..., y63)
-//! r          the first 31 bytes of SHA-256(list | commitment)
+//! r          the first 31 bytes of SHA-256(listed | commitment)
 //! d          ((x0*r + y0)*r + x1)*r + ... + y63
 //! public     commitment, r, d
 //! ```
@@ -108,7 +109,7 @@ impl KeySet {
         &self.places
     }
 
-    /// The list, as a registry hashes it.
+    /// The list: 128 numbers of 32 bytes, big-endian.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.coordinates().into_iter().flatten().flat_map(|coordinate| be_bytes(&coordinate)).collect()
     }
@@ -135,9 +136,9 @@ impl KeySet {
         Element(commitment(&self.coordinates()))
     }
 
-    /// The public inputs of the proof that list and commitment agree: commitment, r, d.
-    pub fn inputs(&self) -> [Element; 3] {
-        inputs(&self.coordinates(), self.commitment())
+    /// The public inputs of the proof that list and commitment agree: commitment, r, d. `listed` is the hash of the registry's cell.
+    pub fn inputs(&self, listed: &[u8; 32]) -> [Element; 3] {
+        inputs(&self.coordinates(), listed, self.commitment())
     }
 
     pub(super) fn coordinates(&self) -> Vec<[Fr; 2]> {
@@ -150,9 +151,8 @@ pub(super) fn commitment(list: &[[Fr; 2]]) -> Fr {
 }
 
 /// What a registry computes from a list and the commitment that came with it.
-pub(super) fn inputs(list: &[[Fr; 2]], commitment: Element) -> [Element; 3] {
-    let bytes = list.as_flattened().iter().fold(Sha256::new(), |hash, coordinate| hash.chain_update(be_bytes(coordinate)));
-    let challenge = truncated(bytes.chain_update(commitment.to_be_bytes()).finalize().into());
+pub(super) fn inputs(list: &[[Fr; 2]], listed: &[u8; 32], commitment: Element) -> [Element; 3] {
+    let challenge = truncated(Sha256::new().chain_update(listed).chain_update(commitment.to_be_bytes()).finalize().into());
     let value = list.as_flattened().iter().fold(Fr::zero(), |value, coordinate| value * challenge + coordinate);
     [commitment, Element(challenge), Element(value)]
 }
@@ -177,14 +177,14 @@ impl KeySetAssignment {
         Self { inputs: [zero; 3], list: pairs.clone(), eighths: pairs, inverses: vec![zero; PLACES] }
     }
 
-    pub(super) fn new(keys: &KeySet) -> Self {
+    pub(super) fn new(keys: &KeySet, listed: &[u8; 32]) -> Self {
         let eighth = Exponent::from(8u8).inverse().unwrap_or_default();
         let of_place = |place: &Option<PublicKey>| {
             let point = place.map_or_else(EdwardsAffine::generator, |key| key.point());
             let point = (point * eighth).into_affine();
             [point.x, point.y]
         };
-        let [commitment, challenge, value] = keys.inputs().map(|element| element.0);
+        let [commitment, challenge, value] = keys.inputs(listed).map(|element| element.0);
         let (list, eighths) = (keys.coordinates(), keys.places.iter().map(of_place).collect());
         let inverses = list.iter().map(|[x, _]| x.inverse().unwrap_or_default()).collect();
         Self { inputs: [commitment, challenge, value], list, eighths, inverses }
@@ -196,9 +196,9 @@ impl KeySetAssignment {
 pub struct KeySetCircuit(pub(super) KeySetAssignment);
 
 impl KeySetCircuit {
-    /// The circuit of a set of keys.
-    pub fn new(keys: &KeySet) -> Self {
-        Self(KeySetAssignment::new(keys))
+    /// The circuit of a set of keys that a registry has in the cell of this hash.
+    pub fn new(keys: &KeySet, listed: &[u8; 32]) -> Self {
+        Self(KeySetAssignment::new(keys, listed))
     }
 }
 

@@ -56,3 +56,6 @@ fn satisfied(circuit: impl ConstraintSynthesizer<Fr>) -> bool {
     circuit.generate_constraints(cs.clone()).unwrap();
     cs.is_satisfied().unwrap()
 }
+
+/// The hash of the cell in which a registry has the list.
+const LISTED: [u8; 32] = [0x11; 32];

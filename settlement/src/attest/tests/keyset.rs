@@ -16,8 +16,8 @@ fn holds(assignment: KeySetAssignment) -> bool {
 
 /// The honest public inputs of a list, whatever it holds.
 fn of_list(list: Vec<[Fr; 2]>) -> KeySetAssignment {
-    let mut assignment = KeySetAssignment::new(&keys());
-    assignment.inputs = inputs(&list, Element(commitment(&list))).map(|element| element.0);
+    let mut assignment = KeySetAssignment::new(&keys(), &LISTED);
+    assignment.inputs = inputs(&list, &LISTED, Element(commitment(&list))).map(|element| element.0);
     assignment.inverses = list.iter().map(|[x, _]| x.inverse().unwrap_or_default()).collect();
     assignment.list = list;
     assignment
@@ -31,18 +31,18 @@ fn pair(point: EdwardsAffine) -> [Fr; 2] {
 fn lists_of_keys_hold() {
     let full: Vec<_> = (1..=64).map(|n| Some(auditor(n).public())).collect();
     for keys in [KeySet::new(&[]).unwrap(), keys(), KeySet::new(&full).unwrap()] {
-        assert!(holds(KeySetAssignment::new(&keys)));
+        assert!(holds(KeySetAssignment::new(&keys, &LISTED)));
         assert_eq!(KeySet::from_bytes(&keys.to_bytes()).unwrap(), keys);
     }
 }
 
 #[test]
 fn list_and_commitment_agree() {
-    let good = KeySetAssignment::new(&keys());
+    let good = KeySetAssignment::new(&keys(), &LISTED);
     let other = KeySet::new(&[Some(auditor(4).public())]).unwrap();
-    let mismatched = inputs(&other.coordinates(), keys().commitment()).map(|element| element.0);
+    let mismatched = inputs(&other.coordinates(), &LISTED, keys().commitment()).map(|element| element.0);
     assert!(!holds(KeySetAssignment { inputs: mismatched, ..good.clone() }), "the stored list is another than the committed one");
-    assert!(!holds(KeySetAssignment { inputs: mismatched, ..KeySetAssignment::new(&other) }), "and the other way around");
+    assert!(!holds(KeySetAssignment { inputs: mismatched, ..KeySetAssignment::new(&other, &LISTED) }), "and the other way around");
     for at in 0..3 {
         let mut changed = good.clone();
         changed.inputs[at] += Fr::from(1u8);
@@ -56,11 +56,9 @@ fn list_and_commitment_agree() {
 #[test]
 fn the_challenge_hangs_on_list_and_commitment() {
     let list = keys().coordinates();
-    let [_, challenge, _] = inputs(&list, Element(commitment(&list)));
-    let [_, other, _] = inputs(&list, Element(Fr::from(1u8)));
-    let mut changed = list;
-    changed[63][1] = Fr::from(1u8);
-    let [_, another, _] = inputs(&changed, keys().commitment());
+    let [_, challenge, _] = inputs(&list, &LISTED, Element(commitment(&list)));
+    let [_, other, _] = inputs(&list, &LISTED, Element(Fr::from(1u8)));
+    let [_, another, _] = inputs(&list, &[0x12; 32], keys().commitment());
     assert!(challenge != other && challenge != another);
 }
 
@@ -82,7 +80,7 @@ fn a_listed_key_is_in_the_subgroup_and_not_the_identity() {
     list[1] = pair(auditor(7).public().point());
     assert!(!holds(of_list(list.clone())), "the witness is not an eighth of it");
     let mut good = of_list(list);
-    good.eighths[1] = KeySetAssignment::new(&KeySet::new(&[Some(auditor(7).public())]).unwrap()).eighths[0];
+    good.eighths[1] = KeySetAssignment::new(&KeySet::new(&[Some(auditor(7).public())]).unwrap(), &LISTED).eighths[0];
     assert!(holds(good));
 }
 
@@ -97,7 +95,7 @@ fn with(pair: [Fr; 2], eighth: [Fr; 2]) -> KeySetAssignment {
 
 #[test]
 fn both_coordinates_are_those_of_the_eighth_times_eight() {
-    let seventh = KeySetAssignment::new(&KeySet::new(&[Some(auditor(7).public())]).unwrap());
+    let seventh = KeySetAssignment::new(&KeySet::new(&[Some(auditor(7).public())]).unwrap(), &LISTED);
     let ([x, y], eighth) = (seventh.list[0], seventh.eighths[0]);
     assert!(holds(with([x, y], eighth)));
     assert!(!holds(with([Fr::from(5u8), y], eighth)) && !holds(with([x, Fr::from(5u8)], eighth)));

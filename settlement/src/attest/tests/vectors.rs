@@ -60,9 +60,9 @@ fn a_key_set_is_that_of_its_vector() {
     let proving = setup(Circuit::KeySet, &development_seed(), THREADS).unwrap();
     let (keys, key) = (keys(), proving.verifying_key());
     assert_eq!(key.digest().to_string(), Circuit::KeySet.development_digest());
-    let proof = proving.prove_key_set(NetworkId::DEVNET, &keys, THREADS, &BLINDING).unwrap();
-    key.verify_key_set(NetworkId::DEVNET, &keys, &proof).unwrap();
-    let mut vector = of_proof(key, &keys.inputs(), &proof);
+    let proof = proving.prove_key_set(NetworkId::DEVNET, &keys, &LISTED, THREADS, &BLINDING).unwrap();
+    key.verify_key_set(NetworkId::DEVNET, &keys, &LISTED, &proof).unwrap();
+    let mut vector = of_proof(key, &keys.inputs(&LISTED), &proof);
     // Each place as its 64 bytes in the list, and null for 64 zeros.
     vector["list"] = keys.places().iter().map(|place| place.map(|key| hex::encode(key.coordinates().concat()))).collect();
     check("key_set", &vector);
