@@ -154,14 +154,13 @@ fn deploy(context: &Context, args: &DeployArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What to found: a network of this wallet, whose treasury is named or is this wallet; on a devnet the faucet.
+/// What to found: what every devnet has, or a network of this wallet, whose treasury is named or is the wallet.
 fn founding(network: Network, wallet: ContractAddress, args: &DeployArgs) -> Result<Founding, TermsError> {
-    let treasury = match (args.treasury, network) {
-        (Some(treasury), _) => ContractAddress(treasury.hash),
-        (None, Network::Devnet) => devnet_founding()?.vault.treasury,
-        (None, Network::Testnet | Network::Mainnet) => wallet,
-    };
-    Founding::by(wallet, network.id(), treasury, args.epoch_s)
+    match (args.treasury, network) {
+        (Some(treasury), _) => Founding::by(wallet, network.id(), ContractAddress(treasury.hash), args.epoch_s),
+        (None, Network::Devnet) => devnet_founding(),
+        (None, Network::Testnet | Network::Mainnet) => Founding::by(wallet, network.id(), wallet, args.epoch_s),
+    }
 }
 
 fn text(deployed: &Deployed) -> String {
