@@ -133,6 +133,126 @@ pub enum Exit {
     /// More fees than were booked in that epoch and not claimed for.
     #[error("more fees than were booked in that epoch and not claimed for")]
     OverFees = 754,
+    /// The sender is no contract of a provider of this network.
+    #[error("the sender is no contract of a provider of this network")]
+    NotAProvider = 755,
+    /// Claims for that epoch are not open.
+    #[error("claims for that epoch are not open")]
+    ClaimsClosed = 756,
+    /// That epoch pays nothing, or not any more.
+    #[error("that epoch pays nothing, or not any more")]
+    NoPayout = 757,
+    /// More than what was promised and not released.
+    #[error("more than what was promised and not released")]
+    OverOwed = 758,
+    /// Payouts are stopped for a while.
+    #[error("payouts are stopped for a while")]
+    Stopped = 759,
+    /// Only the governor may do this.
+    #[error("only the governor may do this")]
+    NotGovernor = 760,
+    /// The sender is no lock of this governor, or not the one it says to be.
+    #[error("the sender is no lock of this governor, or not the one it says to be")]
+    NotALock = 761,
+    /// A lock ends between one and 104 weeks from now.
+    #[error("a lock ends between one and 104 weeks from now")]
+    LockEnd = 762,
+    /// A lock is never shortened.
+    #[error("a lock is never shortened")]
+    LockShorter = 763,
+    /// Neither more is locked nor for longer.
+    #[error("neither more is locked nor for longer")]
+    LockSame = 764,
+    /// The lock has not ended.
+    #[error("the lock has not ended")]
+    LockRunning = 765,
+    /// Nothing is locked.
+    #[error("nothing is locked")]
+    NothingLocked = 766,
+    /// What was locked last is not counted yet.
+    #[error("what was locked last is not counted yet")]
+    NotCounted = 767,
+    /// The lock has voted on this.
+    #[error("the lock has voted on this")]
+    Voted = 768,
+    /// So many proposals are open as can be.
+    #[error("so many proposals are open as can be")]
+    TooManyProposals = 769,
+    /// There is no such proposal, or it was decided and forgotten.
+    #[error("there is no such proposal, or it was decided and forgotten")]
+    NoProposal = 770,
+    /// The proposal is not voted on now.
+    #[error("the proposal is not voted on now")]
+    NotOpen = 771,
+    /// The lock has no voice in this vote: too young, over too soon, or without weight.
+    #[error("the lock has no voice in this vote")]
+    NoVoice = 772,
+    /// The lock weighs too little to propose.
+    #[error("the lock weighs too little to propose")]
+    TooLight = 773,
+    /// What was proposed is nothing that can be decided.
+    #[error("what was proposed is nothing that can be decided")]
+    NoAction = 774,
+    /// The proposal did not pass, or it is not the time to carry it out.
+    #[error("the proposal did not pass, or it is not the time to carry it out")]
+    NotReady = 775,
+    /// Another action was voted on.
+    #[error("another action was voted on")]
+    OtherAction = 776,
+    /// So much of the treasury's COCOON is not vested.
+    #[error("so much of the treasury's COCOON is not vested")]
+    NotVested = 777,
+    /// The treasury has less TON than that.
+    #[error("the treasury has less TON than that")]
+    TreasuryEmpty = 778,
+    /// Only the guardian may do this.
+    #[error("only the guardian may do this")]
+    NotGuardian = 779,
+    /// The last emergency stop was too short a time ago.
+    #[error("the last emergency stop was too short a time ago")]
+    StoppedLately = 780,
+    /// The contracts know each other, once and for all.
+    #[error("the contracts know each other, once and for all")]
+    Introduced = 781,
+    /// The contracts do not know each other yet.
+    #[error("the contracts do not know each other yet")]
+    NotIntroduced = 782,
+    /// There is no such parameter.
+    #[error("there is no such parameter")]
+    NoParameter = 783,
+    /// The parameter is never so large or so small.
+    #[error("the parameter is never so large or so small")]
+    OutOfBounds = 784,
+    /// The parameter has that value.
+    #[error("the parameter has that value")]
+    SameValue = 785,
+    /// The parameter was changed too short a time ago.
+    #[error("the parameter was changed too short a time ago")]
+    ChangedLately = 786,
+    /// One vote does not move the parameter that far.
+    #[error("one vote does not move the parameter that far")]
+    StepTooLarge = 787,
+    /// A point is not in its group, or is infinity.
+    #[error("a point is not in its group, or is infinity")]
+    BadPoint = 788,
+    /// A number is not below the order of the field.
+    #[error("a number is not below the order of the field")]
+    NotInField = 789,
+    /// The proof does not hold.
+    #[error("the proof does not hold")]
+    BadProof = 790,
+    /// No circuit has this number, or its key was never set.
+    #[error("no circuit has this number, or its key was never set")]
+    NoKey = 791,
+    /// No change of the auditors waits for a proof.
+    #[error("no change of the auditors waits for a proof")]
+    NothingPending = 792,
+    /// The list is not the one that was decided on.
+    #[error("the list is not the one that was decided on")]
+    OtherList = 793,
+    /// The list has no auditor, more than 64, or not as many as the message says.
+    #[error("the list has no auditor, more than 64, or not as many as the message says")]
+    ListLength = 794,
     /// No message of the contract begins so.
     #[error("the contract knows no such message")]
     UnknownMessage = 65535,
@@ -140,7 +260,7 @@ pub enum Exit {
 
 impl Exit {
     /// All of them, in the order of the Tolk file.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 84] = [
         Self::TooLittleValue,
         Self::BadLayout,
         Self::WrongTag,
@@ -184,6 +304,46 @@ impl Exit {
         Self::ClaimPending,
         Self::IdsNotRising,
         Self::OverFees,
+        Self::NotAProvider,
+        Self::ClaimsClosed,
+        Self::NoPayout,
+        Self::OverOwed,
+        Self::Stopped,
+        Self::NotGovernor,
+        Self::NotALock,
+        Self::LockEnd,
+        Self::LockShorter,
+        Self::LockSame,
+        Self::LockRunning,
+        Self::NothingLocked,
+        Self::NotCounted,
+        Self::Voted,
+        Self::TooManyProposals,
+        Self::NoProposal,
+        Self::NotOpen,
+        Self::NoVoice,
+        Self::TooLight,
+        Self::NoAction,
+        Self::NotReady,
+        Self::OtherAction,
+        Self::NotVested,
+        Self::TreasuryEmpty,
+        Self::NotGuardian,
+        Self::StoppedLately,
+        Self::Introduced,
+        Self::NotIntroduced,
+        Self::NoParameter,
+        Self::OutOfBounds,
+        Self::SameValue,
+        Self::ChangedLately,
+        Self::StepTooLarge,
+        Self::BadPoint,
+        Self::NotInField,
+        Self::BadProof,
+        Self::NoKey,
+        Self::NothingPending,
+        Self::OtherList,
+        Self::ListLength,
         Self::UnknownMessage,
     ];
 

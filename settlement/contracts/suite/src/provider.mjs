@@ -42,6 +42,18 @@ export class Provider {
     return op(0x43500003).endCell();
   }
 
+  attest({ epoch, circuit = 1, lo, hi, fees, proof }) {
+    return op(0x4350000a).storeUint(epoch, 32).storeUint(circuit, 8).storeUint(lo, 64).storeUint(hi, 64).storeUint(fees, 64).storeRef(proof).endCell();
+  }
+
+  collectReward(epoch) {
+    return op(0x4350000b).storeUint(epoch, 32).endCell();
+  }
+
+  takeReward() {
+    return op(0x4350000c).endCell();
+  }
+
   withdrawOperations(amount) {
     return op(0x43500004).storeCoins(amount).endCell();
   }

@@ -7,6 +7,7 @@ import { Channel } from './channel.mjs';
 import { EXIT } from './contract.mjs';
 import { Minter } from './jetton.mjs';
 import { Provider, networkTerms } from './provider.mjs';
+import { Rewards } from './rewards.mjs';
 import { Vault } from './vault.mjs';
 import { Wallet } from './wallet.mjs';
 
@@ -26,18 +27,21 @@ export class Scene {
   /// What gas every path used at most.
   static most = new Map();
 
-  /// `terms` replaces parts of the network's terms, `vault` those of the vault's.
-  static async set({ terms = {}, stake = 10n * TON, bond = 2n * TON, operations = 5n * TON, vaultReserve = ENOUGH, vault = {}, on } = {}) {
+  /// `terms` replaces parts of the network's terms, `vault` those of the vault's; `rewards` puts a contract in the place of the
+  /// person who is told what fees fetched.
+  static async set({ terms = {}, stake = 10n * TON, bond = 2n * TON, operations = 5n * TON, vaultReserve = ENOUGH, vault = {}, rewards, on } = {}) {
     const scene = new Scene();
     scene.chain = on ?? await start();
     for (const name of PEOPLE) scene[name] = await Wallet.funded(scene.chain, name, toNano(1_000));
     // Whoever is the registry and the rewards for the vault may be a person; the token is the owner's.
     scene.minter = new Minter({ founder: scene.owner.address });
+    if (rewards) scene.pot = new Rewards({ founder: scene.owner.address, ...rewards });
+    const payer = (scene.pot ?? scene.rewards).address;
     scene.vault = new Vault({
-      treasury: scene.treasury.address, registry: scene.dispute.address, minter: scene.minter.address, rewards: scene.rewards.address, ...vault,
+      treasury: scene.treasury.address, registry: scene.dispute.address, minter: scene.minter.address, rewards: payer, ...vault,
     });
     await scene.owner.call(scene.vault.address, vaultReserve, undefined, { init: scene.vault.init });
-    scene.terms = networkTerms({ vault: scene.vault.address, dispute: scene.dispute.address, rewards: scene.rewards.address, ...terms });
+    scene.terms = networkTerms({ vault: scene.vault.address, dispute: scene.dispute.address, rewards: payer, ...terms });
     scene.provider = new Provider({ owner: scene.owner.address, terms: scene.terms });
     scene.contracts = [scene.provider, scene.vault];
     scene.#total = await scene.#balances() + scene.#spent();
@@ -74,8 +78,13 @@ export class Scene {
   /// Sends a message from a person to a contract, which has to end as expected: `done`, or with the name of an exit code.
   async ask(person, contract, body, expected = 'done', { value = ENOUGH, ...options } = {}) {
     const done = await this[person].call(contract.address, value, body, options);
-    assert.equal(this.at(contract, done), expected === 'done' ? 'done' : `exit ${EXIT[expected] ?? expected}`);
+    this.expect(contract, done, expected);
     return done;
+  }
+
+  /// How a contract's first transaction among these has to have ended.
+  expect(contract, transactions, expected) {
+    assert.equal(this.at(contract, transactions), expected === 'done' ? 'done' : `exit ${EXIT[expected] ?? expected}`);
   }
 
   /// Asks with a nano-unit less than the message takes, as somebody else, and with what pays hardly more than its first check: all are
@@ -173,7 +182,7 @@ export class Scene {
     for (const audit of this.audits) await audit();
     const ours = new Set(this.contracts.map(({ address }) => address.toRawString()));
     for (const { account, transaction, outcome } of this.chain.transactions) {
-      const path = ours.has(account) && held(transaction);
+      const path = ours.has(account) && held(transaction, account === this.vault.address.toRawString());
       if (!path) continue;
       assert.ok(!outcome.startsWith('action'), `${path.name}: ${outcome}`);
       assert.ok(path.used <= path.bound, `${path.name}: ${path.used} of ${path.bound}`);

@@ -1,7 +1,7 @@
 // COCOON: made once, moved and destroyed by its owners alone, and told to whoever it is sent to.
 import assert from 'node:assert/strict';
 import { Address, beginCell, toNano } from '@ton/core';
-import { ASKS, messageFee } from '../src/bounds.mjs';
+import { ASKS, wayOf } from '../src/bounds.mjs';
 import { Cocoon } from '../src/cocoon.mjs';
 import { op } from '../src/contract.mjs';
 import { CAP, COCOON, Minter, NOTHING, PARTS, content, referred } from '../src/jetton.mjs';
@@ -74,20 +74,6 @@ scene('a transfer brings what it costs, whatever its payload', async (set) => {
   }
   assert.equal(await cocoon.balance('thief'), 3n * COCOON);
 }, ALONE);
-
-/// What a contract is told that the way of a body to it cost.
-function wayOf(body) {
-  const seen = new Map();
-  const walk = (cell) => {
-    if (seen.has(cell.hash().toString('hex'))) return;
-    seen.set(cell.hash().toString('hex'), cell.bits.length);
-    cell.refs.forEach(walk);
-  };
-  walk(body);
-  const whole = messageFee([...seen.values()].reduce((sum, bits) => sum + BigInt(bits), 0n), BigInt(seen.size));
-  // A third stays with the sender's validators, and a contract is told the whole as the rest makes it out to be.
-  return ((whole - ((whole * 21_845n) >> 16n)) << 16n) / 43_691n;
-}
 
 scene('only its owner moves or burns what a wallet has, and no more than that', async (set) => {
   const cocoon = await Cocoon.made(set);

@@ -118,7 +118,9 @@ fn a_key_is_for_its_circuit() {
     assert_eq!(evidence.size(), Size::Sixteen);
     let four = Circuit::Attestation(Size::Four);
     assert!(matches!(FOUR.prove_attestation(&evidence, THREADS, &[1; 32]), Err(ProveError::Circuit { key }) if key == four));
-    assert!(matches!(FOUR.prove_key_set(NetworkId::DEVNET, &keys(), &LISTED, THREADS, &[1; 32]), Err(ProveError::Circuit { key }) if key == four));
+    assert!(
+        matches!(FOUR.prove_key_set(NetworkId::DEVNET, &keys(), &LISTED, THREADS, &[1; 32]), Err(ProveError::Circuit { key }) if key == four)
+    );
     let refused = FOUR.verifying_key().verify_key_set(NetworkId::DEVNET, &keys(), &LISTED, &PROOF);
     assert_eq!(refused, Err(VerifyError::Circuit { key: four }));
 }
