@@ -1,4 +1,4 @@
-//! The contract that a network has once, its vault: put on its chain.
+//! What a network has once, its token and its vault: put on its chain.
 //!
 //! Everything here blocks; async callers run it on a thread that may block.
 
@@ -7,15 +7,20 @@ use std::time::Duration;
 
 use cocoon_market::{Amount, AmountError, ContractAddress};
 use cocoon_settlement::chain::{AccountStatus, Address, Bounce, Chain, ChainError, Faucet};
-use cocoon_settlement::contract::{CellError, VaultTerms};
+use cocoon_settlement::contract::CellError;
 use cocoon_settlement::wallet::{Outgoing, OwnerWallet, SignedTransfer, WalletError, next_seqno};
 
 use crate::chain::poll;
+use crate::config::Founding;
 use crate::failure::NextStep;
 use crate::output::ton_text;
 
 /// What a vault is deployed with. What the deployment does not cost stays there and pays for its storage for many years.
 pub const VAULT_VALUE: Amount = Amount::from_nano(100_000_000);
+
+/// What the token is founded with: its four first wallets, their storage, and all work. What that does not cost comes back or pays for
+/// the minter's storage.
+pub const TOKEN_VALUE: Amount = Amount::from_nano(300_000_000);
 
 /// What stays in the wallet for its own gas.
 const WALLET_FEES: Amount = Amount::from_nano(20_000_000);
@@ -26,10 +31,7 @@ const VALID_S: u64 = 120;
 /// How often the chain is asked: a fraction of a devnet's block.
 const LOOK_PERIOD: Duration = Duration::from_millis(50);
 
-/// The wallet that deploys the vault of a devnet. Anybody may have its key: what it is given is worth nothing.
-const DEVNET_SEED: &[u8; 32] = b"cocoon devnet: deploys the vault";
-
-/// Why the vault is not there.
+/// Why a network is not founded.
 #[derive(Debug, thiserror::Error)]
 pub enum DeployError {
     /// The chain.
@@ -38,8 +40,8 @@ pub enum DeployError {
     /// The message cannot be made.
     #[error("the message cannot be made")]
     Wallet(#[from] WalletError),
-    /// The vault's code in this program is damaged.
-    #[error("the vault cannot be made")]
+    /// The code of a contract in this program is damaged.
+    #[error("the network's contracts cannot be made")]
     Cell(#[from] CellError),
     /// A sum beyond all money.
     #[error(transparent)]
@@ -81,7 +83,7 @@ pub fn is_deployed(chain: &dyn Chain, contract: ContractAddress) -> Result<bool,
     Ok(chain.account(&Address::from(contract))?.status == AccountStatus::Active)
 }
 
-/// A signed message that deploys a vault, and what its wallet holds.
+/// A signed message that founds a network, and what its wallet holds.
 #[derive(Debug)]
 pub struct Deployment {
     /// The message.
@@ -92,50 +94,72 @@ pub struct Deployment {
     pub balance: Amount,
 }
 
-/// Signs what deploys the vault from a wallet. Nothing is sent.
+/// Signs what founds a network from its founder's wallet: the token, divided, and the vault. Nothing is sent.
 ///
 /// # Errors
 /// [`DeployError`].
-pub fn prepare(chain: &dyn Chain, wallet: &OwnerWallet, vault: &VaultTerms) -> Result<Deployment, DeployError> {
+pub fn prepare(chain: &dyn Chain, wallet: &OwnerWallet, founding: &Founding) -> Result<Deployment, DeployError> {
     let account = chain.account(&wallet.address())?;
     let valid_until = u32::try_from(chain.head()?.unix_s.saturating_add(VALID_S)).unwrap_or(u32::MAX);
-    let to = Address::from(vault.address()?);
-    let outgoing = Outgoing { to, value: VAULT_VALUE, bounce: Bounce::No, body: None, state_init: Some(vault.state_init()?) };
-    let signed = wallet.sign(next_seqno(&account)?, valid_until, &[outgoing])?;
-    Ok(Deployment { signed, needed: VAULT_VALUE.checked_add(WALLET_FEES)?, balance: account.balance })
+    let token = Outgoing {
+        to: Address::from(founding.minter.address()?),
+        value: TOKEN_VALUE,
+        bounce: Bounce::No,
+        body: Some(founding.genesis.to_cell(0)?),
+        state_init: Some(founding.minter.state_init()?),
+    };
+    let vault = Outgoing {
+        to: Address::from(founding.vault.address()?),
+        value: VAULT_VALUE,
+        bounce: Bounce::No,
+        body: None,
+        state_init: Some(founding.vault.state_init()?),
+    };
+    let signed = wallet.sign(next_seqno(&account)?, valid_until, &[token, vault])?;
+    Ok(Deployment { signed, needed: needed()?, balance: account.balance })
 }
 
-/// Sends what deploys the vault, and waits until the chain shows it.
+/// What a wallet must hold to found a network.
+fn needed() -> Result<Amount, AmountError> {
+    Amount::sum([VAULT_VALUE, TOKEN_VALUE, WALLET_FEES])
+}
+
+/// Sends what founds a network, and waits until the chain shows its vault.
 ///
 /// # Errors
 /// [`DeployError`].
-pub fn deploy(chain: &dyn Chain, wallet: &OwnerWallet, vault: &VaultTerms, wait: Duration) -> Result<Deployment, DeployError> {
-    let deployment = prepare(chain, wallet, vault)?;
+pub fn deploy(chain: &dyn Chain, wallet: &OwnerWallet, founding: &Founding, wait: Duration) -> Result<Deployment, DeployError> {
+    let deployment = prepare(chain, wallet, founding)?;
     if deployment.balance < deployment.needed {
         return Err(DeployError::Poor { needed: deployment.needed, balance: deployment.balance });
     }
     chain.send_boc(&deployment.signed.boc)?;
-    let address = vault.address()?;
+    let address = founding.vault.address()?;
     await_seen("the vault", wait, || is_deployed(chain, address))?;
     Ok(deployment)
 }
 
-/// Puts the vault of a devnet there with the faucet's money, unless it is there. Whether it was put there now.
+/// Founds a devnet with the faucet's money, unless it was. Whether it was done now.
 ///
 /// # Errors
 /// [`DeployError`].
-pub fn ensure_devnet_vault(chain: &dyn Chain, faucet: &dyn Faucet, vault: &VaultTerms, wait: Duration) -> Result<bool, DeployError> {
-    if is_deployed(chain, vault.address()?)? {
+pub fn ensure_devnet(
+    chain: &dyn Chain,
+    faucet: &dyn Faucet,
+    founder: &OwnerWallet,
+    founding: &Founding,
+    wait: Duration,
+) -> Result<bool, DeployError> {
+    if is_deployed(chain, founding.vault.address()?)? {
         return Ok(false);
     }
-    let wallet = OwnerWallet::from_seed(DEVNET_SEED)?;
-    let needed = VAULT_VALUE.checked_add(WALLET_FEES)?;
-    let is_funded = || -> Result<bool, ChainError> { Ok(chain.account(&wallet.address())?.balance >= needed) };
+    let needed = needed()?;
+    let is_funded = || -> Result<bool, ChainError> { Ok(chain.account(&founder.address())?.balance >= needed) };
     if !is_funded()? {
-        faucet.fund(&wallet.address(), needed)?;
+        faucet.fund(&founder.address(), needed)?;
         await_seen("the faucet's transfer", wait, is_funded)?;
     }
-    deploy(chain, &wallet, vault, wait)?;
+    deploy(chain, founder, founding, wait)?;
     Ok(true)
 }
 
@@ -146,11 +170,12 @@ fn await_seen(what: &'static str, wait: Duration, mut is_seen: impl FnMut() -> R
 
 #[cfg(test)]
 mod tests {
+    use cocoon_market::amount::NANO;
     use cocoon_settlement::chain::embedded::{Blocks, Embedded, Options};
-    use cocoon_settlement::contract::VaultData;
+    use cocoon_settlement::contract::{MinterData, VaultData, WalletData};
 
     use super::*;
-    use crate::config::devnet_vault;
+    use crate::config::{devnet_founder, devnet_founding};
 
     const WAIT: Duration = Duration::from_secs(60);
 
@@ -159,19 +184,24 @@ mod tests {
     }
 
     #[test]
-    fn a_devnet_gets_its_vault_once() {
-        let (chain, vault) = (chain(), devnet_vault().unwrap());
-        assert!(ensure_devnet_vault(&chain, &chain, &vault, WAIT).unwrap());
-        assert!(!ensure_devnet_vault(&chain, &chain, &vault, WAIT).unwrap(), "it is there");
-        let account = chain.account(&Address::from(vault.address().unwrap())).unwrap();
-        assert_eq!(VaultData::from_cell(&account.data.unwrap()).unwrap().terms, vault);
+    fn a_devnet_is_founded_once() {
+        let (chain, founder, founding) = (chain(), devnet_founder().unwrap(), devnet_founding().unwrap());
+        assert!(ensure_devnet(&chain, &chain, &founder, &founding, WAIT).unwrap());
+        assert!(!ensure_devnet(&chain, &chain, &founder, &founding, WAIT).unwrap(), "it is there");
+        let data = |account: ContractAddress| chain.account(&Address::from(account)).unwrap().data.unwrap();
+        assert_eq!(VaultData::from_cell(&data(founding.vault.address().unwrap())).unwrap().terms, founding.vault);
+        let minter = founding.minter.address().unwrap();
+        let token = MinterData::from_cell(&data(minter)).unwrap();
+        assert_eq!((token.supply.nano() / NANO, token.founder), (400_000_000, None), "all of it is made, and nobody makes more");
+        let wallet = |owner| WalletData::from_cell(&data(WalletData::new(owner, minter).address().unwrap())).unwrap().balance.nano() / NANO;
+        assert_eq!([founder.account(), founding.vault.treasury].map(wallet), [380_000_000, 20_000_000]);
     }
 
     #[test]
-    fn an_empty_wallet_deploys_nothing_and_says_what_it_lacks() {
-        let (chain, vault) = (chain(), devnet_vault().unwrap());
-        let error = deploy(&chain, &OwnerWallet::from_seed(&[9; 32]).unwrap(), &vault, WAIT).unwrap_err();
+    fn an_empty_wallet_founds_nothing_and_says_what_it_lacks() {
+        let (chain, founding) = (chain(), devnet_founding().unwrap());
+        let error = deploy(&chain, &OwnerWallet::from_seed(&[9; 32]).unwrap(), &founding, WAIT).unwrap_err();
         assert!(matches!(error, DeployError::Poor { .. }) && error.next_step().contains("wallet deposit"), "{error}");
-        assert!(!is_deployed(&chain, vault.address().unwrap()).unwrap());
+        assert!(!is_deployed(&chain, founding.vault.address().unwrap()).unwrap());
     }
 }

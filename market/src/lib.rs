@@ -14,7 +14,7 @@
 //! 2. [`codec`], [`signed`], [`layout`], [`tree`], [`commitment`]: bounded CBOR, signatures over received bytes, what a
 //!    contract sees, the receipts tree, commitments to tokens.
 //! 3. [`price`], [`offer`], [`demand`], [`agreement`]: what is traded, and the words of a deal.
-//! 4. [`job`], [`receipt`], [`voucher`]: the work, what was metered, what is paid.
+//! 4. [`job`], [`receipt`], [`voucher`], [`certificate`]: the work, what was metered, what is paid, what was audited.
 //! 5. [`book`], [`matching`], [`reputation`]: all offers, the best of them, and what we know of their providers.
 //! 6. [`negotiation`], [`progress`]: the machines of a deal and of a job.
 //!
@@ -60,6 +60,7 @@ pub mod demand;
 pub mod offer;
 pub mod price;
 
+pub mod certificate;
 pub mod job;
 pub mod operator;
 pub mod receipt;
@@ -75,6 +76,7 @@ pub mod progress;
 pub use agreement::{Agreement, AgreementTerms, NegotiateRequest, NegotiateResponse, Proposal, Refusal, Terms};
 pub use amount::{Amount, AmountError};
 pub use book::{Book, BookConfig};
+pub use certificate::{AuditorKey, Certificate, Segment, SignedCertificate};
 pub use commitment::TokenCommitment;
 pub use demand::Demand;
 pub use ids::{AgreementId, ChannelRef, ContractAddress, JobId, ModelId, NetworkId, NodeId, OfferId, PeerId, ProposalId};

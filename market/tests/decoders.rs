@@ -8,9 +8,9 @@ use cocoon_market::codec::{self, DecodeError};
 use cocoon_market::job::JOB_FRAME_BYTES_MAX;
 use cocoon_market::tree::Frontier;
 use cocoon_market::{
-    AgreementTerms, CooperativeClose, JobRequest, NegotiateRequest, NegotiateResponse, NodeId, Offer, OfferMessage, OpenError,
-    OperatorStatement, Proposal, ProviderFrame, ReceiptHeader, RequesterFrame, Signature, Signed, SignedObject, SignedReceipt,
-    SignedVoucher, Verified, Voucher, Withdrawal,
+    AgreementTerms, AuditorKey, Certificate, CooperativeClose, JobRequest, NegotiateRequest, NegotiateResponse, NodeId, Offer,
+    OfferMessage, OpenError, OperatorStatement, Proposal, ProviderFrame, ReceiptHeader, RequesterFrame, Signature, Signed, SignedObject,
+    SignedReceipt, SignedVoucher, Verified, Voucher, Withdrawal,
 };
 use ed25519_dalek::{Signer as _, SigningKey};
 use proptest::prelude::*;
@@ -63,6 +63,12 @@ fn layouts(bytes: &[u8]) {
     }
     if let Ok(statement) = OperatorStatement::from_bytes(bytes) {
         assert_eq!(statement.to_bytes(), bytes);
+    }
+    if let Ok(certificate) = Certificate::from_bytes(bytes) {
+        assert_eq!(certificate.to_bytes(), bytes);
+    }
+    if let Ok(key) = AuditorKey::from_bytes(bytes) {
+        assert_eq!(key.to_bytes(), bytes);
     }
 }
 

@@ -18,10 +18,11 @@ use cocoon_market::offer::{Confidentiality, DeviceClaim, DeviceKind, ModelClaim,
 use cocoon_market::receipt::ReceiptBody;
 use cocoon_market::tree::{self, Frontier};
 use cocoon_market::{
-    Agreement, AgreementId, AgreementTerms, Amount, ChannelRef, ContractAddress, CooperativeClose, FinishReason, JobId, JobRequest,
-    ModelId, NegotiateRequest, NegotiateResponse, NetworkId, Offer, OfferId, OfferMessage, OperatorKey, OperatorStatement, PeerId,
-    PriceTable, Proposal, ProposalId, ProviderFrame, Receipt, Refusal, RequesterFrame, SettlementTerms, Signature, Signed, SignedObject,
-    SignedReceipt, SignedVoucher, StopReason, Terms, Timestamp, TokenCommitment, Usage, Verified, Voucher, Withdrawal, codec, ids::Digest,
+    Agreement, AgreementId, AgreementTerms, Amount, AuditorKey, Certificate, ChannelRef, ContractAddress, CooperativeClose, FinishReason,
+    JobId, JobRequest, ModelId, NegotiateRequest, NegotiateResponse, NetworkId, Offer, OfferId, OfferMessage, OperatorKey,
+    OperatorStatement, PeerId, PriceTable, Proposal, ProposalId, ProviderFrame, Receipt, Refusal, RequesterFrame, Segment, SettlementTerms,
+    Signature, Signed, SignedObject, SignedReceipt, SignedVoucher, StopReason, Terms, Timestamp, TokenCommitment, Usage, Verified, Voucher,
+    Withdrawal, codec, ids::Digest,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -387,6 +388,31 @@ fn fixed_layouts() {
         |bytes| OperatorStatement::from_bytes(bytes).unwrap(),
         |o, key| o.sign(key),
     );
+    let segment = Segment { channel: channel().address, receipts_root: Digest([4; 32]), drawn_from: 3, drawn_to: 0x0102_0304_0506_0708 };
+    file.layout(
+        "certificate",
+        Certificate {
+            network: NetworkId::MAINNET,
+            provider: ContractAddress([8; 32]),
+            epoch: 20_000,
+            claim: 77,
+            fee_nanoton: u64::MAX,
+            segment: segment.digest(),
+        },
+        PROVIDER_SEED,
+        |c| c.to_bytes().to_vec(),
+        |bytes| Certificate::from_bytes(bytes).unwrap(),
+        |c, key| c.sign(key).signature,
+    );
+    file.layout(
+        "auditor key",
+        AuditorKey { network: NetworkId::MAINNET, auditor: provider().node_id(), x: Digest([5; 32]), y: Digest([6; 32]) },
+        PROVIDER_SEED,
+        |k| k.to_bytes().to_vec(),
+        |bytes| AuditorKey::from_bytes(bytes).unwrap(),
+        |k, key| k.sign(key),
+    );
+    file.digest("segment", segment, Segment::digest);
     file.layout(
         "receipt header",
         receipt(),

@@ -6,7 +6,7 @@ import { Cell } from '@ton/core';
 import { runTolkCompiler } from '@ton/tolk-js';
 
 // In this order: a contract knows those it trusts by the hash of their code.
-export const CONTRACTS = ['channel', 'jetton-wallet', 'jetton-minter', 'provider', 'vault', 'lock', 'governor', 'registry'];
+export const CONTRACTS = ['channel', 'jetton-wallet', 'jetton-minter', 'provider', 'vault', 'lock', 'governor', 'registry', 'rewards'];
 const here = dirname(fileURLToPath(import.meta.url));
 
 /// Compiles a contract, with `change` made to the text of each source it reads. `built` has the contracts that it needs to know.

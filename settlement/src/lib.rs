@@ -20,6 +20,7 @@
 //! | [`dossier`] | one job's papers in one file, and their verification |
 //! | [`chain`] | chains behind one trait: embedded, toncenter, two that must agree |
 //! | [`economy`] | the token's rules as pure machines; no contract decides by them yet |
+//! | `attest` | one proof over many auditors' certificates; with the feature of that name |
 //!
 //! # The life of a channel
 //!
@@ -36,8 +37,8 @@
 //!
 //! # Features
 //!
-//! `redb` (the durable store), `embedded` (the chain in this process), `http` (toncenter's client); all are on by default. Without any
-//! of them the machines, the ledger over [`ledger::MemoryStore`], the settler and the wallet are there: what a simulation takes.
+//! `redb` (the durable store), `embedded` (the chain in this process), `http` (toncenter's client); these are on by default. `attest`
+//! (proofs over certificates) is not, since arkworks takes minutes to build. Without any of them the machines, the ledger over [`ledger::MemoryStore`], the settler and the wallet are there: what a simulation takes.
 #![cfg_attr(
     not(test),
     deny(
@@ -65,3 +66,6 @@ pub mod dossier;
 pub mod chain;
 
 pub mod economy;
+
+#[cfg(feature = "attest")]
+pub mod attest;

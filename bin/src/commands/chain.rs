@@ -7,14 +7,14 @@ use std::time::Duration;
 use cocoon_market::{Amount, ContractAddress};
 use cocoon_settlement::chain::embedded::rehearse;
 use cocoon_settlement::chain::{Address, Bounce, Chain};
-use cocoon_settlement::contract::{NetworkTerms, VaultTerms};
+use cocoon_settlement::contract::NetworkTerms;
 use serde::Serialize;
 
 use super::blocking;
 use super::dry_run::Cost;
 use crate::chain;
 use crate::cli::{ChainCommand, DeployArgs};
-use crate::config::{Network, NetworkConfig, TermsError, devnet_vault, write_terms};
+use crate::config::{Founding, Network, NetworkConfig, TermsError, devnet_founding, write_terms};
 use crate::context::Context;
 use crate::deployment::{self, DeployError, VAULT_VALUE, is_deployed};
 use crate::failure::{Exit, Failure, NextStep};
@@ -71,6 +71,7 @@ struct Deployed {
 #[derive(Serialize)]
 struct TermsRow {
     dispute: Address,
+    rewards: Address,
     fee_bps: u16,
     unbond_s: u32,
     epoch_s: u32,
@@ -98,11 +99,13 @@ fn deploy(context: &Context, args: &DeployArgs) -> Result<(), Failure> {
         return Err(DeployRefusal::Network { configured: configured.name(), asked: asked.name() }.into());
     }
     let wallet = context.keys(asked)?.wallet()?;
-    let vault = vault(asked, wallet.account(), args)?;
+    let founding = founding(asked, wallet.account(), args)?;
+    let vault = founding.vault;
     let terms = NetworkTerms {
         network: asked.id(),
         vault: vault.address().map_err(TermsError::from)?,
         dispute: args.dispute.map_or(vault.treasury, |address| ContractAddress(address.hash)),
+        rewards: vault.rewards,
         fee_bps: args.fee_bps,
         unbond_s: args.unbond_s,
         epoch_s: args.epoch_s,
@@ -113,8 +116,8 @@ fn deploy(context: &Context, args: &DeployArgs) -> Result<(), Failure> {
     let was_there = is_deployed(chain, terms.vault).map_err(DeployError::from)?;
     let deployment = match (was_there, args.dry_run) {
         (true, _) => None,
-        (false, true) => Some(deployment::prepare(chain, &wallet, &vault)?),
-        (false, false) => Some(deployment::deploy(chain, &wallet, &vault, WAIT)?),
+        (false, true) => Some(deployment::prepare(chain, &wallet, &founding)?),
+        (false, false) => Some(deployment::deploy(chain, &wallet, &founding, WAIT)?),
     };
     let cost = match &deployment {
         Some(planned) if args.dry_run => {
@@ -133,6 +136,7 @@ fn deploy(context: &Context, args: &DeployArgs) -> Result<(), Failure> {
         treasury: Address::from(vault.treasury),
         terms: TermsRow {
             dispute: Address::from(terms.dispute),
+            rewards: Address::from(terms.rewards),
             fee_bps: terms.fee_bps,
             unbond_s: terms.unbond_s,
             epoch_s: terms.epoch_s,
@@ -150,12 +154,12 @@ fn deploy(context: &Context, args: &DeployArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The vault to deploy: that of every devnet, or one whose treasury is named, else this wallet.
-fn vault(network: Network, wallet: ContractAddress, args: &DeployArgs) -> Result<VaultTerms, TermsError> {
+/// What to found: what every devnet has, or a network of this wallet, whose treasury is named or is the wallet.
+fn founding(network: Network, wallet: ContractAddress, args: &DeployArgs) -> Result<Founding, TermsError> {
     match (args.treasury, network) {
-        (Some(treasury), _) => Ok(VaultTerms { network: network.id(), treasury: ContractAddress(treasury.hash) }),
-        (None, Network::Devnet) => devnet_vault(),
-        (None, Network::Testnet | Network::Mainnet) => Ok(VaultTerms { network: network.id(), treasury: wallet }),
+        (Some(treasury), _) => Founding::by(wallet, network.id(), ContractAddress(treasury.hash), args.epoch_s),
+        (None, Network::Devnet) => devnet_founding(),
+        (None, Network::Testnet | Network::Mainnet) => Founding::by(wallet, network.id(), wallet, args.epoch_s),
     }
 }
 

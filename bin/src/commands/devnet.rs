@@ -29,9 +29,9 @@ use tokio_util::sync::CancellationToken;
 use super::blocking;
 use crate::chain::open_embedded;
 use crate::cli::DevnetArgs;
-use crate::config::{TermsError, devnet_vault};
+use crate::config::{TermsError, devnet_founder, devnet_founding};
 use crate::context::Context;
-use crate::deployment::ensure_devnet_vault;
+use crate::deployment::ensure_devnet;
 use crate::failure::{Exit, Failure, NextStep, chain_text};
 use crate::output::Tone;
 use crate::signals::StopSignals;
@@ -124,10 +124,10 @@ pub async fn run(context: &Context, args: &DevnetArgs) -> Result<(), Failure> {
     let mut signals = StopSignals::listen();
     let stop = CancellationToken::new();
     let mut blocks = tokio::spawn(make_blocks(Arc::clone(&chain), block_time, stop.clone()));
-    let vault = devnet_vault()?;
+    let (founder, founding) = (devnet_founder()?, devnet_founding()?);
     let vaulted = Arc::clone(&chain);
-    blocking(move || ensure_devnet_vault(&*vaulted, &*vaulted, &vault, VAULT_WAIT)).await?;
-    tell_ready(context, &chain, vault, address, &dir, block_time)?;
+    blocking(move || ensure_devnet(&*vaulted, &*vaulted, &founder, &founding, VAULT_WAIT)).await?;
+    tell_ready(context, &chain, founding.vault, address, &dir, block_time)?;
 
     let serve = axum::serve(listener, router(chain)).with_graceful_shutdown(stop.clone().cancelled_owned());
     let mut server = tokio::spawn(serve.into_future());

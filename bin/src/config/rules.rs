@@ -63,6 +63,7 @@ impl NetworkConfig {
         let in_basechain = |address: &Address| address.workchain == BASECHAIN;
         rule(in_basechain(&self.vault), "chain.terms.vault", "must be an address in the basechain (workchain 0)")?;
         rule(in_basechain(&self.dispute), "chain.terms.dispute", "must be an address in the basechain (workchain 0)")?;
+        rule(in_basechain(&self.rewards), "chain.terms.rewards", "must be an address in the basechain (workchain 0)")?;
         rule(self.fee_bps <= BPS, "chain.terms.fee_bps", "must be at most 10000, which is all of a draw")?;
         rule(self.epoch_s > 0, "chain.terms.epoch_s", "must be positive")
     }

@@ -5,11 +5,15 @@ use std::borrow::Cow;
 use cocoon_market::{ContractAddress, NetworkId};
 use cocoon_settlement::chain::Address;
 use cocoon_settlement::chain::embedded::{FaucetError, faucet_address};
-use cocoon_settlement::contract::{CellError, NetworkTerms, VaultTerms};
+use cocoon_settlement::contract::{CellError, Genesis, MinterTerms, NetworkTerms, VaultTerms};
+use cocoon_settlement::wallet::{OwnerWallet, WalletError};
 use serde::Deserialize;
 
 use super::{ChainConfig, Network, text};
 use crate::failure::{Exit, NextStep};
+
+/// The wallet that founds a devnet. Anybody may have its key: what it is given is worth nothing.
+const DEVNET_SEED: &[u8; 32] = b"cocoon devnet: deploys the vault";
 
 /// The network fee of a devnet, in basis points of what is drawn from a channel.
 const DEVNET_FEE_BPS: u16 = 500;
@@ -33,6 +37,9 @@ pub struct NetworkConfig {
     /// Who may slash.
     #[serde(deserialize_with = "text::parsed")]
     pub dispute: Address,
+    /// Who pays rewards.
+    #[serde(deserialize_with = "text::parsed")]
+    pub rewards: Address,
     /// What of each draw is the network's, in basis points.
     pub fee_bps: u16,
     /// How long released collateral can still be slashed, in seconds.
@@ -50,6 +57,7 @@ impl NetworkConfig {
             network,
             vault: ContractAddress(self.vault.hash),
             dispute: ContractAddress(self.dispute.hash),
+            rewards: ContractAddress(self.rewards.hash),
             fee_bps: self.fee_bps,
             unbond_s: self.unbond_s,
             epoch_s: self.epoch_s,
@@ -63,6 +71,7 @@ impl From<NetworkTerms> for NetworkConfig {
         Self {
             vault: Address::from(terms.vault),
             dispute: Address::from(terms.dispute),
+            rewards: Address::from(terms.rewards),
             fee_bps: terms.fee_bps,
             unbond_s: terms.unbond_s,
             epoch_s: terms.epoch_s,
@@ -83,8 +92,11 @@ pub enum TermsError {
     /// The faucet's account cannot be computed.
     #[error("the devnet's faucet cannot be made")]
     Faucet(#[from] FaucetError),
-    /// The vault's code in this program is damaged.
-    #[error("the vault's address cannot be computed")]
+    /// The founder's wallet cannot be made.
+    #[error("the wallet that founds a devnet cannot be made")]
+    Wallet(#[from] WalletError),
+    /// The code of a contract in this program is damaged.
+    #[error("the address of the network's contracts cannot be computed")]
     Cell(#[from] CellError),
 }
 
@@ -95,24 +107,58 @@ impl NextStep for TermsError {
                 "copy [chain.terms] from whoever runs the network; or deploy one of your own: swarm chain deploy --network {network}"
             )
             .into(),
-            Self::Faucet(_) | Self::Cell(_) => "another build of this program: this one is damaged".into(),
+            Self::Faucet(_) | Self::Wallet(_) | Self::Cell(_) => "another build of this program: this one is damaged".into(),
         }
     }
 
     fn exit(&self) -> Exit {
         match self {
             Self::Absent { .. } => Exit::Usage,
-            Self::Faucet(_) | Self::Cell(_) => Exit::Failed,
+            Self::Faucet(_) | Self::Wallet(_) | Self::Cell(_) => Exit::Failed,
         }
     }
 }
 
-/// The vault that every devnet has unless it is told otherwise: its treasury is the faucet.
+/// What a network is founded with: its token, which is made once, and its vault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Founding {
+    /// The token.
+    pub minter: MinterTerms,
+    /// Who gets its parts.
+    pub genesis: Genesis,
+    /// The vault.
+    pub vault: VaultTerms,
+}
+
+impl Founding {
+    /// A network that this account founds. Until there are contracts that pay rewards and count votes, the founder stands in for both: the
+    /// reserve is safe from nobody but by its word.
+    ///
+    /// # Errors
+    /// [`TermsError::Cell`].
+    pub fn by(founder: ContractAddress, network: NetworkId, treasury: ContractAddress, epoch_s: u32) -> Result<Self, TermsError> {
+        let minter = MinterTerms { network, founder };
+        let genesis = Genesis { reserve: founder, treasury, stakers: founder, opening: founder };
+        let vault = VaultTerms { network, treasury, registry: founder, minter: minter.address()?, rewards: founder, epoch_s };
+        Ok(Self { minter, genesis, vault })
+    }
+}
+
+/// The wallet that founds devnets.
 ///
 /// # Errors
-/// [`TermsError::Faucet`].
-pub fn devnet_vault() -> Result<VaultTerms, TermsError> {
-    Ok(VaultTerms { network: NetworkId::DEVNET, treasury: ContractAddress(faucet_address()?.hash) })
+/// [`TermsError::Wallet`].
+pub fn devnet_founder() -> Result<OwnerWallet, TermsError> {
+    Ok(OwnerWallet::from_seed(DEVNET_SEED)?)
+}
+
+/// What every devnet has unless it is told otherwise: its treasury is the faucet.
+///
+/// # Errors
+/// [`TermsError`].
+pub fn devnet_founding() -> Result<Founding, TermsError> {
+    let treasury = ContractAddress(faucet_address()?.hash);
+    Founding::by(devnet_founder()?.account(), NetworkId::DEVNET, treasury, DEVNET_EPOCH_S)
 }
 
 impl ChainConfig {
@@ -131,11 +177,12 @@ impl ChainConfig {
 }
 
 fn devnet_terms() -> Result<NetworkTerms, TermsError> {
-    let vault = devnet_vault()?;
+    let vault = devnet_founding()?.vault;
     Ok(NetworkTerms {
         network: vault.network,
         vault: vault.address()?,
         dispute: vault.treasury,
+        rewards: vault.rewards,
         fee_bps: DEVNET_FEE_BPS,
         unbond_s: DEVNET_UNBOND_S,
         epoch_s: DEVNET_EPOCH_S,
@@ -151,7 +198,7 @@ mod tests {
     fn a_devnet_has_terms_of_its_own_and_other_networks_are_told_theirs() {
         let terms = |network| ChainConfig { network, ..ChainConfig::default() }.network_terms();
         let devnet = terms(Network::Devnet).unwrap();
-        assert_eq!(devnet.vault, devnet_vault().unwrap().address().unwrap());
+        assert_eq!(devnet.vault, devnet_founding().unwrap().vault.address().unwrap());
         for network in [Network::Testnet, Network::Mainnet] {
             let error = terms(network).unwrap_err();
             assert!(error.next_step().contains(&format!("swarm chain deploy --network {}", network.name())), "{error}");

@@ -95,7 +95,7 @@ fn rules_between_fields_are_checked() {
     check("[chain]\nwitness = \"http://127.0.0.1:8081\"\n", "chain.witness");
     let terms = |vault: Address, dispute: Address, fee_bps: u16, epoch_s: u32| {
         format!(
-            "[chain.terms]\nvault = \"{vault}\"\ndispute = \"{dispute}\"\nfee_bps = {fee_bps}\nunbond_s = 1\nepoch_s = {epoch_s}\nanswer_s = 1\n"
+            "[chain.terms]\nvault = \"{vault}\"\ndispute = \"{dispute}\"\nrewards = \"{dispute}\"\nfee_bps = {fee_bps}\nunbond_s = 1\nepoch_s = {epoch_s}\nanswer_s = 1\n"
         )
     };
     let (here, elsewhere) = (Address::basechain([7; 32]), Address { workchain: -1, hash: [7; 32] });

@@ -88,9 +88,10 @@ pub fn write_terms(path: &Path, terms: &NetworkConfig) -> Result<(), WriteConfig
 /// The text with these terms: where they stood, else at its end.
 fn with_terms(old: &str, terms: &NetworkConfig) -> String {
     let table = format!(
-        "{TERMS_HEADING}\nvault = \"{}\"\ndispute = \"{}\"\nfee_bps = {}\nunbond_s = {}\nepoch_s = {}\nanswer_s = {}\n",
+        "{TERMS_HEADING}\nvault = \"{}\"\ndispute = \"{}\"\nrewards = \"{}\"\nfee_bps = {}\nunbond_s = {}\nepoch_s = {}\nanswer_s = {}\n",
         terms.vault.friendly(Bounce::Yes),
         terms.dispute.friendly(Bounce::Yes),
+        terms.rewards.friendly(Bounce::Yes),
         terms.fee_bps,
         terms.unbond_s,
         terms.epoch_s,
@@ -122,8 +123,8 @@ mod tests {
     use super::*;
 
     fn terms(fee_bps: u16) -> NetworkConfig {
-        let (vault, dispute) = (Address::basechain([1; 32]), Address::basechain([2; 32]));
-        NetworkConfig { vault, dispute, fee_bps, unbond_s: 3, epoch_s: 4, answer_s: 5 }
+        let [vault, dispute, rewards] = [1, 2, 3].map(|byte| Address::basechain([byte; 32]));
+        NetworkConfig { vault, dispute, rewards, fee_bps, unbond_s: 3, epoch_s: 4, answer_s: 5 }
     }
 
     #[test]

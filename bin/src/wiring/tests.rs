@@ -26,8 +26,8 @@ use super::own::{Means, StakeError, ensure_stake, free_collateral, provider_term
 use super::payer::Backing;
 use super::serving::Served;
 use crate::commands::blocking;
-use crate::config::{ChainConfig, Network, Price, ProvideConfig, RequesterConfig, devnet_vault};
-use crate::deployment::ensure_devnet_vault;
+use crate::config::{ChainConfig, Network, Price, ProvideConfig, RequesterConfig, devnet_founder, devnet_founding};
+use crate::deployment::ensure_devnet;
 use crate::failure::{NextStep as _, chain_text};
 use crate::keystore::Keys;
 
@@ -53,7 +53,9 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let chain = Arc::new(Embedded::in_memory(Options { blocks: Blocks::Instant, ..Options::default() }).unwrap());
         let vaulted = Arc::clone(&chain);
-        blocking(move || ensure_devnet_vault(&*vaulted, &*vaulted, &devnet_vault().unwrap(), LIMIT)).await.unwrap();
+        blocking(move || ensure_devnet(&*vaulted, &*vaulted, &devnet_founder().unwrap(), &devnet_founding().unwrap(), LIMIT))
+            .await
+            .unwrap();
         let provider = node(&dir, "provider", &chain, None).await;
         let join = provider.node().listen_addresses().await.unwrap().pop();
         let config = provide_config();

@@ -15,24 +15,34 @@ import { hurry } from './src/speed.mjs';
 const here = dirname(fileURLToPath(import.meta.url));
 /// Sources, and the contracts that are made of them.
 const AFFECTED = {
-  provider: ['provider'],
+  provider: ['provider', 'rewards'],
+  'provider-storage': ['provider', 'rewards'],
+  'provider-rewards': ['provider', 'rewards'],
+  vesting: ['provider', 'rewards'],
   vault: ['vault'],
-  'jetton-wallet': ['jetton-wallet', 'jetton-minter', 'governor'],
+  auction: ['vault'],
+  rewards: ['rewards'],
+  emission: ['rewards'],
+  'jetton-wallet': ['jetton-wallet', 'jetton-minter', 'vault', 'governor', 'rewards'],
   'jetton-minter': ['jetton-minter'],
-  jetton: ['jetton-wallet', 'jetton-minter', 'lock', 'governor'],
-  account: ['provider', 'jetton-wallet', 'jetton-minter', 'lock', 'governor', 'registry'],
+  jetton: ['jetton-wallet', 'jetton-minter', 'provider', 'vault', 'lock', 'governor', 'rewards'],
+  account: ['provider', 'jetton-wallet', 'jetton-minter', 'vault', 'lock', 'governor', 'registry', 'rewards'],
   locks: ['lock', 'governor'],
   lock: ['lock', 'governor'],
   governor: ['governor'],
   registry: ['registry'],
-  groth16: ['registry'],
+  groth16: ['registry', 'rewards'],
   pricing: CONTRACTS,
-  channel: ['channel', 'provider'],
+  channel: ['channel', 'provider', 'rewards'],
 };
 /// Where the scripts about a source are, if not in a file of its name.
-const ABOUT = { lock: 'governor', locks: 'governor', groth16: 'registry' };
+const ABOUT = {
+  lock: 'governor', locks: 'governor', groth16: 'registry', emission: 'rewards', vesting: 'rewards', 'provider-rewards': 'rewards',
+  'provider-storage': 'provider',
+};
 /// `FILES` names fewer of them.
-const FILES = process.env.FILES?.split(',') ?? ['channel', 'provider', 'vault', 'jetton', 'forged', 'batches', 'governor', 'registry', 'votes'];
+const FILES = process.env.FILES?.split(',') ?? ['channel', 'provider', 'vault', 'jetton', 'forged', 'batches', 'governor', 'registry', 'votes', 'auction',
+  'rewards'];
 
 /// Mutants that change nothing anybody could notice, by their names, and why.
 export const EQUIVALENT = new Map([

@@ -12,6 +12,10 @@ use super::cells::{CellError, from_base64, hash_of};
 pub enum Contract {
     /// `contracts/channel.tolk`.
     Channel,
+    /// `contracts/jetton-minter.tolk`.
+    JettonMinter,
+    /// `contracts/jetton-wallet.tolk`.
+    JettonWallet,
     /// `contracts/provider.tolk`.
     Provider,
     /// `contracts/vault.tolk`.
@@ -23,20 +27,19 @@ struct Build {
     code: String,
 }
 
-type Code = LazyLock<Option<ArcCell>>;
-
-static CHANNEL: Code = LazyLock::new(|| Contract::Channel.parse());
-static PROVIDER: Code = LazyLock::new(|| Contract::Provider.parse());
-static VAULT: Code = LazyLock::new(|| Contract::Vault.parse());
+/// In the order of [`Contract::ALL`].
+static CODES: LazyLock<[Option<ArcCell>; Contract::ALL.len()]> = LazyLock::new(|| Contract::ALL.map(Contract::parse));
 
 impl Contract {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Channel, Self::Provider, Self::Vault];
+    pub const ALL: [Self; 5] = [Self::Channel, Self::JettonMinter, Self::JettonWallet, Self::Provider, Self::Vault];
 
     /// Its name, which is that of its file.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Channel => "channel",
+            Self::JettonMinter => "jetton-minter",
+            Self::JettonWallet => "jetton-wallet",
             Self::Provider => "provider",
             Self::Vault => "vault",
         }
@@ -45,6 +48,8 @@ impl Contract {
     const fn build(self) -> &'static str {
         match self {
             Self::Channel => include_str!("../../contracts/build/channel.json"),
+            Self::JettonMinter => include_str!("../../contracts/build/jetton-minter.json"),
+            Self::JettonWallet => include_str!("../../contracts/build/jetton-wallet.json"),
             Self::Provider => include_str!("../../contracts/build/provider.json"),
             Self::Vault => include_str!("../../contracts/build/vault.json"),
         }
@@ -60,12 +65,8 @@ impl Contract {
     /// # Errors
     /// [`CellError`] if the file compiled into this program is damaged, which a test rules out.
     pub fn code(self) -> Result<ArcCell, CellError> {
-        let code = match self {
-            Self::Channel => &CHANNEL,
-            Self::Provider => &PROVIDER,
-            Self::Vault => &VAULT,
-        };
-        code.as_ref().cloned().ok_or(CellError::Value("code"))
+        let code = Self::ALL.iter().position(|contract| *contract == self).and_then(|position| CODES.get(position));
+        code.and_then(Option::clone).ok_or(CellError::Value("code"))
     }
 
     /// The hash of [`Contract::code`], which an honest account shows.

@@ -103,15 +103,51 @@ pub enum Exit {
     /// There is nothing to send on.
     #[error("there is nothing to send on")]
     NothingToSend = 736,
+    /// The epoch is not over.
+    #[error("the epoch is not over")]
+    EpochRunning = 737,
+    /// Only the registry may do this.
+    #[error("only the registry may do this")]
+    NotRegistry = 738,
     /// The wallet has less than that.
     #[error("the wallet has less than that")]
     BalanceTooSmall = 740,
-    /// The sender is no wallet of this token, or not the one it says to be.
+    /// The sender is no wallet of the token, or not the one it says to be.
     #[error("the sender is no wallet of this token, or not the one it says to be")]
     NotAWallet = 741,
-    /// All COCOON was made, once and for all.
+    /// All COCOON was made.
     #[error("all COCOON was made, once and for all")]
     GenesisOver = 742,
+    /// Only the vault may do this.
+    #[error("only the vault may do this")]
+    NotVault = 750,
+    /// Only the rewards may do this.
+    #[error("only the rewards may do this")]
+    NotRewards = 751,
+    /// An attestation is under way.
+    #[error("an attestation is under way")]
+    ClaimPending = 752,
+    /// A claim of these was rewarded before.
+    #[error("a claim of these was rewarded before")]
+    IdsNotRising = 753,
+    /// More fees than were booked in that epoch and not claimed for.
+    #[error("more fees than were booked in that epoch and not claimed for")]
+    OverFees = 754,
+    /// The sender is no contract of a provider of this network.
+    #[error("the sender is no contract of a provider of this network")]
+    NotAProvider = 755,
+    /// Claims for that epoch are not open.
+    #[error("claims for that epoch are not open")]
+    ClaimsClosed = 756,
+    /// That epoch pays nothing, or not any more.
+    #[error("that epoch pays nothing, or not any more")]
+    NoPayout = 757,
+    /// More than what was promised and not released.
+    #[error("more than what was promised and not released")]
+    OverOwed = 758,
+    /// Payouts are stopped for a while.
+    #[error("payouts are stopped for a while")]
+    Stopped = 759,
     /// Only the governor may do this.
     #[error("only the governor may do this")]
     NotGovernor = 760,
@@ -224,7 +260,7 @@ pub enum Exit {
 
 impl Exit {
     /// All of them, in the order of the Tolk file.
-    pub const ALL: [Self; 72] = [
+    pub const ALL: [Self; 84] = [
         Self::TooLittleValue,
         Self::BadLayout,
         Self::WrongTag,
@@ -258,9 +294,21 @@ impl Exit {
         Self::PokeRunning,
         Self::BondTooSmall,
         Self::NothingToSend,
+        Self::EpochRunning,
+        Self::NotRegistry,
         Self::BalanceTooSmall,
         Self::NotAWallet,
         Self::GenesisOver,
+        Self::NotVault,
+        Self::NotRewards,
+        Self::ClaimPending,
+        Self::IdsNotRising,
+        Self::OverFees,
+        Self::NotAProvider,
+        Self::ClaimsClosed,
+        Self::NoPayout,
+        Self::OverOwed,
+        Self::Stopped,
         Self::NotGovernor,
         Self::NotALock,
         Self::LockEnd,

@@ -34,6 +34,12 @@ const OP_POKE_REWARD: u32 = 0x4350_0104;
 const OP_FEE: u32 = 0x4356_0001;
 const OP_PAY_TREASURY: u32 = 0x4356_0002;
 const OP_TREASURY_SHARE: u32 = 0x4356_0101;
+const OP_CLOSE_EPOCH: u32 = 0x4356_0004;
+const OP_BID: u32 = 0x4356_0010;
+const OP_CREDIT: u32 = 0x4356_0011;
+const OP_FEE_BOOKED: u32 = 0x4356_0102;
+const OP_BOUGHT: u32 = 0x4356_0104;
+const OP_EPOCH_SOLD: u32 = 0x4352_0001;
 const OP_EXCESSES: u32 = 0xd532_76db;
 
 /// What a channel can be told. `contracts/README.md` says who may, and what it costs.
@@ -110,7 +116,7 @@ impl ChannelMessage {
 }
 
 /// The head of every body: what it is, and whose answer it asks for.
-fn begun(opcode: u32, query: QueryId) -> Result<CellBuilder, CellError> {
+pub(super) fn begun(opcode: u32, query: QueryId) -> Result<CellBuilder, CellError> {
     let mut to = CellBuilder::new();
     to.store_u32(32, opcode)?.store_u64(64, query)?;
     Ok(to)
@@ -254,9 +260,46 @@ impl ProviderMessage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VaultMessage {
     /// Brings network fees.
-    Fee(Amount),
+    Fee {
+        /// How much, in TON.
+        amount: Amount,
+        /// What of it was paid in COCOON before, in TON.
+        credit: Amount,
+    },
     /// Sends the treasury its share.
     PayTreasury,
+    /// Closes an epoch whose time is over.
+    CloseEpoch,
+}
+
+/// What COCOON that is sent to the vault is for: the payload of the transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VaultPayload {
+    /// A bid in the auction.
+    Bid {
+        /// The least TON that it is to buy, in nano-units; for less it comes back.
+        least: u64,
+    },
+    /// A fee paid ahead.
+    Credit {
+        /// The provider's contract it is for.
+        provider: ContractAddress,
+    },
+}
+
+impl VaultPayload {
+    /// The payload.
+    ///
+    /// # Errors
+    /// [`CellError`] never, for both fit a cell.
+    pub fn to_cell(&self) -> Result<ArcCell, CellError> {
+        let mut to = CellBuilder::new();
+        match self {
+            Self::Bid { least } => to.store_u32(32, OP_BID)?.store_u64(64, *least)?,
+            Self::Credit { provider } => to.store_u32(32, OP_CREDIT)?.store_slice(provider.as_bytes())?,
+        };
+        Ok(to.build()?.to_arc())
+    }
 }
 
 impl VaultMessage {
@@ -266,12 +309,14 @@ impl VaultMessage {
     /// [`CellError`] for an amount that no TON message can carry.
     pub fn to_cell(&self, query: QueryId) -> Result<ArcCell, CellError> {
         let opcode = match self {
-            Self::Fee(_) => OP_FEE,
+            Self::Fee { .. } => OP_FEE,
             Self::PayTreasury => OP_PAY_TREASURY,
+            Self::CloseEpoch => OP_CLOSE_EPOCH,
         };
         let mut to = begun(opcode, query)?;
-        if let Self::Fee(amount) = self {
+        if let Self::Fee { amount, credit } = self {
             store_amount(&mut to, *amount)?;
+            store_amount(&mut to, *credit)?;
         }
         Ok(to.build()?.to_arc())
     }
@@ -292,7 +337,45 @@ pub enum Notice {
     /// From a channel to the requester, with what was left.
     Refund,
     /// To the vault, with network fees.
-    Fee(Amount),
+    Fee {
+        /// How much, in TON.
+        amount: Amount,
+        /// What of it was paid in COCOON before, in TON.
+        credit: Amount,
+    },
+    /// From the vault to who brought a fee, with what was waived.
+    FeeBooked {
+        /// The vault's epoch.
+        epoch: u32,
+        /// What can be rewarded of it.
+        booked: Amount,
+        /// What of it came back.
+        waived: Amount,
+        /// What is left of the credit.
+        credit: Amount,
+    },
+    /// From the vault to a bidder, with what it bought.
+    Bought {
+        /// In TON.
+        bought: Amount,
+        /// In COCOON.
+        paid: Amount,
+    },
+    /// From the vault to the rewards: what an epoch's fees fetched.
+    EpochSold {
+        /// Which.
+        epoch: u32,
+        /// Its fees, and what of them was to be burned, in TON.
+        fees: Amount,
+        /// See `fees`.
+        lot: Amount,
+        /// What that fetched, in COCOON.
+        burned: Amount,
+        /// What the whole auction fetched, in COCOON.
+        paid: Amount,
+        /// The median of the last auctions, in COCOON for a whole TON.
+        median: Amount,
+    },
     /// To the owner, with what was earned.
     Earnings,
     /// To the owner, with what was withdrawn.
@@ -317,7 +400,22 @@ impl Notice {
         let notice = match opcode {
             OP_PAID => load_paid(&mut from)?,
             OP_REFUND => Self::Refund,
-            OP_FEE => Self::Fee(load_amount(&mut from)?),
+            OP_FEE => Self::Fee { amount: load_amount(&mut from)?, credit: load_amount(&mut from)? },
+            OP_FEE_BOOKED => Self::FeeBooked {
+                epoch: from.load_u32(32)?,
+                booked: load_amount(&mut from)?,
+                waived: load_amount(&mut from)?,
+                credit: load_amount(&mut from)?,
+            },
+            OP_BOUGHT => Self::Bought { bought: load_amount(&mut from)?, paid: load_amount(&mut from)? },
+            OP_EPOCH_SOLD => Self::EpochSold {
+                epoch: from.load_u32(32)?,
+                fees: load_amount(&mut from)?,
+                lot: load_amount(&mut from)?,
+                burned: load_amount(&mut from)?,
+                paid: load_amount(&mut from)?,
+                median: load_amount(&mut from)?,
+            },
             OP_EARNINGS => Self::Earnings,
             OP_WITHDRAWN => Self::Withdrawn,
             OP_SLASHED => Self::Slashed,

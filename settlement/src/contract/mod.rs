@@ -7,11 +7,13 @@
 //! - [`code`]: the compiled code of each.
 //! - [`message`]: what contracts are told by accounts and what they send.
 //! - [`order`]: what a provider's contract is told from outside, by its operator.
+//! - [`jetton`]: COCOON, its minter and its wallets.
 //! - [`channel`], [`provider`], [`vault`]: fixed terms, initial state and with it the address, stored data.
 
 pub mod channel;
 pub mod code;
 pub mod exit;
+pub mod jetton;
 pub mod message;
 pub mod order;
 pub mod provider;
@@ -29,7 +31,8 @@ pub use cells::CellError;
 pub use channel::{ChannelData, ChannelStatus, ChannelTerms};
 pub use code::Contract;
 pub use exit::Exit;
-pub use message::{ChannelMessage, Notice, ProviderMessage, QueryId, VaultMessage};
+pub use jetton::{Genesis, JettonMessage, MinterData, MinterTerms, WalletData};
+pub use message::{ChannelMessage, Notice, ProviderMessage, QueryId, VaultMessage, VaultPayload};
 pub use order::{Command, OperatorOrder};
-pub use provider::{NetworkTerms, ProviderData, ProviderTerms, Stake};
-pub use vault::{VaultData, VaultTerms};
+pub use provider::{EpochFees, NetworkTerms, ProviderData, ProviderTerms, Rewards, Stake};
+pub use vault::{Sale, VaultData, VaultEpoch, VaultTerms};

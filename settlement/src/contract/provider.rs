@@ -1,11 +1,16 @@
 //! A provider contract's terms, address and stored data.
 
+use std::collections::{BTreeMap, HashMap};
+
 use cocoon_market::{Amount, ContractAddress, NetworkId, NodeId, ids::Digest};
+use num_bigint::BigUint;
 use serde::{Deserialize, Serialize};
-use tonlib_core::cell::{ArcCell, Cell, CellBuilder};
+use tonlib_core::cell::dict::predefined_readers::key_reader_u32;
+use tonlib_core::cell::{ArcCell, Cell, CellBuilder, CellParser, TonCellError};
 
 use super::cells::{CellError, hash_of, load_32, load_amount, load_i32, store_amount};
 use super::code::Contract;
+use crate::economy::vesting::Vesting;
 
 /// Stays on the account for its storage; see `contracts/README.md`.
 pub const STORAGE_RESERVE: Amount = Amount::from_nano(40_000_000);
@@ -26,6 +31,8 @@ pub struct NetworkTerms {
     pub vault: ContractAddress,
     /// Who may slash.
     pub dispute: ContractAddress,
+    /// Who pays rewards.
+    pub rewards: ContractAddress,
     /// What of each draw is the network's, in basis points.
     pub fee_bps: u16,
     /// How long released collateral can still be slashed, in seconds.
@@ -42,6 +49,7 @@ impl NetworkTerms {
         to.store_slice(&self.network.0.to_be_bytes())?
             .store_slice(self.vault.as_bytes())?
             .store_slice(self.dispute.as_bytes())?
+            .store_slice(self.rewards.as_bytes())?
             .store_u16(16, self.fee_bps)?
             .store_u32(32, self.unbond_s)?
             .store_u32(32, self.epoch_s)?
@@ -55,6 +63,7 @@ impl NetworkTerms {
             network: NetworkId(load_i32(&mut from)?),
             vault: ContractAddress(load_32(&mut from)?),
             dispute: ContractAddress(load_32(&mut from)?),
+            rewards: ContractAddress(load_32(&mut from)?),
             fee_bps: from.load_u16(16)?,
             unbond_s: from.load_u32(32)?,
             epoch_s: from.load_u32(32)?,
@@ -100,6 +109,7 @@ impl ProviderTerms {
             stake: Stake::default(),
             poke: None,
             answer_by_s: 0,
+            rewards: Rewards::default(),
             terms: *self,
         }
         .to_cell()
@@ -190,8 +200,34 @@ pub struct ClosedEpoch {
     pub backed: Amount,
 }
 
+/// Fees and rewards, as far as the provider's contract knows them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rewards {
+    /// Fees paid ahead in COCOON, in TON.
+    pub credit: Amount,
+    /// The highest number of a claim that was rewarded.
+    pub last_claim: u64,
+    /// Whether an attestation is under way.
+    pub is_pending: bool,
+    /// By the vault's epochs.
+    pub epochs: BTreeMap<u32, EpochFees>,
+    /// What was earned and not yet taken, in COCOON.
+    pub vesting: Vesting,
+}
+
+/// An epoch's fees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EpochFees {
+    /// What of them the vault booked, in TON.
+    pub booked: Amount,
+    /// What of that was claimed for.
+    pub claimed: Amount,
+    /// What that burned, in COCOON, until its reward is collected.
+    pub part: Amount,
+}
+
 /// What a provider's contract stores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProviderData {
     /// The number of the next operator's message.
     pub number: u32,
@@ -221,8 +257,49 @@ pub struct ProviderData {
     pub poke: Option<ContractAddress>,
     /// Until when the last poke could be answered, in seconds since the Unix epoch.
     pub answer_by_s: u32,
+    /// Fees and rewards.
+    pub rewards: Rewards,
     /// What is fixed.
     pub terms: ProviderTerms,
+}
+
+impl Rewards {
+    fn to_cell(&self) -> Result<Cell, CellError> {
+        let mut to = CellBuilder::new();
+        store_amount(&mut to, self.credit)?;
+        to.store_u64(64, self.last_claim)?.store_bit(self.is_pending)?;
+        let epochs: HashMap<u32, EpochFees> = self.epochs.iter().map(|(epoch, fees)| (*epoch, *fees)).collect();
+        to.store_dict(32, store_fees, epochs)?;
+        store_amount(&mut to, self.vesting.free)?;
+        store_amount(&mut to, self.vesting.locked)?;
+        to.store_u32(32, self.vesting.since_s)?.store_u32(32, self.vesting.until_s)?;
+        Ok(to.build()?)
+    }
+
+    fn from_cell(cell: &Cell) -> Result<Self, CellError> {
+        let mut from = cell.parser();
+        let (credit, last_claim, is_pending) = (load_amount(&mut from)?, from.load_u64(64)?, from.load_bit()?);
+        let epochs = from.load_dict(32, key_reader_u32, load_fees)?.into_iter().collect();
+        let (free, locked) = (load_amount(&mut from)?, load_amount(&mut from)?);
+        let vesting = Vesting { free, locked, since_s: from.load_u32(32)?, until_s: from.load_u32(32)? };
+        from.ensure_empty()?;
+        Ok(Self { credit, last_claim, is_pending, epochs, vesting })
+    }
+}
+
+fn store_fees(to: &mut CellBuilder, fees: EpochFees) -> Result<(), TonCellError> {
+    for amount in [fees.booked, fees.claimed, fees.part] {
+        to.store_coins(&BigUint::from(amount.nano()))?;
+    }
+    Ok(())
+}
+
+fn load_fees(from: &mut CellParser<'_>) -> Result<EpochFees, TonCellError> {
+    let mut amount = || {
+        let nano = u128::try_from(from.load_coins()?);
+        nano.map(Amount::from_nano).map_err(|_| TonCellError::CellParserError("an amount beyond all money".to_owned()))
+    };
+    Ok(EpochFees { booked: amount()?, claimed: amount()?, part: amount()? })
 }
 
 impl ProviderData {
@@ -239,7 +316,8 @@ impl ProviderData {
         }
         to.store_u64(64, self.claims)?.store_slice(self.claims_head.as_bytes())?.store_u32(32, self.epoch.ends_s)?;
         store_amount(&mut to, self.epoch.paid)?;
-        to.store_child(self.closed_cell()?)?.store_child(self.stake_cell()?)?.store_child(self.terms.to_cell()?)?;
+        to.store_child(self.closed_cell()?)?.store_child(self.stake_cell()?)?;
+        to.store_child(self.rewards.to_cell()?)?.store_child(self.terms.to_cell()?)?;
         Ok(to.build()?.to_arc())
     }
 
@@ -278,6 +356,7 @@ impl ProviderData {
         let epoch = Epoch { ends_s: from.load_u32(32)?, paid: load_amount(&mut from)? };
         let closed = closed_of(&*from.next_reference()?)?;
         let (operator, stake, poke, answer_by_s) = stake_of(&*from.next_reference()?)?;
+        let rewards = Rewards::from_cell(&*from.next_reference()?)?;
         let terms = ProviderTerms::from_cell(&*from.next_reference()?)?;
         from.ensure_empty()?;
         if fee_bps != terms.network.fee_bps {
@@ -298,6 +377,7 @@ impl ProviderData {
             stake,
             poke,
             answer_by_s,
+            rewards,
             terms,
         })
     }
@@ -346,7 +426,7 @@ mod tests {
 
     #[test]
     fn the_reserve_and_the_prices_are_the_contracts() {
-        let source = include_str!("../../contracts/provider.tolk");
+        let source = include_str!("../../contracts/provider-storage.tolk");
         for (name, amount) in [("STORAGE_RESERVE", STORAGE_RESERVE), ("POKE_PRICE", POKE_PRICE), ("POKE_PENALTY", POKE_PENALTY)] {
             assert!(source.contains(&format!("const {name} = ton(\"{amount}\")")), "{name}");
         }

@@ -1,19 +1,32 @@
 //! The vault's terms, address and stored data.
 
 use cocoon_market::{Amount, ContractAddress, NetworkId};
-use serde::{Deserialize, Serialize};
 use tonlib_core::cell::{ArcCell, Cell, CellBuilder};
 
 use super::cells::{CellError, hash_of, load_32, load_amount, load_i32, store_amount};
 use super::code::Contract;
+use crate::economy::auction::{RECORDED, Rate, Recorded};
+use crate::economy::parameter::Parameter;
+
+/// COCOON for a whole TON, as if every auction before the first had cleared at it: 50. Where the market is elsewhere, bids say so, and what
+/// is recorded follows by a tenth an epoch.
+const OPENING_RATE: Amount = Amount::from_nano(50 * cocoon_market::amount::NANO);
 
 /// What is fixed for a vault. Its address is a hash over it and the code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VaultTerms {
     /// The chain.
     pub network: NetworkId,
     /// Who gets the treasury's share.
     pub treasury: ContractAddress,
+    /// Who sets what a vote can change.
+    pub registry: ContractAddress,
+    /// The minter of COCOON.
+    pub minter: ContractAddress,
+    /// Who is told what every epoch's fees fetched.
+    pub rewards: ContractAddress,
+    /// How long an epoch is at least, in seconds.
+    pub epoch_s: u32,
 }
 
 impl VaultTerms {
@@ -22,7 +35,7 @@ impl VaultTerms {
     /// # Errors
     /// [`CellError`] as for [`Contract::code`].
     pub fn state_init(&self) -> Result<ArcCell, CellError> {
-        Contract::Vault.state_init(&VaultData::new(*self).to_cell()?)
+        Contract::Vault.state_init(&VaultData::new(*self)?.to_cell()?)
     }
 
     /// Where it lives.
@@ -32,26 +45,172 @@ impl VaultTerms {
     pub fn address(&self) -> Result<ContractAddress, CellError> {
         Ok(ContractAddress(hash_of(&*self.state_init()?)))
     }
+
+    fn to_cell(self) -> Result<Cell, CellError> {
+        let mut token = CellBuilder::new();
+        token.store_slice(self.minter.as_bytes())?.store_slice(self.rewards.as_bytes())?;
+        let mut to = CellBuilder::new();
+        to.store_slice(self.treasury.as_bytes())?
+            .store_slice(self.registry.as_bytes())?
+            .store_slice(&self.network.0.to_be_bytes())?
+            .store_u32(32, self.epoch_s)?
+            .store_child(token.build()?)?;
+        Ok(to.build()?)
+    }
+
+    fn from_cell(cell: &Cell) -> Result<Self, CellError> {
+        let mut from = cell.parser();
+        let (treasury, registry) = (ContractAddress(load_32(&mut from)?), ContractAddress(load_32(&mut from)?));
+        let (network, epoch_s) = (NetworkId(load_i32(&mut from)?), from.load_u32(32)?);
+        let token = from.next_reference()?;
+        from.ensure_empty()?;
+        let mut token = token.parser();
+        let (minter, rewards) = (ContractAddress(load_32(&mut token)?), ContractAddress(load_32(&mut token)?));
+        token.ensure_empty()?;
+        Ok(Self { network, treasury, registry, minter, rewards, epoch_s })
+    }
 }
 
 /// What a vault stores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VaultData {
-    /// Waits to be burned.
+    /// Waits for the auction that opens when the epoch ends.
     pub burn: Amount,
+    /// What of the lot on sale was not bought.
+    pub unsold: Amount,
     /// Waits for the auditors.
     pub auditors: Amount,
     /// Waits for the treasury.
     pub treasury: Amount,
     /// All fees that ever came.
     pub fees_cum: Amount,
+    /// The epoch that is open.
+    pub epoch: VaultEpoch,
+    /// Of a fee, in basis points.
+    pub auditors_bps: u16,
+    /// Of a fee, in basis points.
+    pub treasury_bps: u16,
+    /// The auction of the last epoch's fees.
+    pub auction: Sale,
     /// What is fixed.
     pub terms: VaultTerms,
 }
 
+/// The vault's open epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VaultEpoch {
+    /// Its number.
+    pub number: u32,
+    /// When it was opened, and with it the auction, in seconds since the Unix epoch.
+    pub opened_s: u32,
+    /// Fees that can be rewarded, in TON.
+    pub fees: Amount,
+}
+
+/// The auction of an epoch's fees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sale {
+    /// Fees of that epoch, in TON.
+    pub fees: Amount,
+    /// What of the lot comes of them.
+    pub own: Amount,
+    /// TON on sale.
+    pub lot: Amount,
+    /// COCOON that was paid.
+    pub paid: Amount,
+    /// COCOON that was paid, here or for fees, and not yet destroyed.
+    pub unburned: Amount,
+    /// How long it is open.
+    pub duration_s: u32,
+    /// How long the next one will be.
+    pub next_duration_s: u32,
+    /// How much less a fee costs in COCOON, in basis points.
+    pub discount_bps: u16,
+    /// The last rates.
+    pub recorded: Recorded,
+}
+
+impl Sale {
+    fn new() -> Result<Self, CellError> {
+        let start = |parameter: Parameter| parameter.bounds().start;
+        Ok(Self {
+            fees: Amount::ZERO,
+            own: Amount::ZERO,
+            lot: Amount::ZERO,
+            paid: Amount::ZERO,
+            unburned: Amount::ZERO,
+            duration_s: 0,
+            next_duration_s: u32::try_from(start(Parameter::AuctionSeconds)).map_err(|_| CellError::Value("seconds"))?,
+            discount_bps: bps(start(Parameter::DiscountBps))?,
+            recorded: Recorded::new(Rate::new(OPENING_RATE).ok_or(CellError::Value("rate"))?),
+        })
+    }
+
+    fn to_cell(self) -> Result<Cell, CellError> {
+        let mut rates = CellBuilder::new();
+        for rate in self.recorded.0 {
+            store_amount(&mut rates, rate.per_ton())?;
+        }
+        let mut to = CellBuilder::new();
+        for amount in [self.fees, self.own, self.lot, self.paid, self.unburned] {
+            store_amount(&mut to, amount)?;
+        }
+        to.store_u32(32, self.duration_s)?.store_u32(32, self.next_duration_s)?.store_u16(16, self.discount_bps)?;
+        to.store_child(rates.build()?)?;
+        store_amount(&mut to, self.recorded.median().per_ton())?;
+        Ok(to.build()?)
+    }
+
+    fn from_cell(cell: &Cell) -> Result<Self, CellError> {
+        let mut from = cell.parser();
+        let mut amounts = [Amount::ZERO; 5];
+        for amount in &mut amounts {
+            *amount = load_amount(&mut from)?;
+        }
+        let [fees, own, lot, paid, unburned] = amounts;
+        let (duration_s, next_duration_s, discount_bps) = (from.load_u32(32)?, from.load_u32(32)?, from.load_u16(16)?);
+        let recorded = recorded_of(&*from.next_reference()?)?;
+        if load_amount(&mut from)? != recorded.median().per_ton() {
+            return Err(CellError::Value("median"));
+        }
+        from.ensure_empty()?;
+        Ok(Self { fees, own, lot, paid, unburned, duration_s, next_duration_s, discount_bps, recorded })
+    }
+}
+
+fn recorded_of(cell: &Cell) -> Result<Recorded, CellError> {
+    let mut from = cell.parser();
+    let none = Rate::new(Amount::from_nano(1)).ok_or(CellError::Value("rate"))?;
+    let mut rates = [none; RECORDED];
+    for rate in &mut rates {
+        *rate = Rate::new(load_amount(&mut from)?).ok_or(CellError::Value("rate"))?;
+    }
+    from.ensure_empty()?;
+    Ok(Recorded(rates))
+}
+
+fn bps(value: u64) -> Result<u16, CellError> {
+    u16::try_from(value).map_err(|_| CellError::Value("basis points"))
+}
+
 impl VaultData {
-    const fn new(terms: VaultTerms) -> Self {
-        Self { burn: Amount::ZERO, auditors: Amount::ZERO, treasury: Amount::ZERO, fees_cum: Amount::ZERO, terms }
+    /// A vault as it is deployed.
+    ///
+    /// # Errors
+    /// [`CellError`] never, for the parameters' starts fit.
+    pub fn new(terms: VaultTerms) -> Result<Self, CellError> {
+        Ok(Self {
+            burn: Amount::ZERO,
+            unsold: Amount::ZERO,
+            auditors: Amount::ZERO,
+            treasury: Amount::ZERO,
+            fees_cum: Amount::ZERO,
+            epoch: VaultEpoch::default(),
+            auditors_bps: bps(Parameter::AuditorsBps.bounds().start)?,
+            treasury_bps: bps(Parameter::TreasuryBps.bounds().start)?,
+            auction: Sale::new()?,
+            terms,
+        })
     }
 
     /// As the contract stores it.
@@ -60,10 +219,12 @@ impl VaultData {
     /// [`CellError`] for an amount that TON cannot hold.
     pub fn to_cell(&self) -> Result<ArcCell, CellError> {
         let mut to = CellBuilder::new();
-        for amount in [self.burn, self.auditors, self.treasury, self.fees_cum] {
+        for amount in [self.burn, self.unsold, self.auditors, self.treasury, self.fees_cum, self.epoch.fees] {
             store_amount(&mut to, amount)?;
         }
-        to.store_slice(self.terms.treasury.as_bytes())?.store_slice(&self.terms.network.0.to_be_bytes())?;
+        to.store_u32(32, self.epoch.number)?.store_u32(32, self.epoch.opened_s)?;
+        to.store_u16(16, self.auditors_bps)?.store_u16(16, self.treasury_bps)?;
+        to.store_child(self.auction.to_cell()?)?.store_child(self.terms.to_cell()?)?;
         Ok(to.build()?.to_arc())
     }
 
@@ -73,14 +234,16 @@ impl VaultData {
     /// [`CellError`] when no vault stores such a cell.
     pub fn from_cell(cell: &Cell) -> Result<Self, CellError> {
         let mut from = cell.parser();
-        let data = Self {
-            burn: load_amount(&mut from)?,
-            auditors: load_amount(&mut from)?,
-            treasury: load_amount(&mut from)?,
-            fees_cum: load_amount(&mut from)?,
-            terms: VaultTerms { treasury: ContractAddress(load_32(&mut from)?), network: NetworkId(load_i32(&mut from)?) },
-        };
+        let mut amounts = [Amount::ZERO; 6];
+        for amount in &mut amounts {
+            *amount = load_amount(&mut from)?;
+        }
+        let [burn, unsold, auditors, treasury, fees_cum, fees] = amounts;
+        let epoch = VaultEpoch { number: from.load_u32(32)?, opened_s: from.load_u32(32)?, fees };
+        let (auditors_bps, treasury_bps) = (from.load_u16(16)?, from.load_u16(16)?);
+        let auction = Sale::from_cell(&*from.next_reference()?)?;
+        let terms = VaultTerms::from_cell(&*from.next_reference()?)?;
         from.ensure_empty()?;
-        Ok(data)
+        Ok(Self { burn, unsold, auditors, treasury, fees_cum, epoch, auditors_bps, treasury_bps, auction, terms })
     }
 }

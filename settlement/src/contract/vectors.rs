@@ -10,6 +10,8 @@ use super::*;
 use crate::contract::channel::tests_terms;
 use crate::contract::order::BATCH_MAX;
 use crate::contract::provider::{ClosedEpoch, Epoch};
+use crate::economy::auction::{Rate, Recorded};
+use crate::economy::vesting::Vesting;
 
 const QUERY: QueryId = 0x0102_0304_0506_0708;
 
@@ -85,6 +87,7 @@ fn provider_terms() -> ProviderTerms {
             network: NetworkId::DEVNET,
             vault: ContractAddress([0x21; 32]),
             dispute: ContractAddress([0x22; 32]),
+            rewards: ContractAddress([0x23; 32]),
             fee_bps: 500,
             unbond_s: 259_200,
             epoch_s: 86_400,
@@ -127,6 +130,17 @@ fn a_provider_has_the_data_of_its_vector() {
         },
         poke: Some(ContractAddress([0x34; 32])),
         answer_by_s: 1_800_000_600,
+        rewards: Rewards {
+            credit: nano(11),
+            last_claim: 12,
+            is_pending: true,
+            epochs: [(40, [13, 14, 15]), (41, [16, 0, 0]), (42, [17, 18, 0])]
+                .map(|(epoch, [booked, claimed, part])| {
+                    (epoch, EpochFees { booked: nano(booked), claimed: nano(claimed), part: nano(part) })
+                })
+                .into(),
+            vesting: Vesting { free: nano(19), locked: nano(20), since_s: 1_800_000_001, until_s: 1_807_776_001 },
+        },
         terms: provider_terms(),
     };
     let cell = data.to_cell().unwrap();
@@ -137,30 +151,91 @@ fn a_provider_has_the_data_of_its_vector() {
     assert_eq!((data.stake.free(), data.stake.standing()), (nano(999_999_990), nano(4_999_999_998)));
 }
 
+fn vault_terms() -> VaultTerms {
+    let [treasury, registry, minter, rewards] = [0x41, 0x42, 0x43, 0x44].map(|byte| ContractAddress([byte; 32]));
+    VaultTerms { network: NetworkId::DEVNET, treasury, registry, minter, rewards, epoch_s: 86_400 }
+}
+
 #[test]
 fn a_vault_has_the_data_of_its_vector() {
-    let terms = VaultTerms { network: NetworkId::DEVNET, treasury: ContractAddress([0x41; 32]) };
     let nano = Amount::from_nano;
-    let fresh = VaultData { burn: nano(0), auditors: nano(0), treasury: nano(0), fees_cum: nano(0), terms };
+    let fresh = VaultData::new(vault_terms()).unwrap();
+    let rates = [10, 70, 20, 60, 30, 50, 40].map(|rate| Rate::new(nano(rate)).unwrap());
     let data = VaultData {
         burn: nano(700_000_001),
+        unsold: nano(600_000_005),
         auditors: nano(200_000_002),
         treasury: nano(100_000_003),
         fees_cum: nano(1_100_000_004),
-        terms,
+        epoch: VaultEpoch { number: 9, opened_s: 1_800_000_000, fees: nano(900_000_006) },
+        auditors_bps: 2_100,
+        treasury_bps: 900,
+        auction: Sale {
+            fees: nano(1_000_000_007),
+            own: nano(500_000_008),
+            lot: nano(800_000_009),
+            paid: nano(4_000_000_010),
+            unburned: nano(5_000_000_011),
+            duration_s: 72_000,
+            next_duration_s: 71_000,
+            discount_bps: 900,
+            recorded: Recorded(rates),
+        },
+        terms: vault_terms(),
     };
     let cell = data.to_cell().unwrap();
     check_states("vault", &fresh.to_cell().unwrap(), &cell);
     assert_eq!(VaultData::from_cell(&cell).unwrap(), data);
 }
 
+fn wallet() -> WalletData {
+    WalletData::new(ContractAddress([0x51; 32]), ContractAddress([0x52; 32]))
+}
+
+#[test]
+fn a_jetton_wallet_has_the_data_of_its_vector() {
+    let data = WalletData { balance: Amount::from_nano(123_456_789), ..wallet() };
+    let cell = data.to_cell().unwrap();
+    check_states("jetton_wallet", &wallet().to_cell().unwrap(), &cell);
+    assert_eq!(WalletData::from_cell(&cell).unwrap(), data);
+    assert_eq!(data.address().unwrap(), wallet().address().unwrap(), "where it lives has nothing to do with its balance");
+}
+
+#[test]
+fn the_token_is_told_the_bytes_of_its_vectors() {
+    let [amount, told] = [Amount::from_nano(3_000_000_000), Amount::from_nano(20_000_000)];
+    let mut payload = tonlib_core::cell::CellBuilder::new();
+    payload.store_u32(32, 0x00ab_cdef).unwrap();
+    let payload = payload.build().unwrap().to_arc();
+    let (owner, to) = (wallet().owner, ContractAddress([0x53; 32]));
+    let messages = [
+        ("jetton_transfer", JettonMessage::Transfer { amount, to, forward: told, payload: Some(payload) }),
+        ("jetton_transfer_quiet", JettonMessage::Transfer { amount, to, forward: Amount::ZERO, payload: None }),
+        ("jetton_burn", JettonMessage::Burn(amount)),
+    ];
+    let payloads = [
+        ("bid", VaultPayload::Bid { least: 1_000_000_000 }),
+        ("fee_in_cocoon", VaultPayload::Credit { provider: ContractAddress([0x45; 32]) }),
+    ];
+    for (name, payload) in payloads {
+        assert_eq!(vector(name), of_cell(&payload.to_cell().unwrap()), "{name}");
+    }
+    for (name, message) in messages {
+        assert_eq!(vector(name), of_cell(&message.to_cell(owner, QUERY).unwrap()), "{name}");
+    }
+    let [reserve, treasury, stakers, opening] = [0x61, 0x62, 0x63, 0x64].map(|byte| ContractAddress([byte; 32]));
+    let genesis = Genesis { reserve, treasury, stakers, opening };
+    assert_eq!(vector("genesis"), of_cell(&genesis.to_cell(QUERY).unwrap()));
+}
+
 #[test]
 fn each_contract_has_the_address_of_its_vector() {
-    let vault = VaultTerms { network: NetworkId::DEVNET, treasury: ContractAddress([0x41; 32]) };
     let addresses = [
         ("channel", tests_terms().channel().unwrap().address),
         ("provider", provider_terms().address().unwrap()),
-        ("vault", vault.address().unwrap()),
+        ("vault", vault_terms().address().unwrap()),
+        ("jetton-wallet", wallet().address().unwrap()),
+        ("jetton-minter", MinterTerms { network: NetworkId::DEVNET, founder: ContractAddress([0x54; 32]) }.address().unwrap()),
     ];
     let expected: serde_json::Map<String, Value> =
         addresses.iter().map(|(name, at)| ((*name).to_owned(), hex::encode(at.0).into())).collect();
@@ -189,12 +264,19 @@ fn every_message_to_a_provider_and_to_the_vault_has_the_bytes_of_its_vector() {
         assert_eq!(vector(name), of_cell(&cell), "{name}");
         assert_eq!(ProviderMessage::from_cell(&cell).unwrap(), (QUERY, message), "{name} is read back");
     }
-    for (name, message) in [("fee", VaultMessage::Fee(Amount::from_nano(50_000_002))), ("pay_treasury", VaultMessage::PayTreasury)] {
+    let [amount, credit] = [50_000_002, 40_000_001].map(Amount::from_nano);
+    let messages = [
+        ("fee", VaultMessage::Fee { amount, credit }),
+        ("pay_treasury", VaultMessage::PayTreasury),
+        ("close_epoch", VaultMessage::CloseEpoch),
+    ];
+    for (name, message) in messages {
         assert_eq!(vector(name), of_cell(&message.to_cell(QUERY).unwrap()), "{name}");
     }
 }
 
 fn notices() -> Vec<(&'static str, Notice)> {
+    let nano = Amount::from_nano;
     let paid = Notice::Paid { from: Amount::from_nano(100_000_000), to: Amount::from_nano(123_456_789), receipts_root: Digest([0xdd; 32]) };
     vec![
         ("channel_paid", paid),
@@ -205,12 +287,16 @@ fn notices() -> Vec<(&'static str, Notice)> {
         ("poke_reward", Notice::PokeReward),
         ("treasury_share", Notice::TreasuryShare),
         ("excesses", Notice::Excesses),
+        ("fee_booked", Notice::FeeBooked { epoch: 41, booked: nano(50_000_002), waived: nano(30_000_003), credit: nano(10_000_004) }),
+        ("bought", Notice::Bought { bought: nano(5_000_000_000), paid: nano(250_000_000_000) }),
+        ("epoch_sold", Notice::EpochSold { epoch: 41, fees: nano(1), lot: nano(2), burned: nano(3), paid: nano(4), median: nano(5) }),
     ]
 }
 
 #[test]
 fn every_notice_is_read_from_its_vector() {
-    for (name, notice) in notices().into_iter().chain([("fee", Notice::Fee(Amount::from_nano(50_000_002)))]) {
+    let [amount, credit] = [50_000_002, 40_000_001].map(Amount::from_nano);
+    for (name, notice) in notices().into_iter().chain([("fee", Notice::Fee { amount, credit })]) {
         assert_eq!(Notice::from_cell(&cell_of(name)).unwrap(), (QUERY, notice), "{name}");
     }
 }
@@ -272,7 +358,7 @@ fn a_batch_has_a_claim_and_no_more_than_a_transaction_sends() {
 #[test]
 fn the_terms_have_the_bytes_of_their_vectors() {
     let initial = provider_terms().initial_data().unwrap();
-    let terms = initial.reference(2).unwrap();
+    let terms = initial.reference(3).unwrap();
     assert_eq!(vector("provider_terms"), of_cell(terms));
     assert_eq!(vector("network_terms"), of_cell(terms.reference(0).unwrap()));
 }
@@ -286,9 +372,19 @@ fn every_vector_file_is_read() {
         "addresses",
         "alive",
         "allocate",
+        "attestation",
         "batch",
+        "bid",
         "channel",
+        "close_epoch",
         "fee",
+        "fee_in_cocoon",
+        "genesis",
+        "jetton_burn",
+        "jetton_transfer",
+        "jetton_transfer_quiet",
+        "jetton_wallet",
+        "key_set",
         "network_terms",
         "operator_message",
         "operator_order",

@@ -11,7 +11,7 @@
 //! next one.
 //!
 //! The *recorded* rate moves at most a tenth from one auction to the next, so that nobody moves it far by overbidding once; when nothing
-//! was sold it moves down by a tenth. Rewards are valued by the median of the last seven.
+//! was sold it moves down by a tenth, and when nothing was on offer it stays. Rewards are valued by the median of the last seven.
 //!
 //! Invariants, each a property test: the rate never rises within an auction; what is sold and left is the lot; what is paid buys no more
 //! than its rate says; the recorded rate stays within a tenth.
@@ -176,11 +176,23 @@ impl Auction {
         self.left().is_zero() || now_s >= self.opened_s.saturating_add(self.duration_s.into())
     }
 
-    /// What is recorded once it is over.
+    /// What was paid for a part of the lot. The rest was left over from earlier auctions, and what it fetches rewards nobody: whoever paid
+    /// those fees had its time to claim for them.
+    ///
+    /// # Errors
+    /// [`AmountError::Overflow`].
+    pub fn paid_for(&self, part: Amount) -> Result<Amount, AmountError> {
+        if self.lot.is_zero() { Ok(Amount::ZERO) } else { portion(self.paid, part.min(self.lot).nano(), self.lot.nano()) }
+    }
+
+    /// What is recorded once it is over. Where nothing was on offer, nothing is said of the rate.
     ///
     /// # Errors
     /// [`AmountError::Overflow`].
     pub fn recorded(&self) -> Result<Rate, AmountError> {
+        if self.lot.is_zero() {
+            return Ok(self.reference);
+        }
         let cleared = if self.sold.is_zero() { None } else { Rate::new(portion(self.paid, NANO, self.sold.nano())?) };
         Ok(self.reference.next(cleared))
     }
@@ -188,7 +200,7 @@ impl Auction {
 
 /// The recorded rates of the last [`RECORDED`] auctions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Recorded([Rate; RECORDED]);
+pub struct Recorded(pub(crate) [Rate; RECORDED]);
 
 impl Recorded {
     /// As if every auction so far had cleared at the opening auction's rate.
@@ -301,6 +313,16 @@ mod tests {
             tiny = tiny.next(None);
         }
         assert_eq!(tiny.per_ton(), nano(5), "it never falls to nothing");
+    }
+
+    #[test]
+    fn only_a_part_is_paid_for_and_nothing_on_offer_says_nothing() {
+        let mut auction = auction();
+        auction.bid(nano(1_000 * NANO), 1_000 + u64::from(DAY_S) / 2).unwrap();
+        let paid_for = |part: u128| auction.paid_for(nano(part * NANO)).unwrap();
+        assert_eq!([0, 7, 100, 101].map(paid_for), [0, 70, 1_000, 1_000].map(|cocoon: u128| nano(cocoon * NANO)));
+        let empty = Auction::open(Amount::ZERO, rate(50), 0, DAY_S);
+        assert_eq!((empty.recorded().unwrap(), empty.paid_for(nano(1)).unwrap()), (rate(50), Amount::ZERO));
     }
 
     #[test]

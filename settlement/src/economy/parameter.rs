@@ -32,6 +32,8 @@ pub enum Parameter {
     StakeMin,
     /// How long collateral is released, in seconds.
     UnbondSeconds,
+    /// How much less a fee costs in COCOON, in basis points.
+    DiscountBps,
 }
 
 /// How much a change matters.
@@ -101,7 +103,7 @@ pub enum ParameterError {
 
 impl Parameter {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::CurveStep,
         Self::CurveTarget,
         Self::AuctionSeconds,
@@ -110,6 +112,7 @@ impl Parameter {
         Self::TreasuryBps,
         Self::StakeMin,
         Self::UnbondSeconds,
+        Self::DiscountBps,
     ];
 
     /// Its bounds. Reasons: `docs/economy.md`.
@@ -123,6 +126,7 @@ impl Parameter {
             Self::TreasuryBps => Bounds::new(1_000, 0, 2_000, 2_500, Weight::Money),
             Self::StakeMin => Bounds::new(1_000_000_000, 100_000_000, 1_000_000_000_000, 2_500, Weight::Money),
             Self::UnbondSeconds => Bounds::new(1_209_600, 604_800, 2_419_200, 2_500, Weight::Money),
+            Self::DiscountBps => Bounds::new(1_000, 0, 2_500, 2_500, Weight::Money),
         }
     }
 }

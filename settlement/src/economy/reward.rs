@@ -30,7 +30,7 @@ pub struct Burn {
     pub fees: Amount,
     /// The part of them that was auctioned, in TON.
     pub lot: Amount,
-    /// What it fetched, in COCOON, and was burned.
+    /// What that part fetched, in COCOON, and was burned: [`Auction::paid_for`](super::auction::Auction::paid_for).
     pub burned: Amount,
 }
 
@@ -253,12 +253,14 @@ mod tests {
 
     proptest! {
         /// A coalition that pays a fee to itself, audits it, and bids in the auction of its own fees, over all it can choose: how much it
-        /// washes beside how much honest work, what it bids and when, how far it pumped the recorded rates before, and whether honest
-        /// providers leave their rewards unclaimed. The market is `market` COCOON a TON: others buy what is left as soon as it costs that.
+        /// washes beside how much honest work, what it bids and when, how far it pumped the recorded rates before, whether honest
+        /// providers leave their rewards unclaimed, and how much earlier auctions left over. The market is `market` COCOON a TON: others
+        /// buy what is left as soon as it costs that.
         #[test]
         fn no_coalition_gains(
             market in 1u128..100, washed in 1u128..10_000, honest in 0u128..10_000, unclaimed in any::<bool>(),
             bids_at in 0u64..86_400, bids_part in 0u128..=400, pumped in 0usize..20, headroom in 0u128..10_000_000, is_auditor in any::<bool>(),
+            left_over in 0u128..10_000,
         ) {
             let market_rate = rate(market);
             let mut recorded = Recorded::new(market_rate);
@@ -270,7 +272,8 @@ mod tests {
             // A job of J pays 95% to its provider, and of the network's 5% seven tenths are auctioned, two go to auditors, one to the treasury.
             let fee = |jobs: u128| (ton(jobs * 5), ton(jobs * 5).nano() * 7 / 10);
             let ((own_fee, own_lot), (other_fee, other_lot)) = (fee(washed), fee(honest));
-            let lot = nano(own_lot + other_lot);
+            let fresh = nano(own_lot + other_lot);
+            let lot = fresh.checked_add(ton(left_over)).unwrap();
             let mut auction = Auction::open(lot, recorded.last(), 0, 86_400);
             // Who waits until it is cheaper than the market comes after all others.
             let others_come = (0..86_400).step_by(60).find(|second| auction.rate(*second).unwrap().unwrap() <= market_rate);
@@ -279,7 +282,8 @@ mod tests {
             let own = if at >= market_rate { auction.bid(nano(bid), bids_at).ok() } else { None };
             let to_others = others_come.map_or(Amount::ZERO, |_| market_rate.value(auction.left()).unwrap());
             let burned = auction.paid().checked_add(to_others).unwrap();
-            let burn = Burn { fees: own_fee.checked_add(other_fee).unwrap(), lot, burned };
+            let of_fresh = nano(burned.nano() * fresh.nano() / lot.nano());
+            let burn = Burn { fees: own_fee.checked_add(other_fee).unwrap(), lot: fresh, burned: of_fresh };
             let mut pool = pool();
             pool.burn(burned.checked_add(ton(headroom)).unwrap()).unwrap();
             let mut claims = Claims::open(burn, recorded.median()).unwrap();

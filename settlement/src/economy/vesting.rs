@@ -20,11 +20,11 @@ pub const REWARD_VEST_S: u32 = 90 * DAY_S;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Vesting {
     /// Can be taken.
-    free: Amount,
+    pub(crate) free: Amount,
     /// Becomes free evenly from `since_s` to `until_s`.
-    locked: Amount,
-    since_s: u32,
-    until_s: u32,
+    pub(crate) locked: Amount,
+    pub(crate) since_s: u32,
+    pub(crate) until_s: u32,
 }
 
 impl Vesting {

@@ -10,8 +10,8 @@ use crate::contract::order::BATCH_MAX;
 /// What a claim costs within a batch, all messages included, at the prices of 2026. `docs/gas.md` has the measurement.
 pub const CLAIM_COST: Amount = Amount::from_nano(1_500_000);
 
-/// What a batch costs beside its claims: the operator's message, and passing fees and earnings on.
-pub const BATCH_COST: Amount = Amount::from_nano(1_500_000);
+/// What a batch costs beside its claims: the operator's message, passing fees and earnings on, and what the vault answers.
+pub const BATCH_COST: Amount = Amount::from_nano(2_200_000);
 
 /// When a provider claims: its owner's two figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,9 +92,9 @@ mod tests {
 
     #[test]
     fn a_claim_waits_until_fees_are_the_part_of_it_that_its_owner_accepts() {
-        // One claim and its batch cost 0.003 TON: a hundredth of 0.3 TON.
-        assert_eq!(chosen(&[channel(1, 299_999_999, false)], USUAL).len(), 0);
-        assert_eq!(chosen(&[channel(1, 300_000_000, false)], USUAL), [1]);
+        // One claim and its batch cost 0.0037 TON: a hundredth of 0.37 TON.
+        assert_eq!(chosen(&[channel(1, 369_999_999, false)], USUAL).len(), 0);
+        assert_eq!(chosen(&[channel(1, 370_000_000, false)], USUAL), [1]);
         // Beside a large one, a claim alone has to be worth its own cost.
         let large = channel(1, 1_000_000_000, false);
         assert_eq!(chosen(&[large, channel(2, 149_999_999, false)], USUAL), [1]);

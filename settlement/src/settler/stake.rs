@@ -7,7 +7,7 @@ use crate::chain::AccountState;
 use crate::contract::{CellError, Contract, NetworkTerms, ProviderData};
 
 /// A provider's contract that was found on chain and checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProviderView {
     /// Where it is.
     pub contract: ContractAddress,

@@ -82,6 +82,8 @@ pub(crate) enum Say {
         query: u64,
     },
     Fee(Nano),
+    /// The vault's answer to a fee.
+    Booked(Nano),
     PayTreasury,
     /// Money without words.
     Gift,
@@ -161,6 +163,8 @@ pub(crate) struct Provider {
     pub(crate) earnings: Nano,
     pub(crate) fees: Nano,
     pub(crate) fees_cum: Nano,
+    /// What of them the vault booked.
+    pub(crate) booked: Nano,
     pub(crate) claims: u64,
     pub(crate) epoch_ends: Nano,
     pub(crate) epoch_paid: Nano,
@@ -228,7 +232,12 @@ impl Prices {
     }
 
     fn paid(&self) -> Nano {
-        self.work("GAS_PAID", 4) + self.work("GAS_FEE", 0)
+        self.work("GAS_PAID", 3) + self.fee()
+    }
+
+    /// What a fee brings beside itself.
+    fn fee(&self) -> Nano {
+        self.work("GAS_FEE", 0) + self.work("GAS_BOOKED", 1)
     }
 
     fn claim_value(&self) -> Nano {
@@ -254,8 +263,8 @@ impl Prices {
             Say::Withdraw | Say::WithdrawOperations(_) => self.work("GAS_OWNER", 2),
             Say::Slash { .. } => self.work("GAS_SLASH", 2),
             Say::Poke => self.work("GAS_POKE", 1) + POKE_PRICE,
-            Say::PokeOver => self.work("GAS_POKE_OVER", 4) + self.work("GAS_FEE", 0),
-            Say::Flush => self.work("GAS_FLUSH", 4) + self.work("GAS_FEE", 0),
+            Say::PokeOver => self.work("GAS_POKE_OVER", 3) + self.fee(),
+            Say::Flush => self.work("GAS_FLUSH", 3) + self.fee(),
             Say::Fee(amount) => self.work("GAS_FEE", 0) + amount,
             Say::PayTreasury => self.work("GAS_PAY", 2),
             _ => 0,
@@ -517,6 +526,11 @@ impl Provider {
                 self.poke = None;
                 self.accept(say, *before, prices, vec![])
             }
+            Say::Booked(amount) => {
+                check(*from == rules.vault, Exit::NotVault)?;
+                self.booked += amount;
+                Ok(Done { sent: vec![], after: Sum::AtLeast(*before) })
+            }
             Say::Gift => Ok(Done { sent: vec![], after: Sum::AtLeast(*before) }),
             _ => Err(Exit::UnknownMessage),
         }
@@ -546,7 +560,7 @@ impl Provider {
 }
 
 fn fee(amount: Nano, rules: &Rules, prices: &Prices) -> Sent {
-    Sent { to: rules.vault, say: Say::Fee(amount), value: Sum::Exactly(amount + prices.work("GAS_FEE", 1)) }
+    Sent { to: rules.vault, say: Say::Fee(amount), value: Sum::Exactly(amount + prices.fee()) }
 }
 
 impl Vault {

@@ -116,6 +116,7 @@ fn prices() -> Prices {
     let sources = [
         include_str!("../../contracts/channel.tolk"),
         include_str!("../../contracts/provider.tolk"),
+        include_str!("../../contracts/provider-storage.tolk"),
         include_str!("../../contracts/vault.tolk"),
         include_str!("../../contracts/pricing.tolk"),
     ];
@@ -145,11 +146,13 @@ impl World {
         let chain = Embedded::in_memory(options).unwrap();
         let seed = |of: usize| [u8::try_from(1 + of).unwrap(); 32];
         let wallets: Vec<_> = (0..WALLETS).map(|of| Wallet { wallet: OwnerWallet::from_seed(&seed(of)).unwrap(), seqno: 0 }).collect();
-        let vault_terms = VaultTerms { network: NetworkId::DEVNET, treasury: ContractAddress([0x7e; 32]) };
+        let [treasury, registry, minter, rewards] = [0x7e, 0x7f, 0x80, 0x81].map(|byte| ContractAddress([byte; 32]));
+        let vault_terms = VaultTerms { network: NetworkId::DEVNET, treasury, registry, minter, rewards, epoch_s: 86_400 };
         let network = NetworkTerms {
             network: NetworkId::DEVNET,
             vault: vault_terms.address().unwrap(),
             dispute: wallets[DISPUTE].wallet.account(),
+            rewards,
             fee_bps: 500,
             unbond_s: 4 * 86_400,
             epoch_s: 86_400,
@@ -279,7 +282,7 @@ impl World {
             Kind::Fee => {
                 let say = Say::Fee(grown / 16);
                 let value = self.purse(&say, op);
-                let body = VaultMessage::Fee(amount(grown / 16)).to_cell(self.next_query()).unwrap();
+                let body = VaultMessage::Fee { amount: amount(grown / 16), credit: Amount::ZERO }.to_cell(self.next_query()).unwrap();
                 self.send(STRANGER, self.model.rules.vault, value, say, body, None)
             }
             Kind::TopUp | Kind::Voucher | Kind::Claim | Kind::Close | Kind::Finish | Kind::Cooperative if self.lines.is_empty() => Ok(()),
@@ -686,7 +689,8 @@ impl World {
             Ok((query, Notice::Paid { from, to, receipts_root })) => {
                 Ok(Say::Paid { from: nano(from), to: nano(to), root: receipts_root.0, query })
             }
-            Ok((_, Notice::Fee(amount))) => Ok(Say::Fee(nano(amount))),
+            Ok((_, Notice::Fee { amount, .. })) => Ok(Say::Fee(nano(amount))),
+            Ok((_, Notice::FeeBooked { booked, .. })) => Ok(Say::Booked(nano(booked))),
             Ok((_, Notice::Excesses)) => Ok(Say::Gift),
             Ok(_) | Err(_) => Err("a message that nobody sent".to_owned()),
         }
@@ -695,7 +699,7 @@ impl World {
     /// What a message to somebody who is no contract of ours brings, if it is more than change.
     fn notice(message: &Message) -> Option<String> {
         match Notice::from_cell(&message.body) {
-            Ok((_, Notice::Excesses)) | Err(_) => None,
+            Ok((_, Notice::Excesses | Notice::FeeBooked { .. })) | Err(_) => None,
             Ok((_, notice)) => Some(format!("{notice:?}")),
         }
     }
@@ -707,7 +711,8 @@ impl World {
     fn done(&mut self, transaction: &Transaction, done: &Done, after: Nano) -> Outcome<()> {
         let code = (transaction.success, transaction.exit_code, transaction.action_code);
         same("how it ended", code, (true, Some(0), Some(0)))?;
-        let is_change = |message: &&Message| !matches!(Notice::from_cell(&message.body), Ok((_, Notice::Excesses)));
+        let is_change =
+            |message: &&Message| !matches!(Notice::from_cell(&message.body), Ok((_, Notice::Excesses | Notice::FeeBooked { .. })));
         let sent: Vec<_> = transaction.out_messages.iter().filter(is_change).collect();
         same("messages sent", sent.len(), done.sent.len())?;
         for (message, expected) in sent.iter().zip(&done.sent) {
@@ -724,7 +729,7 @@ impl World {
                 let paid = Say::Paid { from: nano(from), to: nano(to), root: receipts_root.0, query };
                 paid == *say
             }
-            (Ok((_, Notice::Fee(amount))), Say::Fee(expected)) => nano(amount) == *expected,
+            (Ok((_, Notice::Fee { amount, credit })), Say::Fee(expected)) => nano(amount) == *expected && credit.is_zero(),
             (Ok((_, notice)), say) => format!("{notice:?}") == format!("{say:?}"),
             (Err(_), say) => said.as_ref() == Some(say),
         };
@@ -788,6 +793,7 @@ impl World {
             let data = VaultData::from_cell(&data).map_err(|error| error.to_string())?;
             let Vault { burn, auditors, treasury, fees_cum } = self.model.vault;
             same("vault", [data.burn, data.auditors, data.treasury, data.fees_cum].map(nano), [burn, auditors, treasury, fees_cum])?;
+            same("fees of the vault's epoch", nano(data.epoch.fees), fees_cum)?;
             self.model.vault.shares()
         } else {
             0
@@ -811,6 +817,7 @@ impl World {
         let earned = [data.earnings, data.fees, data.fees_cum].map(nano);
         same("earnings and fees", earned, [model.earnings, model.fees, model.fees_cum])?;
         same("claims", data.claims, model.claims)?;
+        same("fees booked", data.rewards.epochs.get(&0).map_or(0, |fees| nano(fees.booked)), model.booked)?;
         let closed = (Nano::from(data.closed.ended_s), nano(data.closed.paid), nano(data.closed.backed));
         let epoch = (Nano::from(data.epoch.ends_s), nano(data.epoch.paid), closed);
         same("epochs", epoch, (model.epoch_ends, model.epoch_paid, model.closed))?;

@@ -17,8 +17,8 @@ use super::story::Story;
 use super::{DemoError, PATIENCE, fund};
 use crate::chain::open_embedded;
 use crate::commands::blocking;
-use crate::config::{ChainConfig, Network, Price, ProvideConfig, RequesterConfig, devnet_vault};
-use crate::deployment::ensure_devnet_vault;
+use crate::config::{ChainConfig, Network, Price, ProvideConfig, RequesterConfig, devnet_founder, devnet_founding};
+use crate::deployment::ensure_devnet;
 use crate::failure::Failure;
 use crate::home::Home;
 use crate::keystore::{self, Keys, Protection};
@@ -83,8 +83,8 @@ impl Stage {
         tokio::spawn(tick(Arc::clone(&chain), BLOCK_TIME, ticking.clone()));
         story.chain(chain.network(), BLOCK_TIME);
         let terms = ChainConfig::default().network_terms()?;
-        let (vaulted, vault) = (Arc::clone(&chain), devnet_vault()?);
-        blocking(move || ensure_devnet_vault(&*vaulted, &*vaulted, &vault, PATIENCE)).await?;
+        let (founded, founder, founding) = (Arc::clone(&chain), devnet_founder()?, devnet_founding()?);
+        blocking(move || ensure_devnet(&*founded, &*founded, &founder, &founding, PATIENCE)).await?;
         story.vault_deployed(Address::from(terms.vault), terms.fee_bps);
         Ok(Self { root: root.to_owned(), chain, terms, ticking })
     }

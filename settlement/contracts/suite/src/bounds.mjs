@@ -7,7 +7,9 @@ const contracts = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 const PER_GAS = 4_369_067n;
 const PER_CELL = 436_906_667n;
 
-const sources = ['pricing', 'channel', 'provider', 'vault', 'jetton', 'jetton-wallet', 'jetton-minter', 'locks', 'lock', 'governor', 'registry'].map((name) => readFileSync(join(contracts, `${name}.tolk`), 'utf8')).join('\n');
+const sources = [
+  'pricing', 'channel', 'provider', 'provider-rewards', 'vault', 'auction', 'jetton', 'jetton-wallet', 'jetton-minter', 'locks', 'lock', 'governor',
+  'registry', 'rewards'].map((name) => readFileSync(join(contracts, `${name}.tolk`), 'utf8')).join('\n');
 /// `GAS_CLAIM` and its like.
 export const GAS = Object.fromEntries([...sources.matchAll(/^const (GAS_\w+) = (\d+)$/gm)].map(([, name, gas]) => [name, BigInt(gas)]));
 
@@ -23,7 +25,9 @@ export function messageFee(bits, cells) {
 }
 
 export const forward = messageFee(1_023n, 1n);
-export const paidFee = gasFee(GAS.GAS_PAID) + gasFee(GAS.GAS_FEE) + 4n * forward;
+/// What a fee brings beside itself.
+export const feeFee = gasFee(GAS.GAS_FEE) + gasFee(GAS.GAS_BOOKED) + forward;
+export const paidFee = gasFee(GAS.GAS_PAID) + feeFee + 3n * forward;
 /// What each claim of a batch is sent with.
 export const claimValue = messageFee(1_376n, 2n) + gasFee(GAS.GAS_CLAIM) + paidFee;
 
@@ -53,10 +57,18 @@ export const ASKS = {
   setOperator: gasFee(GAS.GAS_OWNER) + forward,
   slash: gasFee(GAS.GAS_SLASH) + 2n * forward,
   poke: gasFee(GAS.GAS_POKE) + forward,
-  pokeOver: gasFee(GAS.GAS_POKE_OVER) + gasFee(GAS.GAS_FEE) + 4n * forward,
-  flush: gasFee(GAS.GAS_FLUSH) + gasFee(GAS.GAS_FEE) + 4n * forward,
+  pokeOver: gasFee(GAS.GAS_POKE_OVER) + feeFee + 3n * forward,
+  flush: gasFee(GAS.GAS_FLUSH) + feeFee + 3n * forward,
   fee: gasFee(GAS.GAS_FEE),
   payTreasury: gasFee(GAS.GAS_PAY) + 2n * forward,
+  closeEpoch: gasFee(GAS.GAS_CLOSE_EPOCH) + gasFee(GAS.GAS_EPOCH_SOLD) + gasFee(GAS.GAS_JETTON_BURN) + gasFee(GAS.GAS_BURN_NOTIFICATION) + 5n * forward,
+  /// What whoever sends COCOON to the vault tells it with.
+  notification: gasFee(GAS.GAS_NOTIFICATION) + gasFee(GAS.GAS_JETTON_TRANSFER) + gasFee(GAS.GAS_INTERNAL_TRANSFER) + deploy + 10_000_000n + 5n * forward,
+  collectReward: gasFee(GAS.GAS_COLLECT) + gasFee(GAS.GAS_COLLECTED) + gasFee(GAS.GAS_REWARDED) + 3n * forward,
+  takeReward: gasFee(GAS.GAS_TAKE) + gasFee(GAS.GAS_RELEASE) + gasFee(GAS.GAS_JETTON_TRANSFER) + gasFee(GAS.GAS_INTERNAL_TRANSFER) + deploy + 10_000_000n + 4n * forward,
+  /// Beside the way of the proof.
+  attest: gasFee(GAS.GAS_ATTEST) + gasFee(GAS.GAS_ATTESTED) + gasFee(GAS.GAS_REGISTERED) + 3n * forward,
+  introduceRewards: gasFee(GAS.GAS_INTRODUCE_REWARDS) + forward,
   genesis: gasFee(GAS.GAS_GENESIS) + 4n * (20_000_000n + deploy) + forward,
   whereIs: gasFee(GAS.GAS_DISCOVERY) + forward,
   jettonBurn: gasFee(GAS.GAS_JETTON_BURN) + gasFee(GAS.GAS_BURN_NOTIFICATION) + 2n * forward,
@@ -84,9 +96,10 @@ export const ASKS = {
 
 /// Gas by which a message with this opcode is read, and refused for bringing too little: its first check, before any storage is loaded.
 export const FIRST_CHECK = {
-  0x43430001: 1_800n, 0x43430002: 1_400n, 0x43430003: 1_100n, 0x43430004: 1_400n, 0x43430005: 1_800n,
-  0x43500002: 1_500n, 0x43500003: 1_700n, 0x43500004: 1_800n, 0x43500005: 1_800n, 0x43500006: 2_100n, 0x43500007: 2_100n,
-  0x43500008: 2_300n, 0x43500009: 2_500n, 0x43560001: 1_000n, 0x43560002: 1_200n,
+  0x43430001: 1_800n, 0x43430002: 1_700n, 0x43430003: 1_100n, 0x43430004: 1_400n, 0x43430005: 2_100n,
+  0x43500002: 1_700n, 0x43500003: 1_900n, 0x43500004: 2_000n, 0x43500005: 2_000n, 0x43500006: 2_300n, 0x43500007: 2_300n,
+  0x43500008: 2_800n, 0x43500009: 3_000n, 0x4350000a: 4_500n, 0x4350000b: 4_500n, 0x4350000c: 4_500n, 0x43520005: 4_000n,
+  0x43560001: 1_600n, 0x43560002: 2_000n, 0x43560004: 3_000n,
   0x434c0001: 4_000n, 0x434c0002: 4_000n, 0x434c0003: 4_000n, 0x434c0004: 4_000n, 0x43470002: 4_000n, 0x43470003: 4_000n, 0x43470004: 4_000n,
   0x434e0001: 4_000n, 0x434e0003: 4_000n, 0x434e0004: 4_000n,
   0x0f8a7ea5: 4_000n, 0x595f07bc: 4_000n, 0x434a0001: 4_000n, 0x2c76b973: 4_000n,
@@ -97,25 +110,33 @@ const BOUND_OF = {
   0x43430001: 'GAS_DEPOSIT', 0x43430002: 'GAS_CLAIM', 0x43430003: 'GAS_CLOSE', 0x43430004: 'GAS_FINISH', 0x43430005: 'GAS_COOPERATIVE',
   0x43430101: 'GAS_PAID', 0x43500001: 'GAS_STAKE', 0x43500002: 'GAS_OWNER', 0x43500003: 'GAS_OWNER', 0x43500004: 'GAS_OWNER',
   0x43500005: 'GAS_OWNER', 0x43500006: 'GAS_SLASH', 0x43500007: 'GAS_POKE', 0x43500008: 'GAS_POKE_OVER', 0x43500009: 'GAS_FLUSH',
+  0x43560102: 'GAS_BOOKED', 0x43560103: 'GAS_BOOKED', 0x4350000a: 'GAS_ATTEST', 0x4350000b: 'GAS_COLLECT', 0x4350000c: 'GAS_TAKE',
+  0x43520102: 'GAS_REGISTERED', 0x43520103: 'GAS_REWARDED',
   0x43560001: 'GAS_FEE', 0x43560002: 'GAS_PAY',
   0x0f8a7ea5: 'GAS_JETTON_TRANSFER', 0x178d4519: 'GAS_INTERNAL_TRANSFER', 0x595f07bc: 'GAS_JETTON_BURN', 0x7bdd97de: 'GAS_BURN_NOTIFICATION',
+  0x43560003: 'GAS_TOLD', 0x43560004: 'GAS_CLOSE_EPOCH',
   0x434a0001: 'GAS_GENESIS', 0x2c76b973: 'GAS_DISCOVERY',
   0x434c0001: 'GAS_LOCK_MORE', 0x434c0002: 'GAS_VOTE', 0x434c0003: 'GAS_PROPOSE', 0x434c0004: 'GAS_UNLOCK',
   0x434c0011: 'GAS_LOCK_MORE', 0x434c0012: 'GAS_COUNTED', 0x434c0013: 'GAS_VOTED', 0x434c0014: 'GAS_COUNTED',
   0x7362d09c: 'GAS_NOTIFIED', 0x43470002: 'GAS_INTRODUCE', 0x43470003: 'GAS_EXECUTE', 0x43470004: 'GAS_STOP',
   0x43470011: 'GAS_LOCKED', 0x43470012: 'GAS_VOICE', 0x43470013: 'GAS_PROPOSAL', 0x43470014: 'GAS_UNLOCKED',
+  0x43520001: 'GAS_EPOCH_SOLD', 0x43520002: 'GAS_ATTESTED', 0x43520003: 'GAS_COLLECTED', 0x43520004: 'GAS_RELEASE', 0x43520005: 'GAS_INTRODUCE_REWARDS',
+  0x43520010: 'GAS_TOLD', 0x43520011: 'GAS_TOLD', 0x43520012: 'GAS_TOLD',
   0x434e0001: 'GAS_INTRODUCE_REGISTRY', 0x434e0002: 'GAS_CHANGE', 0x434e0004: 'GAS_TELL',
 };
 /// Which bound the answer to a message has that came back.
 const BOUND_OF_BOUNCED = {
+  0x43520002: 'GAS_REGISTERED', 0x43520003: 'GAS_REWARDED', 0x43520004: 'GAS_REWARDED',
   0x434c0011: 'GAS_REFUSED', 0x0f8a7ea5: 'GAS_REFUSED', 0x434e0002: 'GAS_REFUSED',
   0x43470011: 'GAS_COUNTED', 0x43470012: 'GAS_VOTED', 0x43470013: 'GAS_COUNTED', 0x43470014: 'GAS_COUNTED',
 };
+/// Wallets tell both the vault and the governor what came.
+const NOTIFICATION = 0x7362d09c;
 const PROVE = 0x434e0003;
 const BATCH = 0x43504001;
 
 /// What a transaction used and what its bound is, or nothing if its message is none that a bound is for.
-export function held({ inMessage, description }) {
+export function held({ inMessage, description }, isVault = false) {
   const used = description.computePhase?.gasUsed;
   if (used === undefined) return undefined;
   const body = inMessage.body.beginParse();
@@ -132,7 +153,8 @@ export function held({ inMessage, description }) {
     const count = body.skip(96).loadUint(8);
     return { name: `GAS_PROVE and ${count} times GAS_AUDITOR`, used, bound: GAS.GAS_PROVE + BigInt(count) * GAS.GAS_AUDITOR };
   }
-  const name = body.remainingBits >= 32 ? BOUND_OF[body.loadUint(32)] : undefined;
+  const opcode = body.remainingBits >= 32 ? body.loadUint(32) : 0;
+  const name = isVault && opcode === NOTIFICATION ? 'GAS_NOTIFICATION' : BOUND_OF[opcode];
   return name && { name, used, bound: GAS[name] };
 }
 

@@ -1,7 +1,7 @@
 // COCOON beside a scene: a minter, everybody's wallets, and the books of what there is of it.
 import assert from 'node:assert/strict';
 import { toNano } from '@ton/core';
-import { CAP, Minter } from './jetton.mjs';
+import { CAP } from './jetton.mjs';
 
 /// What the four recipients of the start are called among the people of a scene.
 const RECIPIENTS = { reserve: 'dispute', treasury: 'treasury', stakers: 'stranger', opening: 'owner' };
@@ -23,7 +23,7 @@ export class Cocoon {
 
   constructor(set) {
     this.set = set;
-    this.minter = new Minter({ founder: set.owner.address });
+    this.minter = set.minter;
     set.contracts.push(this.minter);
     set.audits.push(() => this.audit());
   }

@@ -5,10 +5,10 @@ import { NETWORK, deployed, keysOf, op } from './contract.mjs';
 import { cellOf } from './wallet.mjs';
 
 /// What is the same for all providers of a network.
-export function networkTerms({ vault, dispute, network = NETWORK, feeBps = 500, unbondSeconds = 259_200, epochSeconds = 86_400, answerSeconds = 600 }) {
+export function networkTerms({ vault, dispute, rewards, network = NETWORK, feeBps = 500, unbondSeconds = 259_200, epochSeconds = 86_400, answerSeconds = 600 }) {
   return {
     feeBps,
-    cell: beginCell().storeInt(network, 32).storeBuffer(vault.hash).storeBuffer(dispute.hash).storeUint(feeBps, 16)
+    cell: beginCell().storeInt(network, 32).storeBuffer(vault.hash).storeBuffer(dispute.hash).storeBuffer(rewards.hash).storeUint(feeBps, 16)
       .storeUint(unbondSeconds, 32).storeUint(epochSeconds, 32).storeUint(answerSeconds, 32).endCell(),
   };
 }
@@ -22,10 +22,11 @@ export class Provider {
     const stake = beginCell().storeBuffer(keys.publicKey).storeCoins(0).storeCoins(0).storeCoins(0).storeUint(0, 32).storeCoins(0)
       .storeRef(poke).endCell();
     const closed = beginCell().storeUint(0, 32).storeCoins(0).storeCoins(0).endCell();
+    const rewards = beginCell().storeCoins(0).storeUint(0, 64).storeBit(false).storeBit(false).storeCoins(0).storeCoins(0).storeUint(0, 64).endCell();
     const own = beginCell().storeBuffer(owner.hash).storeBuffer(keys.publicKey).storeUint(resourceClass, 8).storeRef(terms.cell).endCell();
     const data = beginCell().storeUint(0, 32).storeUint(0, 32).storeUint(0, 16).storeUint(terms.feeBps, 16).storeCoins(0).storeCoins(0)
       .storeCoins(0).storeUint(0, 64).storeUint(0, 256).storeUint(0, 32).storeCoins(0)
-      .storeRef(closed).storeRef(stake).storeRef(own).endCell();
+      .storeRef(closed).storeRef(stake).storeRef(rewards).storeRef(own).endCell();
     Object.assign(this, deployed('provider', data));
   }
 
@@ -39,6 +40,18 @@ export class Provider {
 
   withdraw() {
     return op(0x43500003).endCell();
+  }
+
+  attest({ epoch, circuit = 1, lo, hi, fees, proof }) {
+    return op(0x4350000a).storeUint(epoch, 32).storeUint(circuit, 8).storeUint(lo, 64).storeUint(hi, 64).storeUint(fees, 64).storeRef(proof).endCell();
+  }
+
+  collectReward(epoch) {
+    return op(0x4350000b).storeUint(epoch, 32).endCell();
+  }
+
+  takeReward() {
+    return op(0x4350000c).endCell();
   }
 
   withdrawOperations(amount) {

@@ -5,7 +5,9 @@ import { ASKS, FIRST_CHECK, gasFee, held } from './bounds.mjs';
 import { start } from './backend.mjs';
 import { Channel } from './channel.mjs';
 import { EXIT } from './contract.mjs';
+import { Minter } from './jetton.mjs';
 import { Provider, networkTerms } from './provider.mjs';
+import { Rewards } from './rewards.mjs';
 import { Vault } from './vault.mjs';
 import { Wallet } from './wallet.mjs';
 
@@ -15,7 +17,7 @@ export const ENOUGH = toNano('0.1');
 export const RESERVE = toNano('0.04');
 export const DAY = 86_400;
 
-export const PEOPLE = ['owner', 'requester', 'stranger', 'thief', 'dispute', 'treasury'];
+export const PEOPLE = ['owner', 'requester', 'stranger', 'thief', 'dispute', 'treasury', 'rewards'];
 
 export class Scene {
   /// What is audited beside the books of TON.
@@ -25,14 +27,21 @@ export class Scene {
   /// What gas every path used at most.
   static most = new Map();
 
-  /// `terms` replaces parts of the network's terms.
-  static async set({ terms = {}, stake = 10n * TON, bond = 2n * TON, operations = 5n * TON, vaultReserve = ENOUGH, on } = {}) {
+  /// `terms` replaces parts of the network's terms, `vault` those of the vault's; `rewards` puts a contract in the place of the
+  /// person who is told what fees fetched.
+  static async set({ terms = {}, stake = 10n * TON, bond = 2n * TON, operations = 5n * TON, vaultReserve = ENOUGH, vault = {}, rewards, on } = {}) {
     const scene = new Scene();
     scene.chain = on ?? await start();
     for (const name of PEOPLE) scene[name] = await Wallet.funded(scene.chain, name, toNano(1_000));
-    scene.vault = new Vault({ treasury: scene.treasury.address });
+    // Whoever is the registry and the rewards for the vault may be a person; the token is the owner's.
+    scene.minter = new Minter({ founder: scene.owner.address });
+    if (rewards) scene.pot = new Rewards({ founder: scene.owner.address, ...rewards });
+    const payer = (scene.pot ?? scene.rewards).address;
+    scene.vault = new Vault({
+      treasury: scene.treasury.address, registry: scene.dispute.address, minter: scene.minter.address, rewards: payer, ...vault,
+    });
     await scene.owner.call(scene.vault.address, vaultReserve, undefined, { init: scene.vault.init });
-    scene.terms = networkTerms({ vault: scene.vault.address, dispute: scene.dispute.address, ...terms });
+    scene.terms = networkTerms({ vault: scene.vault.address, dispute: scene.dispute.address, rewards: payer, ...terms });
     scene.provider = new Provider({ owner: scene.owner.address, terms: scene.terms });
     scene.contracts = [scene.provider, scene.vault];
     scene.#total = await scene.#balances() + scene.#spent();
@@ -137,6 +146,16 @@ export class Scene {
     return { burn, auditors, treasury, feesCum };
   }
 
+  async vaultEpoch() {
+    const [epoch, opened, fees, auditorsBps, treasuryBps] = await this.#get(this.vault, 'vault_epoch');
+    return { epoch, opened, fees, auditorsBps, treasuryBps };
+  }
+
+  async auction() {
+    const [lot, own, unsold, paid, unburned, seconds, nextSeconds, discountBps, rate, last, median] = await this.#get(this.vault, 'vault_auction');
+    return { lot, own, unsold, paid, unburned, seconds, nextSeconds, discountBps, rate, last, median };
+  }
+
   async channelState(channel) {
     const [status, deadline, deposit, drawn, sequence, root] = await this.#get(channel, 'channel_state');
     return { status, deadline, deposit, drawn, sequence, root };
@@ -163,7 +182,7 @@ export class Scene {
     for (const audit of this.audits) await audit();
     const ours = new Set(this.contracts.map(({ address }) => address.toRawString()));
     for (const { account, transaction, outcome } of this.chain.transactions) {
-      const path = ours.has(account) && held(transaction);
+      const path = ours.has(account) && held(transaction, account === this.vault.address.toRawString());
       if (!path) continue;
       assert.ok(!outcome.startsWith('action'), `${path.name}: ${outcome}`);
       assert.ok(path.used <= path.bound, `${path.name}: ${path.used} of ${path.bound}`);
@@ -183,7 +202,8 @@ export class Scene {
   async #auditDebts() {
     if ((await this.chain.account(this.provider.address)).account?.storage.state.type === 'active') assert.ok(await this.balance(this.provider) >= await this.held(), 'the provider owes more than it has');
     const { burn, auditors, treasury } = await this.shares();
-    assert.ok(await this.balance(this.vault) >= burn + auditors + treasury, 'the vault owes more than it has');
+    const { unsold } = await this.auction();
+    assert.ok(await this.balance(this.vault) >= burn + unsold + auditors + treasury, 'the vault owes more than it has');
     for (const channel of this.contracts.filter((contract) => contract instanceof Channel)) {
       const { status, deposit, drawn } = await this.channelState(channel);
       if (status !== 2n) assert.ok(await this.balance(channel) >= deposit - drawn, 'a channel owes more than it has');

@@ -1,11 +1,12 @@
 // `@ton/ton`'s client as it is, against the chain's HTTP API.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { Address, Cell, SendMode, beginCell, comment, contractAddress, external, fromNano, internal, toNano } from '@ton/core';
+import { Address, Cell, Dictionary, SendMode, beginCell, comment, contractAddress, external, fromNano, internal, toNano } from '@ton/core';
 import { keyPairFromSeed, sha256_sync } from '@ton/crypto';
-import { TonClient, WalletContractV4, WalletContractV5R1 } from '@ton/ton';
+import { JettonMaster, JettonWallet, TonClient, WalletContractV4, WalletContractV5R1 } from '@ton/ton';
 import { Channel, somebody } from '../src/channel.mjs';
 import { serve } from '../src/http.mjs';
+import { CAP, COCOON, Minter, PARTS } from '../src/jetton.mjs';
 
 let server;
 let client;
@@ -137,6 +138,36 @@ test('values of every kind come back as what they are', async () => {
   assert.equal(items[8].cell.beginParse().loadUint(32), 5);
   assert.equal(items[9].cell.beginParse().loadUint(32), 6);
 });
+
+test('COCOON is read as any jetton is: supply, texts, wallets, balances', async () => {
+  const [karl, lena] = [await wallet('karl'), await wallet('lena')];
+  const minter = new Minter({ founder: karl.address });
+  const to = { reserve: somebody(21), treasury: somebody(22), stakers: somebody(23), opening: karl.address };
+  await karl.send([internal({ to: minter.address, value: '0.7', init: minter.init, body: minter.genesis(to) })]);
+  const master = client.open(JettonMaster.create(minter.address));
+  await until(() => client.isContractDeployed(minter.address));
+  const balanceOf = async (owner) => client.open(JettonWallet.create(await master.getWalletAddress(owner))).getBalance();
+  await until(async () => (await balanceOf(karl.address)) > 0n);
+  const { totalSupply, mintable, adminAddress, content, walletCode } = await master.getJettonData();
+  assert.deepEqual([totalSupply, mintable], [CAP, false]);
+  assert.ok(adminAddress.equals(new Address(0, Buffer.alloc(32))));
+  assert.ok(walletCode.equals(minter.walletCode));
+  assert.deepEqual(textsOf(content, ['name', 'symbol', 'decimals']), ['Cocoon Swarm', 'COCOON', '9']);
+  assert.equal(await balanceOf(karl.address), PARTS.opening * COCOON);
+  assert.equal(await balanceOf(lena.address), 0n);
+  const body = minter.wallet(karl.address).transfer(5n * COCOON, lena.address, { forward: 1n });
+  await karl.send([internal({ to: await master.getWalletAddress(karl.address), value: '0.1', body })]);
+  await until(async () => (await balanceOf(lena.address)) === 5n * COCOON);
+  assert.equal(await balanceOf(karl.address), PARTS.opening * COCOON - 5n * COCOON);
+});
+
+/// What a wallet shows of a token (TEP-64).
+function textsOf(content, keys) {
+  const slice = content.beginParse();
+  assert.equal(slice.loadUint(8), 0, 'on chain');
+  const texts = slice.loadDict(Dictionary.Keys.Buffer(32), Dictionary.Values.Cell());
+  return keys.map((key) => texts.get(sha256_sync(key)).beginParse().skip(8).loadStringTail());
+}
 
 test('a get-method that fails says how', async () => {
   const frank = await wallet('frank');

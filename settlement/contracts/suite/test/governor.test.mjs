@@ -254,7 +254,7 @@ scene('what tunes waits two days, and what moves money or decides what is believ
     assert.equal((await votes.proposal(number)).weight, weight, `action ${n}`);
   }
   for (const action of [beginCell().endCell(), beginCell().storeUint(0x43472099, 32).endCell()]) await votes.refused('owner', lock.propose(action), 'ERR_NO_ACTION', votes.governor);
-  await votes.refused('owner', lock.propose(actions.parameter(8, 1n)), 'ERR_NO_PARAMETER', votes.governor);
+  await votes.refused('owner', lock.propose(actions.parameter(9, 1n)), 'ERR_NO_PARAMETER', votes.governor);
   await set.chain.passTime(DELAY + VOTE);
   for (const [action, days] of [[actions.parameter(2, 1n), 2], [actions.parameter(3, 1n), 7], [ANY, 7]]) {
     const number = await votes.propose('owner', action);

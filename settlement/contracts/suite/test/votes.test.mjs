@@ -74,7 +74,7 @@ scene('a registry that knows nobody yet changes nothing', async (set) => {
 scene('a registry spends nothing and takes nothing that is no action', async (set) => {
   const votes = await Votes.made(set);
   const change = (action) => votes.registry.change(set.owner.address, action);
-  const inTrouble = [[actions.spendCocoon(set.thief.address, 1n), 'ERR_NO_ACTION'], [actions.spendTon(set.thief.address, 1n), 'ERR_NO_ACTION'], [actions.parameter(8, 1n), 'ERR_NO_PARAMETER']];
+  const inTrouble = [[actions.spendCocoon(set.thief.address, 1n), 'ERR_NO_ACTION'], [actions.spendTon(set.thief.address, 1n), 'ERR_NO_ACTION'], [actions.parameter(9, 1n), 'ERR_NO_PARAMETER']];
   for (const [action, error] of inTrouble) await inject(set, votes.governor.address, votes.registry, change(action), error);
 });
 
