@@ -16,11 +16,11 @@ use crate::failure::NextStep;
 use crate::output::ton_text;
 
 /// What a vault is deployed with. What the deployment does not cost stays there and pays for its storage for many years.
-pub const VAULT_VALUE: Amount = Amount::from_nano(100_000_000);
+const VAULT_VALUE: Amount = Amount::from_nano(100_000_000);
 
 /// What the token is founded with: its four first wallets, their storage, and all work. What that does not cost comes back or pays for
 /// the minter's storage.
-pub const TOKEN_VALUE: Amount = Amount::from_nano(300_000_000);
+const TOKEN_VALUE: Amount = Amount::from_nano(300_000_000);
 
 /// What stays in the wallet for its own gas.
 const WALLET_FEES: Amount = Amount::from_nano(20_000_000);
@@ -88,6 +88,8 @@ pub fn is_deployed(chain: &dyn Chain, contract: ContractAddress) -> Result<bool,
 pub struct Deployment {
     /// The message.
     pub signed: SignedTransfer,
+    /// What it carries.
+    pub value: Amount,
     /// What the wallet must hold for it.
     pub needed: Amount,
     /// What it holds.
@@ -116,7 +118,8 @@ pub fn prepare(chain: &dyn Chain, wallet: &OwnerWallet, founding: &Founding) -> 
         state_init: Some(founding.vault.state_init()?),
     };
     let signed = wallet.sign(next_seqno(&account)?, valid_until, &[token, vault])?;
-    Ok(Deployment { signed, needed: needed()?, balance: account.balance })
+    let value = TOKEN_VALUE.checked_add(VAULT_VALUE)?;
+    Ok(Deployment { signed, value, needed: needed()?, balance: account.balance })
 }
 
 /// What a wallet must hold to found a network.

@@ -77,7 +77,7 @@ pub struct WithdrawArgs {
 /// What `swarm chain` can do.
 #[derive(Clone, Debug, Subcommand)]
 pub enum ChainCommand {
-    /// Deploy what a network has once, its vault, from this wallet, and write [chain.terms]
+    /// Deploy what a network has once, its token and its vault, from this wallet, and write [chain.terms]
     Deploy(DeployArgs),
 }
 

@@ -16,7 +16,7 @@ use crate::chain;
 use crate::cli::{ChainCommand, DeployArgs};
 use crate::config::{Founding, Network, NetworkConfig, TermsError, devnet_founding, write_terms};
 use crate::context::Context;
-use crate::deployment::{self, DeployError, VAULT_VALUE, is_deployed};
+use crate::deployment::{self, DeployError, is_deployed};
 use crate::failure::{Exit, Failure, NextStep};
 use crate::output::ton_text;
 
@@ -121,7 +121,8 @@ fn deploy(context: &Context, args: &DeployArgs) -> Result<(), Failure> {
     };
     let cost = match &deployment {
         Some(planned) if args.dry_run => {
-            let reached = [Address::from(wallet.account()), Address::from(terms.vault)];
+            let minter = founding.minter.address().map_err(TermsError::from)?;
+            let reached = [wallet.account(), minter, terms.vault].map(Address::from);
             Some(Cost::of(&rehearse(chain, &planned.signed.boc, &reached).map_err(DeployError::from)?))
         }
         Some(_) | None => None,
@@ -143,7 +144,7 @@ fn deploy(context: &Context, args: &DeployArgs) -> Result<(), Failure> {
             answer_s: terms.answer_s,
         },
         was_there,
-        value_nanoton: deployment.as_ref().map(|_| VAULT_VALUE),
+        value_nanoton: deployment.as_ref().map(|of| of.value),
         cost,
         message_hash: deployment.as_ref().map(|of| of.signed.hash.to_string()),
         boc: deployment.as_ref().map(|of| of.signed.boc_base64()),
@@ -167,16 +168,16 @@ fn text(deployed: &Deployed) -> String {
     let vault = deployed.vault.friendly(Bounce::Yes);
     let config = deployed.config.display();
     let done = match (deployed.dry_run, deployed.was_there) {
-        (true, true) => format!("Nothing was done. The vault is there; [chain.terms] would be written to {config}"),
+        (true, true) => format!("Nothing was done. The network is there; [chain.terms] would be written to {config}"),
         (true, false) => {
-            format!("Nothing was sent. If it were, the vault would be deployed and [chain.terms] written to {config}")
+            format!("Nothing was sent. If it were, the token would be made, the vault deployed and [chain.terms] written to {config}")
         }
-        (false, true) => format!("The vault was there already; [chain.terms] is written to {config}"),
-        (false, false) => format!("The vault is deployed; [chain.terms] is written to {config}"),
+        (false, true) => format!("The network was there already; [chain.terms] is written to {config}"),
+        (false, false) => format!("The token is made and the vault deployed; [chain.terms] is written to {config}"),
     };
     let mut lines = vec![done, format!("  vault     {vault}"), format!("  treasury  {}", deployed.treasury.friendly(Bounce::Yes))];
     if let Some(value) = deployed.value_nanoton {
-        lines.push(format!("  carries   {}; what it does not cost pays for the vault's storage", ton_text(value)));
+        lines.push(format!("  carries   {}; what it does not cost pays for storage or comes back", ton_text(value)));
     }
     lines.extend(deployed.cost.as_ref().map(|cost| format!("  costs     {}", cost.text())));
     if let (true, Some(boc), Some(hash)) = (deployed.dry_run, &deployed.boc, &deployed.message_hash) {
