@@ -24,8 +24,8 @@ pub enum LayoutError {
     Tag([u8; 4]),
 }
 
-/// Lays parts one after the other. The layouts of this crate fill their arrays exactly, which their tests show.
-pub(crate) fn fill<const N: usize, const PARTS: usize>(parts: [&[u8]; PARTS]) -> [u8; N] {
+/// Lays parts one after the other. Every layout fills its array exactly, which its tests show.
+pub fn fill<const N: usize, const PARTS: usize>(parts: [&[u8]; PARTS]) -> [u8; N] {
     let mut out = [0u8; N];
     for (to, from) in out.iter_mut().zip(parts.into_iter().flatten()) {
         *to = *from;

@@ -26,7 +26,8 @@ const AFFECTED = {
   'jetton-wallet': ['jetton-wallet', 'jetton-minter', 'vault', 'governor', 'rewards'],
   'jetton-minter': ['jetton-minter'],
   jetton: ['jetton-wallet', 'jetton-minter', 'provider', 'vault', 'lock', 'governor', 'rewards'],
-  account: ['provider', 'jetton-wallet', 'jetton-minter', 'vault', 'lock', 'governor', 'registry', 'rewards'],
+  'jetton-holder': ['jetton-minter', 'vault', 'governor', 'rewards'],
+  account: ['channel', 'provider', 'jetton-wallet', 'jetton-minter', 'vault', 'lock', 'governor', 'registry', 'rewards'],
   locks: ['lock', 'governor'],
   lock: ['lock', 'governor'],
   governor: ['governor'],
@@ -37,7 +38,7 @@ const AFFECTED = {
 };
 /// Where the scripts about a source are, if not in a file of its name.
 const ABOUT = {
-  lock: 'governor', locks: 'governor', groth16: 'registry', emission: 'rewards', vesting: 'rewards', 'provider-rewards': 'rewards',
+  lock: 'governor', locks: 'governor', groth16: 'registry', emission: 'rewards', 'jetton-holder': 'auction', vesting: 'rewards', 'provider-rewards': 'rewards',
   'provider-storage': 'provider',
 };
 /// `FILES` names fewer of them.

@@ -19,6 +19,7 @@ use std::io::{Read, Write};
 use ark_bls12_381::{G1Affine, G2Affine};
 use ark_serialize::{CanonicalDeserialize, CanonicalSerialize, Compress, SerializationError, Validate};
 use cocoon_market::ids::Digest;
+use cocoon_market::layout;
 use sha2::{Digest as _, Sha256};
 
 use super::groth16::{Circuit, Origin, ProvingKey, RawProvingKey, Size, VERIFYING_KEY_BYTES, VerifyingKey};
@@ -105,7 +106,7 @@ impl Header {
             Circuit::KeySet => (2, 0),
         };
         let development = u8::from(self.origin == Origin::Development);
-        let parts: [&[u8]; 7] = [
+        layout::fill([
             &MAGIC,
             &VERSION.to_be_bytes(),
             &[self.kind.byte(), circuit],
@@ -113,10 +114,7 @@ impl Header {
             &[development, 0],
             &self.length.to_be_bytes(),
             self.hash.as_bytes(),
-        ];
-        let mut bytes = [0u8; HEADER_BYTES];
-        bytes.iter_mut().zip(parts.into_iter().flatten()).for_each(|(to, from)| *to = *from);
-        bytes
+        ])
     }
 
     /// The header of a key of this kind.

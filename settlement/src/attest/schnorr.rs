@@ -23,6 +23,7 @@ use ark_ff::PrimeField as _;
 use ark_serialize::{CanonicalDeserialize as _, CanonicalSerialize as _};
 use cocoon_market::ids::Digest;
 use cocoon_market::keys::BadSignature;
+use cocoon_market::layout;
 use cocoon_market::{AuditorKey, Certificate, NetworkId, OperatorKey, Signature as Ed25519Signature};
 use sha2::{Digest as _, Sha512};
 use zeroize::Zeroize as _;
@@ -189,10 +190,7 @@ pub struct Signature {
 impl Signature {
     /// The compressed commitment, then the response, little-endian.
     pub fn to_bytes(&self) -> [u8; SIGNATURE_BYTES] {
-        let mut bytes = [0u8; SIGNATURE_BYTES];
-        let parts = compress(&self.commitment).into_iter().chain(little_endian(&self.response));
-        bytes.iter_mut().zip(parts).for_each(|(to, from)| *to = from);
-        bytes
+        layout::fill([&compress(&self.commitment), &little_endian(&self.response)])
     }
 
     /// Reads a signature.
@@ -274,10 +272,7 @@ impl KeyBinding {
 
     /// As it travels.
     pub fn to_bytes(&self) -> [u8; KEY_BINDING_BYTES] {
-        let mut bytes = [0u8; KEY_BINDING_BYTES];
-        let parts = self.statement.to_bytes().into_iter().chain(*self.owner.as_bytes()).chain(self.possession.to_bytes());
-        bytes.iter_mut().zip(parts).for_each(|(to, from)| *to = from);
-        bytes
+        layout::fill([&self.statement.to_bytes(), self.owner.as_bytes(), &self.possession.to_bytes()])
     }
 
     /// Reads the layout; [`KeyBinding::verify`] checks it.

@@ -34,6 +34,18 @@ pub(super) fn load_amount(from: &mut CellParser<'_>) -> Result<Amount, CellError
     u128::try_from(from.load_coins()?).map(Amount::from_nano).map_err(|_| CellError::Value("coins"))
 }
 
+pub(super) fn store_amounts<const N: usize>(to: &mut CellBuilder, amounts: [Amount; N]) -> Result<(), CellError> {
+    amounts.into_iter().try_for_each(|amount| store_amount(to, amount))
+}
+
+pub(super) fn load_amounts<const N: usize>(from: &mut CellParser<'_>) -> Result<[Amount; N], CellError> {
+    let mut amounts = [Amount::ZERO; N];
+    for amount in &mut amounts {
+        *amount = load_amount(from)?;
+    }
+    Ok(amounts)
+}
+
 pub(super) fn load_32(from: &mut CellParser<'_>) -> Result<[u8; 32], CellError> {
     let mut bytes = [0u8; 32];
     from.load_slice(&mut bytes)?;

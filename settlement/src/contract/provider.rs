@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tonlib_core::cell::dict::predefined_readers::key_reader_u32;
 use tonlib_core::cell::{ArcCell, Cell, CellBuilder, CellParser, TonCellError};
 
-use super::cells::{CellError, hash_of, load_32, load_amount, load_i32, store_amount};
+use super::cells::{CellError, hash_of, load_32, load_amount, load_amounts, load_i32, store_amount, store_amounts};
 use super::code::Contract;
 use crate::economy::vesting::Vesting;
 
@@ -270,8 +270,7 @@ impl Rewards {
         to.store_u64(64, self.last_claim)?.store_bit(self.is_pending)?;
         let epochs: HashMap<u32, EpochFees> = self.epochs.iter().map(|(epoch, fees)| (*epoch, *fees)).collect();
         to.store_dict(32, store_fees, epochs)?;
-        store_amount(&mut to, self.vesting.free)?;
-        store_amount(&mut to, self.vesting.locked)?;
+        store_amounts(&mut to, [self.vesting.free, self.vesting.locked])?;
         to.store_u32(32, self.vesting.since_s)?.store_u32(32, self.vesting.until_s)?;
         Ok(to.build()?)
     }
@@ -280,7 +279,7 @@ impl Rewards {
         let mut from = cell.parser();
         let (credit, last_claim, is_pending) = (load_amount(&mut from)?, from.load_u64(64)?, from.load_bit()?);
         let epochs = from.load_dict(32, key_reader_u32, load_fees)?.into_iter().collect();
-        let (free, locked) = (load_amount(&mut from)?, load_amount(&mut from)?);
+        let [free, locked] = load_amounts(&mut from)?;
         let vesting = Vesting { free, locked, since_s: from.load_u32(32)?, until_s: from.load_u32(32)? };
         from.ensure_empty()?;
         Ok(Self { credit, last_claim, is_pending, epochs, vesting })
@@ -311,9 +310,7 @@ impl ProviderData {
         let mut to = CellBuilder::new();
         to.store_u32(32, self.number)?.store_u32(32, self.batch)?.store_u16(16, self.outstanding)?;
         to.store_u16(16, self.terms.network.fee_bps)?;
-        for amount in [self.earnings, self.fees, self.fees_cum] {
-            store_amount(&mut to, amount)?;
-        }
+        store_amounts(&mut to, [self.earnings, self.fees, self.fees_cum])?;
         to.store_u64(64, self.claims)?.store_slice(self.claims_head.as_bytes())?.store_u32(32, self.epoch.ends_s)?;
         store_amount(&mut to, self.epoch.paid)?;
         to.store_child(self.closed_cell()?)?.store_child(self.stake_cell()?)?;
@@ -324,17 +321,14 @@ impl ProviderData {
     fn closed_cell(&self) -> Result<Cell, CellError> {
         let mut to = CellBuilder::new();
         to.store_u32(32, self.closed.ended_s)?;
-        store_amount(&mut to, self.closed.paid)?;
-        store_amount(&mut to, self.closed.backed)?;
+        store_amounts(&mut to, [self.closed.paid, self.closed.backed])?;
         Ok(to.build()?)
     }
 
     fn stake_cell(&self) -> Result<Cell, CellError> {
         let mut to = CellBuilder::new();
         to.store_slice(self.operator.as_bytes())?;
-        for amount in [self.stake.total, self.stake.allocated, self.stake.unbonding] {
-            store_amount(&mut to, amount)?;
-        }
+        store_amounts(&mut to, [self.stake.total, self.stake.allocated, self.stake.unbonding])?;
         to.store_u32(32, self.stake.unbond_at_s)?;
         store_amount(&mut to, self.stake.bond)?;
         let mut poke = CellBuilder::new();
@@ -351,7 +345,7 @@ impl ProviderData {
         let mut from = cell.parser();
         let (number, batch, outstanding) = (from.load_u32(32)?, from.load_u32(32)?, from.load_u16(16)?);
         let fee_bps = from.load_u16(16)?;
-        let (earnings, fees, fees_cum) = (load_amount(&mut from)?, load_amount(&mut from)?, load_amount(&mut from)?);
+        let [earnings, fees, fees_cum] = load_amounts(&mut from)?;
         let (claims, claims_head) = (from.load_u64(64)?, Digest(load_32(&mut from)?));
         let epoch = Epoch { ends_s: from.load_u32(32)?, paid: load_amount(&mut from)? };
         let closed = closed_of(&*from.next_reference()?)?;

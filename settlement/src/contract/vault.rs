@@ -3,7 +3,7 @@
 use cocoon_market::{Amount, ContractAddress, NetworkId};
 use tonlib_core::cell::{ArcCell, Cell, CellBuilder};
 
-use super::cells::{CellError, hash_of, load_32, load_amount, load_i32, store_amount};
+use super::cells::{CellError, hash_of, load_32, load_amount, load_amounts, load_i32, store_amount, store_amounts};
 use super::code::Contract;
 use crate::economy::auction::{RECORDED, Rate, Recorded};
 use crate::economy::parameter::Parameter;
@@ -148,13 +148,9 @@ impl Sale {
 
     fn to_cell(self) -> Result<Cell, CellError> {
         let mut rates = CellBuilder::new();
-        for rate in self.recorded.0 {
-            store_amount(&mut rates, rate.per_ton())?;
-        }
+        store_amounts(&mut rates, self.recorded.0.map(Rate::per_ton))?;
         let mut to = CellBuilder::new();
-        for amount in [self.fees, self.own, self.lot, self.paid, self.unburned] {
-            store_amount(&mut to, amount)?;
-        }
+        store_amounts(&mut to, [self.fees, self.own, self.lot, self.paid, self.unburned])?;
         to.store_u32(32, self.duration_s)?.store_u32(32, self.next_duration_s)?.store_u16(16, self.discount_bps)?;
         to.store_child(rates.build()?)?;
         store_amount(&mut to, self.recorded.median().per_ton())?;
@@ -163,11 +159,7 @@ impl Sale {
 
     fn from_cell(cell: &Cell) -> Result<Self, CellError> {
         let mut from = cell.parser();
-        let mut amounts = [Amount::ZERO; 5];
-        for amount in &mut amounts {
-            *amount = load_amount(&mut from)?;
-        }
-        let [fees, own, lot, paid, unburned] = amounts;
+        let [fees, own, lot, paid, unburned] = load_amounts(&mut from)?;
         let (duration_s, next_duration_s, discount_bps) = (from.load_u32(32)?, from.load_u32(32)?, from.load_u16(16)?);
         let recorded = recorded_of(&*from.next_reference()?)?;
         if load_amount(&mut from)? != recorded.median().per_ton() {
@@ -180,13 +172,9 @@ impl Sale {
 
 fn recorded_of(cell: &Cell) -> Result<Recorded, CellError> {
     let mut from = cell.parser();
-    let none = Rate::new(Amount::from_nano(1)).ok_or(CellError::Value("rate"))?;
-    let mut rates = [none; RECORDED];
-    for rate in &mut rates {
-        *rate = Rate::new(load_amount(&mut from)?).ok_or(CellError::Value("rate"))?;
-    }
+    let rates = load_amounts::<RECORDED>(&mut from)?;
     from.ensure_empty()?;
-    Ok(Recorded(rates))
+    Recorded::of(rates).ok_or(CellError::Value("rate"))
 }
 
 fn bps(value: u64) -> Result<u16, CellError> {
@@ -219,9 +207,7 @@ impl VaultData {
     /// [`CellError`] for an amount that TON cannot hold.
     pub fn to_cell(&self) -> Result<ArcCell, CellError> {
         let mut to = CellBuilder::new();
-        for amount in [self.burn, self.unsold, self.auditors, self.treasury, self.fees_cum, self.epoch.fees] {
-            store_amount(&mut to, amount)?;
-        }
+        store_amounts(&mut to, [self.burn, self.unsold, self.auditors, self.treasury, self.fees_cum, self.epoch.fees])?;
         to.store_u32(32, self.epoch.number)?.store_u32(32, self.epoch.opened_s)?;
         to.store_u16(16, self.auditors_bps)?.store_u16(16, self.treasury_bps)?;
         to.store_child(self.auction.to_cell()?)?.store_child(self.terms.to_cell()?)?;
@@ -234,11 +220,7 @@ impl VaultData {
     /// [`CellError`] when no vault stores such a cell.
     pub fn from_cell(cell: &Cell) -> Result<Self, CellError> {
         let mut from = cell.parser();
-        let mut amounts = [Amount::ZERO; 6];
-        for amount in &mut amounts {
-            *amount = load_amount(&mut from)?;
-        }
-        let [burn, unsold, auditors, treasury, fees_cum, fees] = amounts;
+        let [burn, unsold, auditors, treasury, fees_cum, fees] = load_amounts(&mut from)?;
         let epoch = VaultEpoch { number: from.load_u32(32)?, opened_s: from.load_u32(32)?, fees };
         let (auditors_bps, treasury_bps) = (from.load_u16(16)?, from.load_u16(16)?);
         let auction = Sale::from_cell(&*from.next_reference()?)?;

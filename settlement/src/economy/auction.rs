@@ -208,6 +208,11 @@ impl Recorded {
         Self([opening; RECORDED])
     }
 
+    /// Those of earlier auctions, in COCOON for a whole TON, the newest last; `None` when one is nothing.
+    pub(crate) fn of(rates: [Amount; RECORDED]) -> Option<Self> {
+        rates.iter().all(|rate| !rate.is_zero()).then(|| Self(rates.map(Rate)))
+    }
+
     /// The last one: the next auction's reference.
     pub const fn last(&self) -> Rate {
         let [.., last] = self.0;
