@@ -19,6 +19,7 @@ const boc = (cell) => cell.toBoc({ idx: false, crc32: false }).toString('hex');
 const hash = (cell) => cell.hash().toString('hex');
 const vectorOf = (cell) => ({ hash: hash(cell), boc: boc(cell) });
 
+const all = (cell, amounts) => amounts.reduce((to, amount) => to.storeCoins(amount), cell);
 const message = (op) => beginCell().storeUint(op, 32).storeUint(QUERY, 64);
 const statement = (tag) => beginCell().storeBuffer(Buffer.from(tag)).storeInt(DEVNET, 32).storeBuffer(here).storeUint(3, 64).storeUint(123456789, 128);
 
@@ -99,7 +100,6 @@ const operatorMessage = beginCell().storeBuffer(fill(0xee, 64)).storeUint(7, 32)
 // treasury's account 0x41, registry 0x42, network, minter 0x43, rewards 0x44, epochs of a day.
 const vaultTerms = beginCell().storeBuffer(hash256(0x41)).storeBuffer(hash256(0x42)).storeInt(DEVNET, 32).storeUint(86400, 32)
   .storeRef(beginCell().storeBuffer(hash256(0x43)).storeBuffer(hash256(0x44)).endCell()).endCell();
-const all = (cell, amounts) => amounts.reduce((to, amount) => to.storeCoins(amount), cell);
 const sale = ({ amounts, seconds, next, discount, rates, median }) => all(beginCell(), amounts).storeUint(seconds, 32).storeUint(next, 32)
   .storeUint(discount, 16).storeRef(all(beginCell(), rates).endCell()).storeCoins(median).endCell();
 const vaultData = ({ amounts, epoch, opened, auditors, treasury, auction }) => all(beginCell(), amounts).storeUint(epoch, 32).storeUint(opened, 32)
@@ -131,8 +131,95 @@ const minterData = (supply, founder) => beginCell().storeCoins(supply).storeBuff
   .storeRef(beginCell().storeUint(0, 8).storeDict(about).endCell()).storeRef(codeOf('jetton-wallet')).storeInt(DEVNET, 32).endCell();
 const told = beginCell().storeUint(0xabcdef, 32).endCell();
 
+// ---- rewards, registry, governor, lock
+
+const dictionary = (bits, entries, serialize) => {
+  const to = Dictionary.empty(Dictionary.Keys.Uint(bits), { serialize, parse: () => null });
+  for (const [key, value] of Object.entries(entries)) to.set(Number(key), value);
+  return to;
+};
+const coins = (amounts, builder) => all(builder, amounts);
+const cells = (entries) => dictionary(8, entries, (cell, builder) => builder.storeRef(cell));
+// No keys, but cells where keys are.
+const someKey = (byte) => beginCell().storeBuffer(hash256(byte)).endCell();
+const NOBODY = hash256(0);
+const whom = (vault, registry, governor, minter) => beginCell().storeBuffer(vault).storeBuffer(registry)
+  .storeRef(beginCell().storeBuffer(governor).storeBuffer(minter).endCell()).endCell();
+
+// Founder 0x54, half-life 730; the first rate is that of the schedule.
+const rewardsData = ({ epoch, amounts, stopped, isOpen, claims, payouts, commitment, keys, founder, providers, fee, whom }) => all(beginCell().storeUint(epoch, 32), amounts)
+  .storeUint(stopped, 32)
+  .storeRef(all(beginCell().storeBit(isOpen).storeUint(claims[0], 32), claims.slice(1)).endCell())
+  .storeDict(dictionary(32, payouts, coins))
+  .storeRef(beginCell().storeBuffer(commitment).storeDict(cells(keys)).endCell())
+  .storeRef(beginCell().storeBuffer(founder).storeInt(DEVNET, 32).storeUint(730, 32).storeBuffer(providers).storeUint(fee, 16).storeRef(whom).endCell())
+  .endCell();
+const firstRate = 320000000n * 1000000000n / 1460n;
+const rewardsInitial = rewardsData({
+  epoch: 0, amounts: [0n, 0n, firstRate, 0n, 0n], stopped: 0, isOpen: false, claims: [0, 0n, 0n, 0n, 0n], payouts: {}, commitment: hash256(0x55),
+  keys: { 1: someKey(0x56) }, founder: hash256(0x54), providers: NOBODY, fee: 0, whom: whom(NOBODY, NOBODY, NOBODY, NOBODY),
+});
+const introduced = whom(hash256(0x21), hash256(0x42), hash256(0x46), hash256(0x43));
+const rewardsUsed = rewardsData({
+  epoch: 7, amounts: [21n, 22n, 23n, 24n, 25n], stopped: 1800000007, isOpen: true, claims: [41, 26n, 27n, 28n, 29n],
+  payouts: { 39: [31n, 32n, 33n], 40: [34n, 35n, 36n] }, commitment: hash256(0x57), keys: { 1: someKey(0x56), 3: someKey(0x58) }, founder: NOBODY,
+  providers: networkTerms.hash(), fee: 500, whom: introduced,
+});
+
+const auditorSet = (list, commitment) => beginCell().storeBuffer(hash256(list)).storeBuffer(hash256(commitment));
+const registryData = ({ standards, parameters, keys, auditors, founder, vault, rewards }) => beginCell().storeBuffer(standards).storeInt(DEVNET, 32)
+  .storeBuffer(hash256(0x46)).storeDict(dictionary(8, parameters, ([value, since], to) => to.storeUint(value, 64).storeUint(since, 32))).storeDict(cells(keys))
+  .storeRef(auditors).storeRef(beginCell().storeBuffer(founder).storeBuffer(vault).storeBuffer(rewards).endCell()).endCell();
+const registryInitial = registryData({
+  standards: NOBODY, parameters: {}, keys: { 1: someKey(0x56), 9: someKey(0x59) }, auditors: auditorSet(0x5a, 0x55).storeBit(false).endCell(),
+  founder: hash256(0x54), vault: NOBODY, rewards: NOBODY,
+});
+const registryUsed = registryData({
+  standards: hash256(0x5b), parameters: { 0: [4000, 1800000001], 8: [900, 1800000002] }, keys: {},
+  auditors: auditorSet(0x5a, 0x55).storeBit(true).storeRef(auditorSet(0x5c, 0x5d).endCell()).endCell(),
+  founder: NOBODY, vault: hash256(0x21), rewards: hash256(0x44),
+});
+
+// Minter 0x43, guardian 0x47, start 1,800,000,000.
+const governorTerms = beginCell().storeInt(DEVNET, 32).storeBuffer(hash256(0x43)).storeBuffer(hash256(0x47)).storeUint(1800000000, 32)
+  .storeRef(codeOf('lock')).endCell();
+const decision = (its, to) => all(to.storeUint(its.class, 8).storeBit(its.done).storeUint(its.proposed, 32), its.votes).storeBuffer(its.action);
+const governorData = ({ next, stopped, locked, spent, weeks, proposals, founder, registry, rewards }) => beginCell().storeUint(next, 32).storeUint(stopped, 32)
+  .storeCoins(locked).storeCoins(spent).storeDict(dictionary(32, weeks, coins)).storeDict(dictionary(32, proposals, decision))
+  .storeRef(beginCell().storeBuffer(founder).storeBuffer(registry).storeBuffer(rewards).endCell()).storeRef(governorTerms).endCell();
+const governorInitial = governorData({
+  next: 0, stopped: 0, locked: 0n, spent: 0n, weeks: {}, proposals: {}, founder: hash256(0x54), registry: NOBODY, rewards: NOBODY,
+});
+const governorUsed = governorData({
+  next: 5, stopped: 1800000009, locked: 61n, spent: 62n, weeks: { 2990: [63n], 2999: [64n] },
+  proposals: {
+    3: { class: 1, done: true, proposed: 1800000003, votes: [65n, 66n, 67n], action: hash256(0x5e) },
+    4: { class: 2, done: false, proposed: 1800000004, votes: [68n, 69n, 70n], action: hash256(0x5f) },
+  },
+  founder: NOBODY, registry: hash256(0x42), rewards: hash256(0x44),
+});
+
+// Owner 0x51, governor 0x46.
+const lockData = ({ amount, owed, week, since, ballots }) => beginCell().storeCoins(amount).storeCoins(owed).storeUint(week, 32).storeUint(since, 32)
+  .storeDict(dictionary(32, ballots, (until, to) => to.storeUint(until, 32))).storeBuffer(hash256(0x51)).storeBuffer(hash256(0x46)).endCell();
+const lockInitial = lockData({ amount: 0n, owed: 0n, week: 0, since: 0, ballots: {} });
+const NOT_YET = 0xffffffff;
+const lockUsed = lockData({ amount: 71n, owed: 72n, week: 2999, since: NOT_YET, ballots: { 3: 1800000005, 4: NOT_YET } });
+
+const actions = {
+  set_parameter: beginCell().storeUint(0x43472001, 32).storeUint(8, 8).storeUint(900, 64).endCell(),
+  set_verifying_key: beginCell().storeUint(0x43472002, 32).storeUint(3, 8).storeRef(someKey(0x58)).endCell(),
+  set_auditors: beginCell().storeUint(0x43472003, 32).storeBuffer(hash256(0x5c)).storeBuffer(hash256(0x5d)).endCell(),
+  set_standards: beginCell().storeUint(0x43472004, 32).storeBuffer(hash256(0x5b)).endCell(),
+  spend_cocoon: beginCell().storeUint(0x43472005, 32).storeBuffer(hash256(0x35)).storeCoins(3000000000n).endCell(),
+  spend_ton: beginCell().storeUint(0x43472006, 32).storeBuffer(hash256(0x35)).storeCoins(2000000000n).endCell(),
+};
+// A 48 times 0xa1, B 96 times 0xb1, C 48 times 0xc1.
+const proof = beginCell().storeBuffer(fill(0xa1, 48)).storeBuffer(fill(0xc1, 48)).storeRef(beginCell().storeBuffer(fill(0xb1, 96)).endCell()).endCell();
+
 const NANO = 1000000000n;
 const messages = {
+  ...actions,
   deposit: message(0x43430001).storeCoins(NANO).endCell(),
   claim,
   close_unilateral: message(0x43430003).endCell(),
@@ -177,6 +264,28 @@ const messages = {
   jetton_burn: message(0x595f07bc).storeCoins(3n * NANO).storeAddress(account(0x51)).storeBit(false).endCell(),
   genesis: message(0x434a0001).storeBuffer(hash256(0x61)).storeBuffer(hash256(0x62))
     .storeRef(beginCell().storeBuffer(hash256(0x63)).storeBuffer(hash256(0x64)).endCell()).endCell(),
+  attest: message(0x4350000a).storeUint(41, 32).storeUint(1, 8).storeUint(3, 64).storeUint(9, 64).storeUint(50000002, 64).storeRef(proof).endCell(),
+  collect_reward: message(0x4350000b).storeUint(41, 32).endCell(),
+  take_reward: message(0x4350000c).endCell(),
+  registered: message(0x43520102).storeUint(41, 32).storeCoins(81n).endCell(),
+  rewarded: message(0x43520103).storeUint(41, 32).storeCoins(82n).endCell(),
+  fee_credit: message(0x43560103).storeCoins(83n).endCell(),
+  proposed: message(0x43470101).storeUint(5, 32).endCell(),
+  spent: message(0x43470102).endCell(),
+  introduce_rewards: message(0x43520005).storeBuffer(networkTerms.hash()).storeUint(500, 16).storeRef(introduced).endCell(),
+  introduce_registry: message(0x434e0001).storeBuffer(hash256(0x21)).storeBuffer(hash256(0x44)).endCell(),
+  prove_auditors: message(0x434e0003).storeUint(1, 8).storeRef(someKey(0x5c)).storeRef(proof).endCell(),
+  tell_parameter: message(0x434e0004).storeUint(8, 8).endCell(),
+  tell_key: message(0x434e0004).storeUint(64 + 9, 8).endCell(),
+  tell_auditors: message(0x434e0004).storeUint(128, 8).endCell(),
+  introduce_governor: message(0x43470002).storeBuffer(hash256(0x42)).storeBuffer(hash256(0x44)).endCell(),
+  execute: message(0x43470003).storeUint(5, 32).storeRef(actions.set_parameter).endCell(),
+  stop: message(0x43470004).endCell(),
+  lengthen: message(0x434c0001).storeUint(2999, 32).endCell(),
+  vote: message(0x434c0002).storeUint(5, 32).storeBit(true).endCell(),
+  propose: message(0x434c0003).storeRef(actions.set_parameter).endCell(),
+  unlock: message(0x434c0004).endCell(),
+  lock_cocoon: beginCell().storeUint(0x43470001, 32).storeUint(2999, 32).endCell(),
   // No messages, but cells that addresses depend on.
   network_terms: networkTerms,
   provider_terms: providerTerms,
@@ -185,7 +294,8 @@ const messages = {
 const states = (initial, used) => ({ initial_data: boc(initial), initial_data_hash: hash(initial), data: boc(used), data_hash: hash(used) });
 const initial = {
   channel: channelData(0, 0, 0n, 0n, 0, hash256(0)), provider: providerInitial, vault: vaultInitial,
-  'jetton-wallet': walletData(0n), 'jetton-minter': minterData(0n, 0x54),
+  'jetton-wallet': walletData(0n), 'jetton-minter': minterData(0n, 0x54), rewards: rewardsInitial, registry: registryInitial,
+  governor: governorInitial, lock: lockInitial,
 };
 
 /// Where a contract with that data lives. Changes with every change of the code.
@@ -197,6 +307,10 @@ const vectors = {
   channel: states(initial.channel, channelData(1, 1800000000, 2000000000n, 123456789n, 3, hash256(0xdd))),
   provider: states(initial.provider, providerUsed),
   vault: states(initial.vault, vaultUsed),
+  rewards: states(rewardsInitial, rewardsUsed),
+  registry: states(registryInitial, registryUsed),
+  governor: states(governorInitial, governorUsed),
+  lock: states(lockInitial, lockUsed),
   jetton_wallet: states(initial['jetton-wallet'], walletData(123456789n)),
   addresses: Object.fromEntries(Object.entries(initial).map(([name, data]) => [name, addressOf(name, data)])),
   /// The bytes that an operator signs for the batch above.

@@ -25,7 +25,7 @@ use super::circuit::{Assignment, AttestationCircuit};
 use super::element::Element;
 use super::evidence::{Evidence, Statement};
 use super::keyset::{KeySet, KeySetCircuit};
-use crate::contract::CellError;
+use crate::contract::{CellError, ProofBytes};
 
 type Scheme = Groth16<Bls12_381>;
 pub(super) type RawProvingKey = ark_groth16::ProvingKey<Bls12_381>;
@@ -34,8 +34,7 @@ type RawVerifyingKey = ark_groth16::VerifyingKey<Bls12_381>;
 const G1_BYTES: usize = 48;
 const G2_BYTES: usize = 96;
 
-/// Length of a proof.
-pub const PROOF_BYTES: usize = 192;
+pub use crate::contract::proof::PROOF_BYTES;
 
 /// Length of a verifying key: alpha, beta, gamma, delta, and a point for the constant and for each of three public inputs.
 pub const VERIFYING_KEY_BYTES: usize = 528;
@@ -215,9 +214,7 @@ impl Proof {
     /// # Errors
     /// [`CellError`] is not expected: the layout is fixed.
     pub fn to_cell(&self) -> Result<ArcCell, CellError> {
-        let mut points = Points(&self.bytes);
-        let (a, b, c) = (points.take::<G1_BYTES>(), points.take::<G2_BYTES>(), points.take::<G1_BYTES>());
-        cell(&[&a, &c], &[cell(&[&b], &[])?])
+        ProofBytes(self.bytes).to_cell()
     }
 }
 

@@ -1,8 +1,12 @@
 //! Reading and writing cells with this crate's types.
 
-use cocoon_market::Amount;
+use std::collections::{BTreeMap, HashMap};
+
+use cocoon_market::{Amount, ContractAddress};
 use num_bigint::BigUint;
 use tonlib_core::TonHash;
+use tonlib_core::cell::dict::predefined_readers::{key_reader_u8, val_reader_ref_cell};
+use tonlib_core::cell::dict::predefined_writers::val_writer_ref_cell;
 use tonlib_core::cell::{ArcCell, BagOfCells, Cell, CellBuilder, CellParser, TonCellError};
 
 /// A cell that cannot be built or does not have the expected layout.
@@ -44,6 +48,47 @@ pub(super) fn load_amounts<const N: usize>(from: &mut CellParser<'_>) -> Result<
         *amount = load_amount(from)?;
     }
     Ok(amounts)
+}
+
+/// Amounts as a value of a dictionary, whose writers know the library's errors alone.
+pub(super) fn write_amounts<const N: usize>(to: &mut CellBuilder, amounts: [Amount; N]) -> Result<(), TonCellError> {
+    amounts.into_iter().try_for_each(|amount| to.store_coins(&BigUint::from(amount.nano())).map(drop))
+}
+
+/// Reads what [`write_amounts`] wrote.
+pub(super) fn read_amounts<const N: usize>(from: &mut CellParser<'_>) -> Result<[Amount; N], TonCellError> {
+    let mut amounts = [Amount::ZERO; N];
+    for amount in &mut amounts {
+        let nano = u128::try_from(from.load_coins()?);
+        *amount = nano.map(Amount::from_nano).map_err(|_| TonCellError::CellParserError("an amount beyond all money".to_owned()))?;
+    }
+    Ok(amounts)
+}
+
+/// Stores a dictionary of cells.
+pub(super) fn store_cells(to: &mut CellBuilder, cells: &BTreeMap<u8, ArcCell>) -> Result<(), CellError> {
+    let cells: HashMap<u8, ArcCell> = cells.iter().map(|(key, cell)| (*key, ArcCell::clone(cell))).collect();
+    to.store_dict(8, val_writer_ref_cell, cells)?;
+    Ok(())
+}
+
+/// Reads what [`store_cells`] stored.
+pub(super) fn load_cells(from: &mut CellParser<'_>) -> Result<BTreeMap<u8, ArcCell>, CellError> {
+    Ok(from.load_dict(8, key_reader_u8, val_reader_ref_cell)?.into_iter().collect())
+}
+
+/// An account that may be nobody, which contracts write as zero.
+pub(super) fn account_or_nobody(account: [u8; 32]) -> Option<ContractAddress> {
+    (account != [0; 32]).then_some(ContractAddress(account))
+}
+
+/// What [`account_or_nobody`] reads.
+pub(super) fn nobody_or(account: Option<ContractAddress>) -> ContractAddress {
+    account.unwrap_or(ContractAddress([0; 32]))
+}
+
+pub(super) fn load_account_hash(from: &mut CellParser<'_>) -> Result<ContractAddress, CellError> {
+    load_32(from).map(ContractAddress)
 }
 
 pub(super) fn load_32(from: &mut CellParser<'_>) -> Result<[u8; 32], CellError> {

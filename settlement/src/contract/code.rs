@@ -12,12 +12,20 @@ use super::cells::{CellError, from_base64, hash_of};
 pub enum Contract {
     /// `contracts/channel.tolk`.
     Channel,
+    /// `contracts/governor.tolk`.
+    Governor,
     /// `contracts/jetton-minter.tolk`.
     JettonMinter,
     /// `contracts/jetton-wallet.tolk`.
     JettonWallet,
+    /// `contracts/lock.tolk`.
+    Lock,
     /// `contracts/provider.tolk`.
     Provider,
+    /// `contracts/registry.tolk`.
+    Registry,
+    /// `contracts/rewards.tolk`.
+    Rewards,
     /// `contracts/vault.tolk`.
     Vault,
 }
@@ -32,15 +40,29 @@ static CODES: LazyLock<[Option<ArcCell>; Contract::ALL.len()]> = LazyLock::new(|
 
 impl Contract {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Channel, Self::JettonMinter, Self::JettonWallet, Self::Provider, Self::Vault];
+    pub const ALL: [Self; 9] = [
+        Self::Channel,
+        Self::Governor,
+        Self::JettonMinter,
+        Self::JettonWallet,
+        Self::Lock,
+        Self::Provider,
+        Self::Registry,
+        Self::Rewards,
+        Self::Vault,
+    ];
 
     /// Its name, which is that of its file.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Channel => "channel",
+            Self::Governor => "governor",
             Self::JettonMinter => "jetton-minter",
             Self::JettonWallet => "jetton-wallet",
+            Self::Lock => "lock",
             Self::Provider => "provider",
+            Self::Registry => "registry",
+            Self::Rewards => "rewards",
             Self::Vault => "vault",
         }
     }
@@ -48,9 +70,13 @@ impl Contract {
     const fn build(self) -> &'static str {
         match self {
             Self::Channel => include_str!("../../contracts/build/channel.json"),
+            Self::Governor => include_str!("../../contracts/build/governor.json"),
             Self::JettonMinter => include_str!("../../contracts/build/jetton-minter.json"),
             Self::JettonWallet => include_str!("../../contracts/build/jetton-wallet.json"),
+            Self::Lock => include_str!("../../contracts/build/lock.json"),
             Self::Provider => include_str!("../../contracts/build/provider.json"),
+            Self::Registry => include_str!("../../contracts/build/registry.json"),
+            Self::Rewards => include_str!("../../contracts/build/rewards.json"),
             Self::Vault => include_str!("../../contracts/build/vault.json"),
         }
     }

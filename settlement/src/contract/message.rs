@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tonlib_core::cell::{ArcCell, Cell, CellBuilder, CellParser};
 
 use super::cells::{CellError, bytes_cell, load_32, load_64_bytes, load_amount, load_i32, store_amount, whole_bytes};
+use super::proof::ProofBytes;
 
 /// Chosen by the sender and repeated in every message that answers; zero when nobody cares.
 pub type QueryId = u64;
@@ -27,6 +28,14 @@ const OP_SLASH: u32 = 0x4350_0006;
 const OP_POKE: u32 = 0x4350_0007;
 const OP_POKE_OVER: u32 = 0x4350_0008;
 const OP_FLUSH: u32 = 0x4350_0009;
+const OP_ATTEST: u32 = 0x4350_000a;
+const OP_COLLECT_REWARD: u32 = 0x4350_000b;
+const OP_TAKE_REWARD: u32 = 0x4350_000c;
+const OP_REGISTERED: u32 = 0x4352_0102;
+const OP_REWARDED: u32 = 0x4352_0103;
+const OP_FEE_CREDIT: u32 = 0x4356_0103;
+const OP_PROPOSED: u32 = 0x4347_0101;
+const OP_SPENT: u32 = 0x4347_0102;
 const OP_EARNINGS: u32 = 0x4350_0101;
 const OP_WITHDRAWN: u32 = 0x4350_0102;
 const OP_SLASHED: u32 = 0x4350_0103;
@@ -158,6 +167,7 @@ fn load_statement(cell: &Cell) -> Result<CooperativeClose, CellError> {
 /// What a provider's contract can be told by other accounts. `contracts/README.md` says who may, and what it costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "they are made one at a time, and boxes cannot be copied")]
 pub enum ProviderMessage {
     /// Adds to collateral and liveness bond; the rest of the value joins the operations balance.
     Stake {
@@ -192,6 +202,49 @@ pub enum ProviderMessage {
     PokeOver,
     /// Sends fees and earnings on.
     Flush,
+    /// Claims rewards for fees of an epoch.
+    Attest(Attested),
+    /// Has the reward of a vault's epoch brought here.
+    CollectReward(u32),
+    /// Sends the owner the COCOON that is free by now.
+    TakeReward,
+}
+
+/// A claim of rewards: that so many certificates cover these fees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attested {
+    /// The vault's epoch in which the fees were booked.
+    pub epoch: u32,
+    /// Which circuit the proof is for.
+    pub circuit: u8,
+    /// The first claim that the certificates are about.
+    pub lo: u64,
+    /// The last one.
+    pub hi: u64,
+    /// The sum of their fees, in nano-TON.
+    pub fees: u64,
+    /// The proof.
+    pub proof: ProofBytes,
+}
+
+impl Attested {
+    fn store(&self, to: &mut CellBuilder) -> Result<(), CellError> {
+        to.store_u32(32, self.epoch)?.store_u8(8, self.circuit)?;
+        to.store_u64(64, self.lo)?.store_u64(64, self.hi)?.store_u64(64, self.fees)?;
+        to.store_reference(&self.proof.to_cell()?)?;
+        Ok(())
+    }
+
+    fn load(from: &mut CellParser<'_>) -> Result<Self, CellError> {
+        Ok(Self {
+            epoch: from.load_u32(32)?,
+            circuit: from.load_u8(8)?,
+            lo: from.load_u64(64)?,
+            hi: from.load_u64(64)?,
+            fees: from.load_u64(64)?,
+            proof: ProofBytes::from_cell(&*from.next_reference()?)?,
+        })
+    }
 }
 
 impl ProviderMessage {
@@ -214,7 +267,11 @@ impl ProviderMessage {
                 store_amount(&mut to, *amount)?;
                 to.store_slice(whom.as_bytes())?;
             }
-            Self::Withdraw | Self::Poke | Self::PokeOver | Self::Flush => {}
+            Self::Attest(attested) => attested.store(&mut to)?,
+            Self::CollectReward(epoch) => {
+                to.store_u32(32, *epoch)?;
+            }
+            Self::Withdraw | Self::Poke | Self::PokeOver | Self::Flush | Self::TakeReward => {}
         }
         Ok(to.build()?.to_arc())
     }
@@ -235,6 +292,9 @@ impl ProviderMessage {
             OP_POKE => Self::Poke,
             OP_POKE_OVER => Self::PokeOver,
             OP_FLUSH => Self::Flush,
+            OP_ATTEST => Self::Attest(Attested::load(&mut from)?),
+            OP_COLLECT_REWARD => Self::CollectReward(from.load_u32(32)?),
+            OP_TAKE_REWARD => Self::TakeReward,
             _ => return Err(CellError::Value("opcode")),
         };
         from.ensure_empty()?;
@@ -252,6 +312,9 @@ impl ProviderMessage {
             Self::Poke => OP_POKE,
             Self::PokeOver => OP_POKE_OVER,
             Self::Flush => OP_FLUSH,
+            Self::Attest(_) => OP_ATTEST,
+            Self::CollectReward(_) => OP_COLLECT_REWARD,
+            Self::TakeReward => OP_TAKE_REWARD,
         }
     }
 }
@@ -376,6 +439,26 @@ pub enum Notice {
         /// The median of the last auctions, in COCOON for a whole TON.
         median: Amount,
     },
+    /// From the vault to a provider's contract: somebody paid fees ahead, so much in TON.
+    FeeCredit(Amount),
+    /// From the rewards to a provider's contract: the attestation holds.
+    Registered {
+        /// For which of the vault's epochs.
+        epoch: u32,
+        /// What its fees burned, in COCOON.
+        part: Amount,
+    },
+    /// From the rewards to a provider's contract: the reward of an epoch.
+    Rewarded {
+        /// Which of the vault's.
+        epoch: u32,
+        /// In COCOON.
+        amount: Amount,
+    },
+    /// From the governor to whoever proposed: the proposal's number.
+    Proposed(u32),
+    /// From the governor to whom the treasury pays TON.
+    Spent,
     /// To the owner, with what was earned.
     Earnings,
     /// To the owner, with what was withdrawn.
@@ -416,6 +499,11 @@ impl Notice {
                 paid: load_amount(&mut from)?,
                 median: load_amount(&mut from)?,
             },
+            OP_FEE_CREDIT => Self::FeeCredit(load_amount(&mut from)?),
+            OP_REGISTERED => Self::Registered { epoch: from.load_u32(32)?, part: load_amount(&mut from)? },
+            OP_REWARDED => Self::Rewarded { epoch: from.load_u32(32)?, amount: load_amount(&mut from)? },
+            OP_PROPOSED => Self::Proposed(from.load_u32(32)?),
+            OP_SPENT => Self::Spent,
             OP_EARNINGS => Self::Earnings,
             OP_WITHDRAWN => Self::Withdrawn,
             OP_SLASHED => Self::Slashed,

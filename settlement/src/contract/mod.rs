@@ -8,15 +8,21 @@
 //! - [`message`]: what contracts are told by accounts and what they send.
 //! - [`order`]: what a provider's contract is told from outside, by its operator.
 //! - [`jetton`]: COCOON, its minter and its wallets.
-//! - [`channel`], [`provider`], [`vault`]: fixed terms, initial state and with it the address, stored data.
+//! - [`proof`]: a Groth16 proof as they take it.
+//! - [`channel`], [`provider`], [`vault`], [`rewards`], [`registry`], [`governor`], [`lock`]: fixed terms, initial state and with it the address, stored data.
 
 pub mod channel;
 pub mod code;
 pub mod exit;
+pub mod governor;
 pub mod jetton;
+pub mod lock;
 pub mod message;
 pub mod order;
+pub mod proof;
 pub mod provider;
+pub mod registry;
+pub mod rewards;
 pub mod vault;
 
 pub(crate) mod cells;
@@ -31,8 +37,13 @@ pub use cells::CellError;
 pub use channel::{ChannelData, ChannelStatus, ChannelTerms};
 pub use code::Contract;
 pub use exit::Exit;
+pub use governor::{Action, Decision, GovernorData, GovernorMessage, GovernorTerms};
 pub use jetton::{Genesis, JettonMessage, MinterData, MinterTerms, WalletData};
-pub use message::{ChannelMessage, Notice, ProviderMessage, QueryId, VaultMessage, VaultPayload};
+pub use lock::{LockData, LockMessage};
+pub use message::{Attested, ChannelMessage, Notice, ProviderMessage, QueryId, VaultMessage, VaultPayload};
 pub use order::{Command, OperatorOrder};
+pub use proof::ProofBytes;
 pub use provider::{EpochFees, NetworkTerms, ProviderData, ProviderTerms, Rewards, Stake};
+pub use registry::{AuditorSet, RegistryData, RegistryMessage, RegistryTerms, Told};
+pub use rewards::{RewardsData, RewardsIntroduction, RewardsTerms};
 pub use vault::{Sale, VaultData, VaultEpoch, VaultTerms};

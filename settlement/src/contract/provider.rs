@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use cocoon_market::{Amount, ContractAddress, NetworkId, NodeId, ids::Digest};
-use num_bigint::BigUint;
 use serde::{Deserialize, Serialize};
 use tonlib_core::cell::dict::predefined_readers::key_reader_u32;
 use tonlib_core::cell::{ArcCell, Cell, CellBuilder, CellParser, TonCellError};
 
-use super::cells::{CellError, hash_of, load_32, load_amount, load_amounts, load_i32, store_amount, store_amounts};
+use super::cells::{
+    CellError, hash_of, load_32, load_amount, load_amounts, load_i32, read_amounts, store_amount, store_amounts, write_amounts,
+};
 use super::code::Contract;
 use crate::economy::vesting::Vesting;
 
@@ -44,6 +45,14 @@ pub struct NetworkTerms {
 }
 
 impl NetworkTerms {
+    /// What the contract for rewards tells providers of this network from all others by.
+    ///
+    /// # Errors
+    /// [`CellError`] never, for the layout is fixed.
+    pub fn hash(&self) -> Result<Digest, CellError> {
+        Ok(Digest(hash_of(&self.to_cell()?)))
+    }
+
     pub(crate) fn to_cell(self) -> Result<Cell, CellError> {
         let mut to = CellBuilder::new();
         to.store_slice(&self.network.0.to_be_bytes())?
@@ -287,18 +296,11 @@ impl Rewards {
 }
 
 fn store_fees(to: &mut CellBuilder, fees: EpochFees) -> Result<(), TonCellError> {
-    for amount in [fees.booked, fees.claimed, fees.part] {
-        to.store_coins(&BigUint::from(amount.nano()))?;
-    }
-    Ok(())
+    write_amounts(to, [fees.booked, fees.claimed, fees.part])
 }
 
 fn load_fees(from: &mut CellParser<'_>) -> Result<EpochFees, TonCellError> {
-    let mut amount = || {
-        let nano = u128::try_from(from.load_coins()?);
-        nano.map(Amount::from_nano).map_err(|_| TonCellError::CellParserError("an amount beyond all money".to_owned()))
-    };
-    Ok(EpochFees { booked: amount()?, claimed: amount()?, part: amount()? })
+    read_amounts(from).map(|[booked, claimed, part]| EpochFees { booked, claimed, part })
 }
 
 impl ProviderData {

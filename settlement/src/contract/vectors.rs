@@ -1,16 +1,22 @@
 //! Golden vectors: one file per message, read by this crate and by the contracts' build.
 
+use std::collections::BTreeMap;
+
 use cocoon_market::ids::{ContractAddress, Digest};
 use cocoon_market::{Amount, ChannelRef, CooperativeClose, NetworkId, NodeId, OperatorKey, OperatorStatement, Signature, Voucher};
 use serde_json::{Value, json};
 use tonlib_core::cell::{ArcCell, BagOfCells};
 
-use super::cells::hash_of;
+use super::cells::{bytes_cell, hash_of};
+use super::governor::lock_payload;
 use super::*;
 use crate::contract::channel::tests_terms;
 use crate::contract::order::BATCH_MAX;
 use crate::contract::provider::{ClosedEpoch, Epoch};
+use crate::contract::registry::Changed;
+use crate::contract::rewards::{Claims, Emitted, Known, Payout};
 use crate::economy::auction::{Rate, Recorded};
+use crate::economy::parameter::Parameter;
 use crate::economy::vesting::Vesting;
 
 const QUERY: QueryId = 0x0102_0304_0506_0708;
@@ -236,10 +242,209 @@ fn each_contract_has_the_address_of_its_vector() {
         ("vault", vault_terms().address().unwrap()),
         ("jetton-wallet", wallet().address().unwrap()),
         ("jetton-minter", MinterTerms { network: NetworkId::DEVNET, founder: ContractAddress([0x54; 32]) }.address().unwrap()),
+        ("rewards", rewards_terms().address().unwrap()),
+        ("registry", registry_terms().address().unwrap()),
+        ("governor", governor_terms().address().unwrap()),
+        ("lock", lock().address().unwrap()),
     ];
     let expected: serde_json::Map<String, Value> =
         addresses.iter().map(|(name, at)| ((*name).to_owned(), hex::encode(at.0).into())).collect();
     assert_eq!(vector("addresses"), Value::Object(expected));
+}
+
+fn keys(of: &[(u8, u8)]) -> BTreeMap<u8, ArcCell> {
+    of.iter().map(|(circuit, byte)| (*circuit, bytes_cell(&[*byte; 32]).unwrap())).collect()
+}
+
+fn rewards_terms() -> RewardsTerms {
+    RewardsTerms {
+        network: NetworkId::DEVNET,
+        founder: ContractAddress([0x54; 32]),
+        half_life: 730,
+        commitment: Digest([0x55; 32]),
+        keys: keys(&[(1, 0x56)]),
+    }
+}
+
+#[test]
+fn the_rewards_have_the_data_of_their_vector() {
+    let nano = Amount::from_nano;
+    let [vault, registry, governor, minter] = [0x21, 0x42, 0x46, 0x43].map(|byte| ContractAddress([byte; 32]));
+    let providers = provider_terms().network.hash().unwrap();
+    let data = RewardsData {
+        emission: Emitted { epoch: 7, released: nano(21), rollover: nano(22), ceiling: nano(23) },
+        burned: nano(24),
+        owed: nano(25),
+        stopped_until_s: 1_800_000_007,
+        claims: Some(Claims { epoch: 41, fees: nano(26), valued: nano(27), claimed: nano(28), registered: nano(29) }),
+        payouts: [
+            (39, Payout { paid: nano(31), registered: nano(32), left: nano(33) }),
+            (40, Payout { paid: nano(34), registered: nano(35), left: nano(36) }),
+        ]
+        .into(),
+        commitment: Digest([0x57; 32]),
+        keys: keys(&[(1, 0x56), (3, 0x58)]),
+        founder: None,
+        network: NetworkId::DEVNET,
+        half_life: 730,
+        known: Known { providers, fee_bps: 500, vault, registry, governor, minter },
+    };
+    let (fresh, cell) = (RewardsData::new(rewards_terms()).unwrap(), data.to_cell().unwrap());
+    check_states("rewards", &fresh.to_cell().unwrap(), &cell);
+    assert_eq!(RewardsData::from_cell(&cell).unwrap(), data);
+    assert_eq!(RewardsData::from_cell(&fresh.to_cell().unwrap()).unwrap(), fresh);
+    let introduction = RewardsIntroduction { providers: provider_terms().network, registry, governor, minter };
+    assert_eq!(vector("introduce_rewards"), of_cell(&introduction.to_cell(QUERY).unwrap()));
+}
+
+fn registry_terms() -> RegistryTerms {
+    RegistryTerms {
+        network: NetworkId::DEVNET,
+        governor: ContractAddress([0x46; 32]),
+        founder: ContractAddress([0x54; 32]),
+        auditors: AuditorSet { list: Digest([0x5a; 32]), commitment: Digest([0x55; 32]) },
+        keys: keys(&[(1, 0x56), (9, 0x59)]),
+    }
+}
+
+#[test]
+fn a_registry_has_the_data_of_its_vector() {
+    let fresh = RegistryData::new(registry_terms());
+    let data = RegistryData {
+        standards: Digest([0x5b; 32]),
+        parameters: [
+            (Parameter::CurveStep.place(), Changed { value: 4_000, changed_s: 1_800_000_001 }),
+            (Parameter::DiscountBps.place(), Changed { value: 900, changed_s: 1_800_000_002 }),
+        ]
+        .into(),
+        keys: BTreeMap::new(),
+        pending: Some(AuditorSet { list: Digest([0x5c; 32]), commitment: Digest([0x5d; 32]) }),
+        founder: None,
+        vault: ContractAddress([0x21; 32]),
+        rewards: ContractAddress([0x44; 32]),
+        ..fresh.clone()
+    };
+    let cell = data.to_cell().unwrap();
+    check_states("registry", &fresh.to_cell().unwrap(), &cell);
+    assert_eq!(RegistryData::from_cell(&cell).unwrap(), data);
+    assert_eq!(RegistryData::from_cell(&fresh.to_cell().unwrap()).unwrap(), fresh);
+    assert_eq!([Parameter::DiscountBps, Parameter::FeeBps].map(|parameter| data.value(parameter)), [900, 500]);
+}
+
+fn proof() -> ProofBytes {
+    ProofBytes([[0xa1; 48], [0xb1; 48], [0xb1; 48], [0xc1; 48]].concat().try_into().unwrap())
+}
+
+#[test]
+fn a_registry_is_told_the_bytes_of_its_vectors() {
+    let (vault, rewards) = (ContractAddress([0x21; 32]), ContractAddress([0x44; 32]));
+    let messages = [
+        ("introduce_registry", RegistryMessage::Introduce { vault, rewards }),
+        ("prove_auditors", RegistryMessage::ProveAuditors { count: 1, list: bytes_cell(&[0x5c; 32]).unwrap(), proof: proof() }),
+        ("tell_parameter", RegistryMessage::Tell(Told::Parameter(Parameter::DiscountBps.place()))),
+        ("tell_key", RegistryMessage::Tell(Told::Key(9))),
+        ("tell_auditors", RegistryMessage::Tell(Told::Auditors)),
+    ];
+    for (name, message) in messages {
+        assert_eq!(vector(name), of_cell(&message.to_cell(QUERY).unwrap()), "{name}");
+    }
+}
+
+fn governor_terms() -> GovernorTerms {
+    GovernorTerms {
+        network: NetworkId::DEVNET,
+        founder: ContractAddress([0x54; 32]),
+        minter: ContractAddress([0x43; 32]),
+        guardian: ContractAddress([0x47; 32]),
+        start_s: 1_800_000_000,
+    }
+}
+
+#[test]
+fn a_governor_has_the_data_of_its_vector() {
+    let nano = Amount::from_nano;
+    let [proposed_s, later_s] = [1_800_000_003, 1_800_000_004];
+    let done = Decision { class: 1, is_done: true, proposed_s, all: nano(65), yes: nano(66), no: nano(67), action: Digest([0x5e; 32]) };
+    let open =
+        Decision { class: 2, is_done: false, proposed_s: later_s, all: nano(68), yes: nano(69), no: nano(70), action: Digest([0x5f; 32]) };
+    let fresh = GovernorData::new(governor_terms());
+    let data = GovernorData {
+        next: 5,
+        stopped_s: 1_800_000_009,
+        locked: nano(61),
+        spent: nano(62),
+        weeks: [(2_990, nano(63)), (2_999, nano(64))].into(),
+        proposals: [(3, done), (4, open)].into(),
+        founder: None,
+        registry: ContractAddress([0x42; 32]),
+        rewards: ContractAddress([0x44; 32]),
+        ..fresh.clone()
+    };
+    let cell = data.to_cell().unwrap();
+    check_states("governor", &fresh.to_cell().unwrap(), &cell);
+    assert_eq!(GovernorData::from_cell(&cell).unwrap(), data);
+    assert_eq!(open.proposal().unwrap().tally(), (nano(69), nano(70), nano(68)));
+    assert!(Decision { class: 3, ..open }.proposal().is_err());
+}
+
+fn actions() -> Vec<(&'static str, Action)> {
+    let (to, amount) = (ContractAddress([0x35; 32]), |ton: u128| Amount::from_nano(ton * 1_000_000_000));
+    vec![
+        ("set_parameter", Action::SetParameter { which: Parameter::DiscountBps.place(), value: 900 }),
+        ("set_verifying_key", Action::SetVerifyingKey { circuit: 3, key: bytes_cell(&[0x58; 32]).unwrap() }),
+        ("set_auditors", Action::SetAuditors { list: Digest([0x5c; 32]), commitment: Digest([0x5d; 32]) }),
+        ("set_standards", Action::SetStandards(Digest([0x5b; 32]))),
+        ("spend_cocoon", Action::SpendCocoon { to, amount: amount(3) }),
+        ("spend_ton", Action::SpendTon { to, amount: amount(2) }),
+    ]
+}
+
+#[test]
+fn actions_have_the_bytes_of_their_vectors() {
+    for (name, action) in actions() {
+        let cell = action.to_cell().unwrap();
+        assert_eq!(vector(name), of_cell(&cell), "{name}");
+        assert_eq!(action.hash().unwrap().0, hash_of(&cell));
+        assert_eq!(Action::from_cell(&cell).unwrap(), action, "{name} is read back");
+    }
+    assert!(Action::from_cell(&bytes_cell(&[0; 4]).unwrap()).is_err());
+}
+
+#[test]
+fn governor_and_lock_are_told_the_bytes_of_their_vectors() {
+    let action = || Action::SetParameter { which: Parameter::DiscountBps.place(), value: 900 };
+    let (registry, rewards) = (ContractAddress([0x42; 32]), ContractAddress([0x44; 32]));
+    let governor = [
+        ("introduce_governor", GovernorMessage::Introduce { registry, rewards }),
+        ("execute", GovernorMessage::Execute { number: 5, action: action() }),
+        ("stop", GovernorMessage::Stop),
+    ];
+    let lock = [
+        ("lengthen", LockMessage::Lengthen(2_999)),
+        ("vote", LockMessage::Vote { number: 5, is_yes: true }),
+        ("propose", LockMessage::Propose(action())),
+        ("unlock", LockMessage::Unlock),
+    ];
+    let cells = governor.into_iter().map(|(name, message)| (name, message.to_cell(QUERY).unwrap()));
+    let cells = cells.chain(lock.into_iter().map(|(name, message)| (name, message.to_cell(QUERY).unwrap())));
+    for (name, cell) in cells.chain([("lock_cocoon", lock_payload(2_999).unwrap())]) {
+        assert_eq!(vector(name), of_cell(&cell), "{name}");
+    }
+}
+
+fn lock() -> LockData {
+    LockData::new(ContractAddress([0x51; 32]), ContractAddress([0x46; 32]))
+}
+
+#[test]
+fn a_lock_has_the_data_of_its_vector() {
+    let [amount, owed] = [71, 72].map(Amount::from_nano);
+    let ballots = [(3, Some(1_800_000_005)), (4, None)].into();
+    let data = LockData { amount, owed, ends_week: 2_999, since_s: None, ballots, ..lock() };
+    let cell = data.to_cell().unwrap();
+    check_states("lock", &lock().to_cell().unwrap(), &cell);
+    assert_eq!(LockData::from_cell(&cell).unwrap(), data);
+    assert_eq!(data.address().unwrap(), lock().address().unwrap(), "where it lives has nothing to do with what is locked");
 }
 
 fn provider_messages() -> Vec<(&'static str, ProviderMessage)> {
@@ -254,6 +459,9 @@ fn provider_messages() -> Vec<(&'static str, ProviderMessage)> {
         ("poke", ProviderMessage::Poke),
         ("poke_over", ProviderMessage::PokeOver),
         ("flush", ProviderMessage::Flush),
+        ("attest", ProviderMessage::Attest(Attested { epoch: 41, circuit: 1, lo: 3, hi: 9, fees: 50_000_002, proof: proof() })),
+        ("collect_reward", ProviderMessage::CollectReward(41)),
+        ("take_reward", ProviderMessage::TakeReward),
     ]
 }
 
@@ -288,6 +496,11 @@ fn notices() -> Vec<(&'static str, Notice)> {
         ("treasury_share", Notice::TreasuryShare),
         ("excesses", Notice::Excesses),
         ("fee_booked", Notice::FeeBooked { epoch: 41, booked: nano(50_000_002), waived: nano(30_000_003), credit: nano(10_000_004) }),
+        ("registered", Notice::Registered { epoch: 41, part: nano(81) }),
+        ("rewarded", Notice::Rewarded { epoch: 41, amount: nano(82) }),
+        ("fee_credit", Notice::FeeCredit(nano(83))),
+        ("proposed", Notice::Proposed(5)),
+        ("spent", Notice::Spent),
         ("bought", Notice::Bought { bought: nano(5_000_000_000), paid: nano(250_000_000_000) }),
         ("epoch_sold", Notice::EpochSold { epoch: 41, fees: nano(1), lot: nano(2), burned: nano(3), paid: nano(4), median: nano(5) }),
     ]
@@ -379,7 +592,25 @@ fn every_vector_file_is_read() {
         "close_epoch",
         "fee",
         "fee_in_cocoon",
+        "execute",
         "genesis",
+        "governor",
+        "introduce_governor",
+        "introduce_registry",
+        "introduce_rewards",
+        "lengthen",
+        "lock",
+        "lock_cocoon",
+        "propose",
+        "prove_auditors",
+        "registry",
+        "rewards",
+        "stop",
+        "tell_auditors",
+        "tell_key",
+        "tell_parameter",
+        "unlock",
+        "vote",
         "jetton_burn",
         "jetton_transfer",
         "jetton_transfer_quiet",
@@ -394,7 +625,8 @@ fn every_vector_file_is_read() {
         "vault",
     ];
     let names = messages().into_iter().map(|(name, _)| name).chain(provider_messages().into_iter().map(|(name, _)| name));
-    let names = names.chain(notices().into_iter().map(|(name, _)| name)).chain(others);
+    let names = names.chain(notices().into_iter().map(|(name, _)| name));
+    let names = names.chain(actions().into_iter().map(|(name, _)| name)).chain(others);
     let mut known: Vec<_> = names.map(|name| format!("{name}.json")).collect();
     known.sort();
     assert_eq!(found, known);

@@ -106,6 +106,11 @@ impl Emission {
         Self { schedule, epoch: 0, released: Amount::ZERO, rollover: Amount::ZERO }
     }
 
+    /// As it is somewhere along its way: this epoch open, so much released, so much unpaid before.
+    pub const fn resumed(schedule: Schedule, epoch: u64, released: Amount, rollover: Amount) -> Self {
+        Self { schedule, epoch, released, rollover }
+    }
+
     /// The epoch that is open.
     pub const fn epoch(&self) -> u64 {
         self.epoch

@@ -115,6 +115,11 @@ impl Parameter {
         Self::DiscountBps,
     ];
 
+    /// Its place in [`Self::ALL`], by which contracts know it.
+    pub fn place(self) -> u8 {
+        Self::ALL.iter().zip(0u8..).find(|(parameter, _)| **parameter == self).map_or(u8::MAX, |(_, place)| place)
+    }
+
     /// Its bounds. Reasons: `docs/economy.md`.
     pub const fn bounds(self) -> Bounds {
         match self {

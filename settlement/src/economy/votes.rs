@@ -115,6 +115,12 @@ pub enum VoteError {
 }
 
 impl Proposal {
+    /// As it is somewhere along its way: `votes` are those for it and those against it, `all` what all locks weighed when it was made.
+    pub const fn resumed(weight: Weight, proposed_s: u32, all: Amount, votes: (Amount, Amount), is_done: bool) -> Self {
+        let (yes, no) = votes;
+        Self { weight, proposed_s, all, yes, no, is_done }
+    }
+
     /// When its vote begins and ends, in seconds since the Unix epoch.
     pub const fn voting_s(&self) -> (u32, u32) {
         let from_s = self.proposed_s.saturating_add(DELAY_S);

@@ -13,6 +13,9 @@ use crate::wallet::{Outgoing, comment};
 /// the prices of 2026, and still above it at those before.
 const FEE_VALUE: Amount = Amount::from_nano(20_000_000);
 
+/// The same for what has rewards checked or paid: a proof takes fifteen times the gas, and a payment may deploy a wallet.
+const REWARD_VALUE: Amount = Amount::from_nano(100_000_000);
+
 /// Left in the wallet for its own gas and rent.
 const WALLET_FEES: Amount = Amount::from_nano(10_000_000);
 
@@ -41,6 +44,7 @@ pub fn order_value(order: &Order) -> Result<Amount, AmountError> {
             | ProviderMessage::Slash { .. }
             | ProviderMessage::PokeOver
             | ProviderMessage::Flush => Ok(FEE_VALUE),
+            ProviderMessage::Attest(_) | ProviderMessage::CollectReward(_) | ProviderMessage::TakeReward => Ok(REWARD_VALUE),
         },
         Order::Operator { command, .. } => match command {
             Command::Batch(claims) => batch_needs(claims.len()),
