@@ -22,6 +22,8 @@
 //! | [`keyset`] | the list of auditors, its commitment, and the circuit that shows that the two agree |
 //! | [`evidence`] | certificates that can be proven together, and the public statement |
 //! | [`circuit`] | the circuit, rule by rule |
+//! | [`list`] | the auditors as a registry lists them |
+//! | [`auditor`] | an auditor for development networks |
 //! | [`pinned`] | the verifying keys that development networks begin with |
 //! | [`groth16`] | keys from a seed or a ceremony, proofs, and the cells that a contract reads |
 //!
@@ -46,6 +48,10 @@ pub mod evidence;
 pub mod circuit;
 
 pub mod groth16;
+
+pub mod list;
+
+pub mod auditor;
 
 mod curve;
 mod domain;

@@ -1,9 +1,11 @@
 //! The verifying keys that [`setup`](super::groth16::setup) makes from the development seed, so that a network can be founded without
 //! making them. Proving keys are too large to be kept here; each of these says which one fits it.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use serde::Deserialize;
+use tonlib_core::cell::ArcCell;
 
 use super::groth16::{Circuit, Origin, Size, VERIFYING_KEY_BYTES, VerifyingKey};
 
@@ -43,6 +45,15 @@ pub fn development_key(circuit: Circuit) -> Result<VerifyingKey, PinnedKeyError>
     hex::decode_to_slice(text, &mut bytes).map_err(|_| PinnedKeyError)?;
     let key = VerifyingKey::from_points(circuit, Origin::Development, &bytes).map_err(|_| PinnedKeyError)?;
     if key.digest().to_string() == circuit.development_digest() { Ok(key) } else { Err(PinnedKeyError) }
+}
+
+/// All of them as contracts keep them: by the circuit's number.
+///
+/// # Errors
+/// [`PinnedKeyError`].
+pub fn development_cells() -> Result<BTreeMap<u8, ArcCell>, PinnedKeyError> {
+    let cell = |circuit: Circuit| Ok((circuit.number(), development_key(circuit)?.to_cell().map_err(|_| PinnedKeyError)?));
+    Circuit::ALL.into_iter().map(cell).collect()
 }
 
 #[cfg(test)]
