@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use cocoon_market::ids::Digest;
 use cocoon_market::{Amount, ContractAddress, NetworkId};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tonlib_core::cell::dict::predefined_readers::key_reader_u32;
 use tonlib_core::cell::{ArcCell, Cell, CellBuilder, CellParser, TonCellError};
 
 use super::cells::{
-    CellError, account_or_nobody, hash_of, load_32, load_account_hash, load_amount, load_amounts, load_i32, nobody_or, read_amounts,
-    store_amount, store_amounts, write_amounts,
+    CellError, account_or_nobody, from_base64, hash_of, load_32, load_account_hash, load_amount, load_amounts, load_i32, nobody_or, read_amounts,
+    store_amount, store_amounts, to_base64, write_amounts,
 };
 use super::code::Contract;
 use super::message::{QueryId, begun};
@@ -92,7 +93,7 @@ pub struct Decision {
     pub action: Digest,
 }
 
-/// What is voted on.
+/// What is voted on. In text it is its cell, in base64.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Changes a parameter.
@@ -135,7 +136,8 @@ pub enum Action {
 }
 
 /// What a governor can be told, beside what locks tell it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum GovernorMessage {
     /// Whom it works with: from its founder, once.
     Introduce {
@@ -251,6 +253,20 @@ impl Action {
     /// As for [`Self::to_cell`].
     pub fn hash(&self) -> Result<Digest, CellError> {
         Ok(Digest(hash_of(&*self.to_cell()?)))
+    }
+}
+
+impl Serialize for Action {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = self.to_cell().and_then(|cell| to_base64(&cell)).map_err(serde::ser::Error::custom)?;
+        serializer.serialize_str(&text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Action {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        from_base64(&text).and_then(|cell| Self::from_cell(&cell)).map_err(serde::de::Error::custom)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use cocoon_market::{Amount, ContractAddress};
+use serde::{Deserialize, Serialize};
 use tonlib_core::cell::dict::predefined_readers::key_reader_u32;
 use tonlib_core::cell::{ArcCell, Cell, CellBuilder, CellParser, TonCellError};
 
@@ -39,7 +40,8 @@ pub struct LockData {
 }
 
 /// What an owner can tell its lock.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LockMessage {
     /// Let it end when this week begins.
     Lengthen(u32),

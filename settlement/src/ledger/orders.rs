@@ -9,13 +9,13 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cocoon_market::ids::Digest;
-use cocoon_market::{Amount, ChannelRef, ContractAddress, CooperativeClose, Signature, SignedVoucher, Timestamp};
+use cocoon_market::{Amount, AmountError, ChannelRef, ContractAddress, CooperativeClose, Signature, SignedVoucher, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::store::{Damage, StoreError, Table};
 use crate::contract::order::BatchedClaim;
-use crate::contract::{ChannelTerms, Command, ProviderMessage, ProviderTerms, QueryId};
+use crate::contract::{CellError, ChannelTerms, Command, ContractMessage, ProviderMessage, ProviderTerms, QueryId};
 
 /// Numbers orders as they were given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -96,9 +96,26 @@ pub enum Order {
         /// What.
         command: Command,
     },
+    /// Tell one of the network's other contracts something, as an owner of COCOON or as anybody.
+    Tell {
+        /// Which contract.
+        contract: ContractAddress,
+        /// The TON that goes along; what is not used comes back.
+        value: Amount,
+        /// What.
+        message: ContractMessage,
+    },
 }
 
 impl Order {
+    /// An order to tell a contract something, with as much TON as that takes.
+    ///
+    /// # Errors
+    /// [`AmountError`] for a sum beyond all money.
+    pub fn tell(contract: ContractAddress, message: ContractMessage) -> Result<Self, AmountError> {
+        Ok(Self::Tell { contract, value: message.value()?, message })
+    }
+
     /// Whose message carries it.
     pub const fn sender(&self) -> Sender {
         match self {
@@ -111,7 +128,8 @@ impl Order {
             | Self::CloseTogether { .. }
             | Self::Transfer { .. }
             | Self::Stake { .. }
-            | Self::Provider { .. } => Sender::Wallet,
+            | Self::Provider { .. }
+            | Self::Tell { .. } => Sender::Wallet,
         }
     }
 
@@ -128,7 +146,8 @@ impl Order {
             | Self::CloseTogether { .. }
             | Self::Transfer { .. }
             | Self::Stake { .. }
-            | Self::Provider { .. } => (&[], &[]),
+            | Self::Provider { .. }
+            | Self::Tell { .. } => (&[], &[]),
         };
         one.iter().chain(batch.iter().map(|claim| &claim.signed))
     }
@@ -140,15 +159,15 @@ impl Order {
             Self::TopUp { channel, .. } | Self::Close(channel) | Self::Finish(channel) => vec![*channel],
             Self::CloseTogether { statement, .. } => vec![statement.channel],
             Self::Claim(_) | Self::Operator { .. } => self.claims().map(|signed| signed.voucher.channel).collect(),
-            Self::Transfer { .. } | Self::Stake { .. } | Self::Provider { .. } => Vec::new(),
+            Self::Transfer { .. } | Self::Stake { .. } | Self::Provider { .. } | Self::Tell { .. } => Vec::new(),
         }
     }
 
     /// The contract it goes to.
     ///
     /// # Errors
-    /// [`crate::contract::CellError`] when the address of a new channel cannot be computed.
-    pub fn destination(&self) -> Result<ContractAddress, crate::contract::CellError> {
+    /// [`CellError`] when the address of a new channel cannot be computed.
+    pub fn destination(&self) -> Result<ContractAddress, CellError> {
         Ok(match self {
             Self::Open { terms, .. } => terms.channel()?.address,
             Self::TopUp { channel, .. } | Self::Close(channel) | Self::Finish(channel) => channel.address,
@@ -156,7 +175,7 @@ impl Order {
             Self::CloseTogether { statement, .. } => statement.channel.address,
             Self::Transfer { to, .. } => *to,
             Self::Stake { terms, .. } => terms.address()?,
-            Self::Provider { contract, .. } | Self::Operator { contract, .. } => *contract,
+            Self::Provider { contract, .. } | Self::Operator { contract, .. } | Self::Tell { contract, .. } => *contract,
         })
     }
 }

@@ -32,6 +32,7 @@ mod tests;
 mod turn;
 mod watch;
 
+pub use account::{AccountFault, data_of};
 pub use backing::{Backing, OPEN_AGREEMENTS_MAX};
 pub use carry::{batch_needs, order_value};
 pub use claims::{BATCH_COST, CLAIM_COST, ClaimPolicy};

@@ -391,7 +391,7 @@ fn a_preview_is_the_message_that_would_be_sent_and_changes_nothing() {
     let progress = world.requester.tick(world.now()).unwrap();
     let Some(Progress::Sent { message, .. }) = progress.first() else { panic!("{progress:?}") };
     let query = world.requester.ledger().order(order).unwrap().unwrap().query(order);
-    let given = outgoing(&Order::Close(channel), query).unwrap();
+    let given = outgoing(&Order::Close(channel), world.requester.account(), query).unwrap();
     let signed = wallet(21).sign(preview.message.seqno, preview.message.valid_until_s, &[given]).unwrap();
     assert_eq!(*message, signed.hash, "but for the query");
 }
