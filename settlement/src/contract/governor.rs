@@ -6,14 +6,15 @@ use cocoon_market::ids::Digest;
 use cocoon_market::{Amount, ContractAddress, NetworkId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tonlib_core::cell::dict::predefined_readers::key_reader_u32;
-use tonlib_core::cell::{ArcCell, Cell, CellBuilder, CellParser, TonCellError};
+use tonlib_core::cell::{ArcCell, BagOfCells, Cell, CellBuilder, CellParser, TonCellError};
 
 use super::cells::{
-    CellError, account_or_nobody, from_base64, hash_of, load_32, load_account_hash, load_amount, load_amounts, load_i32, nobody_or, read_amounts,
-    store_amount, store_amounts, to_base64, write_amounts,
+    CellError, account_or_nobody, from_base64, hash_of, load_32, load_account_hash, load_amount, load_amounts, load_i32, nobody_or,
+    read_amounts, store_amount, store_amounts, to_base64, write_amounts,
 };
 use super::code::Contract;
 use super::message::{QueryId, begun};
+use crate::economy::locks::Locks;
 use crate::economy::parameter::Weight;
 use crate::economy::votes::Proposal;
 
@@ -21,6 +22,7 @@ const OP_LOCK: u32 = 0x4347_0001;
 const OP_INTRODUCE: u32 = 0x4347_0002;
 const OP_EXECUTE: u32 = 0x4347_0003;
 const OP_STOP: u32 = 0x4347_0004;
+const OP_PROPOSAL: u32 = 0x4347_0013;
 const OP_SET_PARAMETER: u32 = 0x4347_2001;
 const OP_SET_KEY: u32 = 0x4347_2002;
 const OP_SET_AUDITORS: u32 = 0x4347_2003;
@@ -247,6 +249,28 @@ impl Action {
         Ok(action)
     }
 
+    /// A new verifying key, from a bag of cells as files have it: as it is, or in base64.
+    ///
+    /// # Errors
+    /// [`CellError`] when it is none, or has not one root.
+    pub fn verifying_key(circuit: u8, file: &[u8]) -> Result<Self, CellError> {
+        let text = std::str::from_utf8(file).ok().map(str::trim);
+        let key = match text.and_then(|text| from_base64(text).ok()) {
+            Some(key) => key,
+            None => BagOfCells::parse(file)?.single_root()?,
+        };
+        Ok(Self::SetVerifyingKey { circuit, key })
+    }
+
+    /// The action in what a lock tells its governor of a proposal; none where a body is something else.
+    pub fn proposed(body: &Cell) -> Option<Self> {
+        let mut from = body.parser();
+        if from.load_u32(32).ok()? != OP_PROPOSAL {
+            return None;
+        }
+        Self::from_cell(body.references().first()?).ok()
+    }
+
     /// What proposals name it by.
     ///
     /// # Errors
@@ -317,6 +341,11 @@ impl GovernorData {
             guardian: terms.guardian,
             start_s: terms.start_s,
         }
+    }
+
+    /// All locks, as the machine has them.
+    pub fn locks(&self) -> Locks {
+        Locks::resumed(self.weeks.clone())
     }
 
     /// As the contract stores it.

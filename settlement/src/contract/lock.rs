@@ -11,6 +11,7 @@ use super::cells::{CellError, hash_of, load_account_hash, load_amounts, store_am
 use super::code::Contract;
 use super::governor::Action;
 use super::message::{QueryId, begun};
+use crate::economy::locks::WEEK_S;
 
 const OP_LENGTHEN: u32 = 0x434c_0001;
 const OP_VOTE: u32 = 0x434c_0002;
@@ -71,6 +72,11 @@ impl LockData {
     pub fn address(&self) -> Result<ContractAddress, CellError> {
         let initial = Self::new(self.owner, self.governor).to_cell()?;
         Ok(ContractAddress(hash_of(&*Contract::Lock.state_init(&initial)?)))
+    }
+
+    /// When it ends, in seconds since the Unix epoch.
+    pub const fn ends_s(&self) -> u32 {
+        self.ends_week.saturating_mul(WEEK_S)
     }
 
     /// As the contract stores it.

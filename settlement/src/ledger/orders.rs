@@ -309,3 +309,48 @@ pub(super) fn order_of(key: &[u8]) -> Result<OrderId, StoreError> {
     let bytes = key.try_into().map_err(|_| StoreError::Damaged(Damage::Entry(Table::Orders)))?;
     Ok(OrderId(u64::from_be_bytes(bytes)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::{decode, encode};
+    use super::*;
+    use crate::contract::{Action, GovernorMessage, LockMessage, Purpose, VaultMessage};
+
+    const NOW: Timestamp = Timestamp(1_800_000_000_000);
+
+    /// An order as it was written down before there were messages to other contracts.
+    const RECORD: &str = "a4656f72646572a16870726f7669646572a268636f6e747261637458200707070707070707070707070707070707070707070707070707070707070707676d657373616765a166756e626f6e64a266616d6f756e74500000000000000000000000000000000564626f6e645000000000000000000000000000000006657374617465a16770656e64696e67a5646861736858200808080808080808080808080808080808080808080808080808080808080808657365716e6f046d76616c69645f756e74696c5f731a6b49d2786861667465725f6c740963626f63647465366368676976656e5f61741b000001a3185c50006a6368616e6765645f61741b000001a3185c5001";
+
+    #[test]
+    fn an_order_that_was_written_down_before_is_read_as_it_was() {
+        let contract = ContractAddress([7; 32]);
+        let message = ProviderMessage::Unbond { amount: Amount::from_nano(5), bond: Amount::from_nano(6) };
+        let sent = SentMessage { hash: Digest([8; 32]), seqno: 4, valid_until_s: 1_800_000_120, after_lt: 9, boc: "te6c".to_owned() };
+        let record = OrderRecord::new(Order::Provider { contract, message }, NOW).moved(OrderState::Pending(sent), Timestamp(NOW.0 + 1));
+        assert_eq!(hex::encode(encode(Table::Orders, &record).unwrap()), RECORD);
+        let read: OrderRecord = decode(Table::Orders, &hex::decode(RECORD).unwrap()).unwrap();
+        assert_eq!(read, record);
+    }
+
+    #[test]
+    fn what_contracts_are_told_is_read_as_it_was_written() {
+        let (to, amount) = (ContractAddress([7; 32]), Amount::from_nano(5));
+        let action = Action::SpendTon { to, amount };
+        for message in [
+            ContractMessage::Move { amount, to, purpose: Purpose::Nothing },
+            ContractMessage::Move { amount, to, purpose: Purpose::Bid { least: u64::MAX } },
+            ContractMessage::Move { amount, to, purpose: Purpose::Credit { provider: to } },
+            ContractMessage::Move { amount, to, purpose: Purpose::Lock { ends_week: 3_000 } },
+            ContractMessage::Burn(amount),
+            ContractMessage::Vault(VaultMessage::Fee { amount, credit: amount }),
+            ContractMessage::Lock(LockMessage::Vote { number: 3, is_yes: true }),
+            ContractMessage::Lock(LockMessage::Propose(action.clone())),
+            ContractMessage::Governor(GovernorMessage::Execute { number: 3, action }),
+        ] {
+            let record = OrderRecord::new(Order::tell(to, message).unwrap(), NOW);
+            let read: OrderRecord = decode(Table::Orders, &encode(Table::Orders, &record).unwrap()).unwrap();
+            assert_eq!(read, record);
+            assert_eq!((read.order.sender(), read.order.destination().unwrap()), (Sender::Wallet, to));
+        }
+    }
+}

@@ -30,6 +30,7 @@ mod checks;
 mod claims;
 mod kill;
 mod once;
+mod tell;
 
 const WINDOW_S: u32 = 300;
 const PAYOUT: ContractAddress = ContractAddress([0xaa; 32]);
