@@ -319,7 +319,8 @@ impl ProviderMessage {
 }
 
 /// What the vault can be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum VaultMessage {
     /// Brings network fees.
     Fee {

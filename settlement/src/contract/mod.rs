@@ -9,6 +9,7 @@
 //! - [`order`]: what a provider's contract is told from outside, by its operator.
 //! - [`jetton`]: COCOON, its minter and its wallets.
 //! - [`founding`]: what a network has once, and the messages that found it.
+//! - [`told`]: what an owner's wallet tells all of them, with what it must bring.
 //! - [`proof`]: a Groth16 proof as they take it.
 //! - [`channel`], [`provider`], [`vault`], [`rewards`], [`registry`], [`governor`], [`lock`]: fixed terms, initial state and with it the address, stored data.
 
@@ -25,6 +26,7 @@ pub mod proof;
 pub mod provider;
 pub mod registry;
 pub mod rewards;
+pub mod told;
 pub mod vault;
 
 pub(crate) mod cells;
@@ -48,4 +50,5 @@ pub use proof::ProofBytes;
 pub use provider::{EpochFees, NetworkTerms, ProviderData, ProviderTerms, Rewards, Stake};
 pub use registry::{AuditorSet, RegistryData, RegistryMessage, RegistryTerms, Told};
 pub use rewards::{RewardsData, RewardsIntroduction, RewardsTerms};
+pub use told::{ContractMessage, Purpose};
 pub use vault::{Sale, VaultData, VaultEpoch, VaultTerms};
