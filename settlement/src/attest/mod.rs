@@ -23,6 +23,9 @@
 //! | [`evidence`] | certificates that can be proven together, and the public statement |
 //! | [`circuit`] | the circuit, rule by rule |
 //! | [`groth16`] | keys from a seed or a ceremony, proofs, and the cells that a contract reads |
+//! | [`list`] | the auditors as a registry lists them |
+//! | [`papers`] | certificates and attestations as files |
+//! | [`auditor`] | an auditor for development networks |
 //!
 //! Inside are the domain and digest of a certificate, Poseidon, and Jubjub as constraints.
 //!
@@ -45,6 +48,12 @@ pub mod evidence;
 pub mod circuit;
 
 pub mod groth16;
+
+pub mod list;
+
+pub mod papers;
+
+pub mod auditor;
 
 mod curve;
 mod domain;

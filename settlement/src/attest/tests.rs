@@ -1,7 +1,10 @@
 //! What attestations are made of, for the tests of this room; the attacks stand in the files below.
 
+mod auditor;
 mod circuit;
+mod evidence;
 mod keyset;
+mod papers;
 mod proofs;
 mod schnorr;
 mod vectors;
