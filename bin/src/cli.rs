@@ -1,5 +1,6 @@
 //! The command line: every command, option and example.
 
+mod attest;
 mod money;
 mod work;
 
@@ -10,6 +11,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use cocoon_market::Amount;
 
+pub use attest::{AttestCommand, CircuitChoice, ProveArgs, SetupArgs, SizeChoice, VerifyArgs};
 pub use money::{ChainCommand, DeployArgs, SendingArgs, StakeArgs, UnstakeArgs, WithdrawArgs};
 pub use work::{AskArgs, AuditArgs, ChannelsCommand, DemoArgs, DossierCommand, EndArgs, GatewayArgs, JobsCommand, OffersArgs, UpArgs};
 
@@ -103,6 +105,9 @@ pub enum Command {
     /// Export and verify the evidence of a job
     #[command(subcommand)]
     Dossier(DossierCommand),
+    /// Prove that auditors certified this provider's claims, without the certificates
+    #[command(subcommand)]
+    Attest(AttestCommand),
     /// Run a local TON chain, served over toncenter's HTTP API
     Devnet(DevnetArgs),
     /// Check that everything a node needs is there, and say what to do about what is not
@@ -131,6 +136,7 @@ impl Command {
             | Self::Audit(_)
             | Self::Jobs(_)
             | Self::Dossier(_)
+            | Self::Attest(_)
             | Self::Doctor(_)
             | Self::Demo(_) => Verbosity::Normal,
         }
