@@ -78,6 +78,16 @@ impl Circuit {
     pub const ALL: [Self; 4] =
         [Self::Attestation(Size::Four), Self::Attestation(Size::Sixteen), Self::Attestation(Size::SixtyFour), Self::KeySet];
 
+    /// By which contracts know it.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Attestation(Size::Four) => 1,
+            Self::Attestation(Size::Sixteen) => 2,
+            Self::Attestation(Size::SixtyFour) => 3,
+            Self::KeySet => 9,
+        }
+    }
+
     /// SHA-256 of the verifying key that [`setup`] makes from [`development_seed`], in hexadecimal.
     pub const fn development_digest(self) -> &'static str {
         match self {

@@ -1,5 +1,6 @@
 //! What attestations are made of, for the tests of this room; the attacks stand in the files below.
 
+mod auditor;
 mod circuit;
 mod keyset;
 mod proofs;

@@ -8,6 +8,7 @@
 //! - [`message`]: what contracts are told by accounts and what they send.
 //! - [`order`]: what a provider's contract is told from outside, by its operator.
 //! - [`jetton`]: COCOON, its minter and its wallets.
+//! - [`founding`]: what a network has once, and the messages that found it.
 //! - [`told`]: what an owner's wallet tells all of them, with what it must bring.
 //! - [`proof`]: a Groth16 proof as they take it.
 //! - [`channel`], [`provider`], [`vault`], [`rewards`], [`registry`], [`governor`], [`lock`]: fixed terms, initial state and with it the address, stored data.
@@ -15,6 +16,7 @@
 pub mod channel;
 pub mod code;
 pub mod exit;
+pub mod founding;
 pub mod governor;
 pub mod jetton;
 pub mod lock;
