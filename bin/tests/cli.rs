@@ -481,3 +481,64 @@ fn a_fee_is_auctioned_and_bought() {
     let text = swarm.done(&["auction", "--chain", &url]);
     assert!(text.contains("paid     10 COCOON, which is burned when the epoch ends"), "{text}");
 }
+
+#[test]
+fn cocoon_is_locked_lengthened_and_proposes() {
+    let swarm = Swarm::new();
+    let (_chain, url) = founded(&swarm, "60");
+    let (code, error) = swarm.failed(&["lock", "lengthen", "--weeks", "2", "--chain", &url]);
+    assert!(code == 1 && error.contains("nothing is locked") && error.contains("swarm lock 100 --weeks 52"), "{error}");
+    assert_eq!(swarm.failed(&["lock", "100", "--chain", &url]).0, 2, "it says until when");
+    assert_eq!(swarm.failed(&["lock", "100", "--until", "2027-02-30", "--chain", &url]).0, 2, "there is no such day");
+
+    let before = swarm.cocoon(&url);
+    let rehearsed = swarm.told(&url, &["lock", "1000", "--weeks", "30", "--dry-run"]);
+    assert_eq!(rehearsed["fails"], serde_json::Value::Null, "{rehearsed}");
+    let locked = swarm.told(&url, &["lock", "1000", "--weeks", "30"]);
+    assert_eq!((&locked["event"], &locked["locked_nanococoon"]), (&"locked".into(), &"1000000000000".into()), "{locked}");
+    assert!(locked["since_s"].is_u64() && swarm.cocoon(&url) == before - 1000, "{locked}");
+    let longer = swarm.told(&url, &["lock", "lengthen", "--weeks", "60"]);
+    assert!(longer["ends_s"].as_u64() > locked["ends_s"].as_u64(), "{longer}");
+    let (code, error) = swarm.failed(&["lock", "lengthen", "--weeks", "2", "--chain", &url]);
+    assert!(code == 1 && error.contains("never shortened"), "{error}");
+    let (code, error) = swarm.failed(&["unlock", "--chain", &url]);
+    assert!(code == 1 && error.contains("the lock ends at") && error.contains("again after that"), "{error}");
+    assert!(swarm.done(&["token", "--chain", &url]).contains("locked"));
+
+    assert!(swarm.done(&["gov", "ls", "--chain", &url]).contains("Nothing is voted on"));
+    let (code, error) = swarm.failed(&["gov", "propose", "parameter", "fee-bps", "900", "--chain", &url]);
+    assert!(code == 1 && error.contains("fee-bps stays as it is: one vote moves it from 500 by 125 at most"), "{error}");
+    let proposed = swarm.told(&url, &["gov", "propose", "parameter", "auction-seconds", "70000"]);
+    assert_eq!(proposed["number"], 0, "{proposed}");
+    let shown = swarm.told(&url, &["gov", "show", "0"]);
+    assert_eq!((&shown["phase"], &shown["asks_for"]), (&"waiting".into(), &"set auction-seconds to 70000".into()), "{shown}");
+    assert_eq!(swarm.told(&url, &["gov", "ls"])["proposals"].as_array().unwrap().len(), 1);
+    assert!(swarm.done(&["gov", "queue", "0", "--chain", &url]).contains("Nothing has to be sent"));
+    let (code, error) = swarm.failed(&["gov", "vote", "0", "yes", "--chain", &url]);
+    assert!(code == 1 && error.contains("proposal 0 is voted on from") && error.contains("swarm gov show 0"), "{error}");
+    let (code, error) = swarm.failed(&["gov", "execute", "0", "--chain", &url]);
+    assert!(code == 1 && error.contains("proposal 0 is voted on from"), "{error}");
+    let (code, error) = swarm.failed(&["gov", "show", "7", "--chain", &url]);
+    assert!(code == 1 && error.contains("there is no proposal 7"), "{error}");
+}
+
+#[test]
+fn rewards_are_shown_and_not_taken_before_there_are_any() {
+    let swarm = Swarm::new();
+    let (_chain, url) = founded(&swarm, "60");
+    let shown = swarm.told(&url, &["rewards"]);
+    assert_eq!((&shown["epochs_closed"], &shown["own"]), (&0.into(), &serde_json::Value::Null), "{shown}");
+    assert!(shown["budget_nanococoon"].as_str().unwrap().parse::<u64>().unwrap() > 200_000_000_000_000, "{shown}");
+    let (code, error) = swarm.failed(&["rewards", "take", "--chain", &url]);
+    assert!(code == 1 && error.contains("no contract on the chain") && error.contains("swarm stake"), "{error}");
+
+    swarm.done(&["stake", "1", "--bond", "0.5", "--operations", "0.2", "--chain", &url]);
+    let text = swarm.done(&["rewards", "--chain", &url]);
+    assert!(text.contains("free      0 COCOON") && text.contains("No fees were booked"), "{text}");
+    let (code, error) = swarm.failed(&["rewards", "collect", "--chain", &url]);
+    assert!(code == 1 && error.contains("nothing can be collected") && error.contains("swarm rewards"), "{error}");
+    let (code, error) = swarm.failed(&["rewards", "take", "--chain", &url]);
+    assert!(code == 1 && error.contains("nothing is free yet"), "{error}");
+    let credited = swarm.told(&url, &["auction", "credit", "45"]);
+    assert_eq!(credited["credit_nanoton"], "1000000000", "50 for a TON, less a tenth: {credited}");
+}

@@ -230,45 +230,90 @@ pub(super) async fn tell<S: Serialize + Send + 'static>(
     show: impl FnOnce(&Scene, &Course) -> Result<S, Failure> + Send + 'static,
     text: impl FnOnce(&S) -> String,
 ) -> Result<(), Failure> {
-    let home = OpenHome::open(context).await?;
-    let terms = home.config.chain.network_terms()?;
-    let provider = provider_terms(&home.keys, home.config.provide.class, terms)?;
-    let desk = home.desk(context, Some(provider)).await?;
-    let scene = Arc::new(Scene { desk, terms, provider });
-    let asked = Arc::clone(&scene);
-    let (order, prepared) = blocking(move || {
-        let ask = prepare(&asked)?;
-        let prepared = rehearsed(&asked, &ask)?;
-        Ok::<_, Failure>((ask.order, prepared))
-    })
-    .await?;
-    if sending.dry_run {
-        context.out().event("dry_run", &prepared, Prepared::text);
-        return Ok(());
+    let mut session = Session::open(context, sending).await?;
+    let told = session.tell(event, prepare, show, text).await;
+    session.close().await;
+    told
+}
+
+/// This home while something is told, one message after another.
+pub(super) struct Session<'a> {
+    context: &'a Context,
+    sending: SendingArgs,
+    home: OpenHome,
+    scene: Arc<Scene>,
+    /// Sends, from the first message on that is not only shown; until then Ctrl-C just ends the program.
+    sends: Option<(Office, StopSignals)>,
+}
+
+impl<'a> Session<'a> {
+    /// Opens keys, ledger and chain.
+    ///
+    /// # Errors
+    /// Whatever of that fails.
+    pub(super) async fn open(context: &'a Context, sending: SendingArgs) -> Result<Self, Failure> {
+        let home = OpenHome::open(context).await?;
+        let terms = home.config.chain.network_terms()?;
+        let provider = provider_terms(&home.keys, home.config.provide.class, terms)?;
+        let desk = home.desk(context, Some(provider)).await?;
+        let scene = Arc::new(Scene { desk, terms, provider });
+        Ok(Self { context, sending, home, scene, sends: None })
     }
-    if let Some((at, exit_code)) = prepared.message.refusal() {
-        return Err(TellError::WouldFail { at, exit_code }.into());
+
+    /// Tells one thing, as [`tell`] does.
+    ///
+    /// # Errors
+    /// As for [`tell`].
+    pub(super) async fn tell<S: Serialize + Send + 'static>(
+        &mut self,
+        event: &'static str,
+        prepare: impl FnOnce(&Scene) -> Result<Ask, Failure> + Send + 'static,
+        show: impl FnOnce(&Scene, &Course) -> Result<S, Failure> + Send + 'static,
+        text: impl FnOnce(&S) -> String,
+    ) -> Result<(), Failure> {
+        let scene = Arc::clone(&self.scene);
+        let (order, prepared) = blocking(move || {
+            let ask = prepare(&scene)?;
+            let prepared = rehearsed(&scene, &ask)?;
+            Ok::<_, Failure>((ask.order, prepared))
+        })
+        .await?;
+        if self.sending.dry_run {
+            self.context.out().event("dry_run", &prepared, Prepared::text);
+            return Ok(());
+        }
+        if let Some((at, exit_code)) = prepared.message.refusal() {
+            return Err(TellError::WouldFail { at, exit_code }.into());
+        }
+        let course = self.send(order).await?;
+        check(&course)?;
+        let scene = Arc::clone(&self.scene);
+        let shown = blocking(move || show(&scene, &course)).await?;
+        self.context.out().event(event, &shown, text);
+        Ok(())
     }
-    let mut signals = StopSignals::listen();
-    let office = Office::start(Arc::clone(&scene.desk), pace(&home.config), Duty::Orders);
-    context.out().note("waiting for the chain; Ctrl-C leaves the rest to the next run");
-    let carried_out = tokio::select! {
-        biased;
-        () = signals.requested() => Err(TellError::Interrupted),
-        done = carry_out(&scene.desk, order, Duration::from_secs(sending.wait)) => done,
-    };
-    let shown = match carried_out {
-        Ok(course) => blocking(move || check(&course).map_err(Failure::from).and_then(|()| show(&scene, &course))).await,
-        Err(error) => Err(error.into()),
-    };
-    // What the keeper is doing may hang on a chain that does not answer; a second Ctrl-C does not wait for it.
-    tokio::select! {
-        biased;
-        () = signals.requested() => {}
-        () = office.close() => {}
+
+    async fn send(&mut self, order: Order) -> Result<Course, TellError> {
+        let (_, signals) = self.sends.get_or_insert_with(|| {
+            self.context.out().note("waiting for the chain; Ctrl-C leaves the rest to the next run");
+            (Office::start(Arc::clone(&self.scene.desk), pace(&self.home.config), Duty::Orders), StopSignals::listen())
+        });
+        tokio::select! {
+            biased;
+            () = signals.requested() => Err(TellError::Interrupted),
+            done = carry_out(&self.scene.desk, order, Duration::from_secs(self.sending.wait)) => done,
+        }
     }
-    context.out().event(event, &shown?, text);
-    Ok(())
+
+    /// Ends what is under way. What the keeper is doing may hang on a chain that does not answer; another Ctrl-C does not wait for it.
+    pub(super) async fn close(self) {
+        let Some((office, mut signals)) = self.sends else { return };
+        tokio::select! {
+            biased;
+            () = signals.requested() => {}
+            () = office.close() => {}
+        }
+    }
 }
 
 /// Signs the message, checks that the wallet can pay for it, and executes it on copies of all accounts that it reaches.

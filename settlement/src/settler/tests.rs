@@ -8,7 +8,7 @@ use tonlib_core::cell::{ArcCell, CellBuilder};
 
 use super::carry::outgoing;
 use super::*;
-use crate::chain::embedded::{Blocks, Embedded, rehearse};
+use crate::chain::embedded::{Blocks, Embedded, Rehearsal, rehearse};
 use crate::chain::testing::{ManualClock, START_MS, chain, ton};
 use crate::chain::{
     AccountState, AccountStatus, Address, Bounce, Chain, ChainError, Confirmations, Faucet, Hash, Head, MethodResult, Page, Rejection,
