@@ -84,7 +84,7 @@ fn certificate(claim: u64) -> Certificate {
 }
 
 fn certified(certificate: Certificate) -> Audited {
-    let number = if certificate.claim % 2 == 0 { 1 } else { 2 };
+    let number = if certificate.claim.is_multiple_of(2) { 1 } else { 2 };
     auditor(number).certify(certificate).unwrap().audited
 }
 
