@@ -1,6 +1,7 @@
 //! The command line: every command, option and example.
 
 mod attest;
+mod economy;
 mod money;
 mod work;
 
@@ -12,6 +13,10 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use cocoon_market::Amount;
 
 pub use attest::{AttestCommand, CircuitChoice, ProveArgs, SetupArgs, SizeChoice, VerifyArgs};
+pub use economy::{
+    ActionCommand, AuctionArgs, AuctionCommand, DateError, Day, GovCommand, LockArgs, LockCommand, ParameterName, RewardsArgs,
+    RewardsCommand, Side, TokenArgs, TokenCommand, UnlockArgs, UntilArgs,
+};
 pub use money::{ChainCommand, DeployArgs, SendingArgs, StakeArgs, UnstakeArgs, WithdrawArgs};
 pub use work::{AskArgs, AuditArgs, ChannelsCommand, DemoArgs, DossierCommand, EndArgs, GatewayArgs, JobsCommand, OffersArgs, UpArgs};
 
@@ -94,6 +99,19 @@ pub enum Command {
     Unstake(UnstakeArgs),
     /// Take back what was released, or a part of the operations balance
     Withdraw(WithdrawArgs),
+    /// Show, move and burn COCOON
+    Token(TokenArgs),
+    /// Show the auction of the network's fees, and buy of it
+    Auction(AuctionArgs),
+    /// Show what verified usage earned, collect it and take it
+    Rewards(RewardsArgs),
+    /// Show what votes, and lock COCOON to vote with
+    Lock(LockArgs),
+    /// Take out what was locked, once its time is over
+    Unlock(UnlockArgs),
+    /// Propose, vote, and carry out what was decided
+    #[command(subcommand)]
+    Gov(GovCommand),
     /// Deploy the contracts that a network has once
     #[command(subcommand)]
     Chain(ChainCommand),
@@ -132,6 +150,12 @@ impl Command {
             | Self::Stake(_)
             | Self::Unstake(_)
             | Self::Withdraw(_)
+            | Self::Token(_)
+            | Self::Auction(_)
+            | Self::Rewards(_)
+            | Self::Lock(_)
+            | Self::Unlock(_)
+            | Self::Gov(_)
             | Self::Chain(_)
             | Self::Audit(_)
             | Self::Jobs(_)

@@ -1,4 +1,4 @@
-//! What a network has once, its token and its vault: put on its chain.
+//! What a network has once, its token, vault, rewards, registry and governor: put on its chain.
 //!
 //! Everything here blocks; async callers run it on a thread that may block.
 
@@ -6,24 +6,17 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use cocoon_market::{Amount, AmountError, ContractAddress};
-use cocoon_settlement::chain::{AccountStatus, Address, Bounce, Chain, ChainError, Faucet};
+use cocoon_settlement::chain::{AccountStatus, Address, Chain, ChainError, Faucet};
 use cocoon_settlement::contract::CellError;
-use cocoon_settlement::wallet::{Outgoing, OwnerWallet, SignedTransfer, WalletError, next_seqno};
+use cocoon_settlement::contract::founding::Founding;
+use cocoon_settlement::wallet::{OwnerWallet, SignedTransfer, WalletError, next_seqno};
 
 use crate::chain::poll;
-use crate::config::Founding;
 use crate::failure::NextStep;
 use crate::output::ton_text;
 
-/// What a vault is deployed with. What the deployment does not cost stays there and pays for its storage for many years.
-const VAULT_VALUE: Amount = Amount::from_nano(100_000_000);
-
-/// What the token is founded with: its four first wallets, their storage, and all work. What that does not cost comes back or pays for
-/// the minter's storage.
-const TOKEN_VALUE: Amount = Amount::from_nano(300_000_000);
-
 /// What stays in the wallet for its own gas.
-const WALLET_FEES: Amount = Amount::from_nano(20_000_000);
+const WALLET_FEES: Amount = Amount::from_nano(40_000_000);
 
 /// How long a signed message can take effect.
 const VALID_S: u64 = 120;
@@ -83,51 +76,48 @@ pub fn is_deployed(chain: &dyn Chain, contract: ContractAddress) -> Result<bool,
     Ok(chain.account(&Address::from(contract))?.status == AccountStatus::Active)
 }
 
-/// A signed message that founds a network, and what its wallet holds.
+/// What founds a network, ready to be sent.
 #[derive(Debug)]
 pub struct Deployment {
-    /// The message.
-    pub signed: SignedTransfer,
-    /// What it carries.
+    /// The signed messages, one after the other: a wallet sends four at once, and it takes more.
+    pub signed: Vec<SignedTransfer>,
+    /// The same, each as if it were the wallet's next, to be tried on the chain as it is.
+    pub tries: Vec<SignedTransfer>,
+    /// What they carry.
     pub value: Amount,
-    /// What the wallet must hold for it.
+    /// What the wallet must hold for them.
     pub needed: Amount,
     /// What it holds.
     pub balance: Amount,
 }
 
-/// Signs what founds a network from its founder's wallet: the token, divided, and the vault. Nothing is sent.
+/// Signs what founds a network from its founder's wallet. Nothing is sent.
 ///
 /// # Errors
 /// [`DeployError`].
 pub fn prepare(chain: &dyn Chain, wallet: &OwnerWallet, founding: &Founding) -> Result<Deployment, DeployError> {
     let account = chain.account(&wallet.address())?;
-    let valid_until = u32::try_from(chain.head()?.unix_s.saturating_add(VALID_S)).unwrap_or(u32::MAX);
-    let token = Outgoing {
-        to: Address::from(founding.minter.address()?),
-        value: TOKEN_VALUE,
-        bounce: Bounce::No,
-        body: Some(founding.genesis.to_cell(0)?),
-        state_init: Some(founding.minter.state_init()?),
-    };
-    let vault = Outgoing {
-        to: Address::from(founding.vault.address()?),
-        value: VAULT_VALUE,
-        bounce: Bounce::No,
-        body: None,
-        state_init: Some(founding.vault.state_init()?),
-    };
-    let signed = wallet.sign(next_seqno(&account)?, valid_until, &[token, vault])?;
-    let value = TOKEN_VALUE.checked_add(VAULT_VALUE)?;
-    Ok(Deployment { signed, value, needed: needed()?, balance: account.balance })
+    let (next, valid_until) = (next_seqno(&account)?, valid_until(chain)?);
+    let (mut signed, mut tries) = (Vec::new(), Vec::new());
+    for (seqno, step) in (next..).zip(founding.steps()?) {
+        signed.push(wallet.sign(seqno, valid_until, &step)?);
+        tries.push(wallet.sign(next, valid_until, &step)?);
+    }
+    let needed = needed(founding)?;
+    Ok(Deployment { signed, tries, value: needed.checked_sub(WALLET_FEES)?, needed, balance: account.balance })
+}
+
+fn valid_until(chain: &dyn Chain) -> Result<u32, DeployError> {
+    Ok(u32::try_from(chain.head()?.unix_s.saturating_add(VALID_S)).unwrap_or(u32::MAX))
 }
 
 /// What a wallet must hold to found a network.
-fn needed() -> Result<Amount, AmountError> {
-    Amount::sum([VAULT_VALUE, TOKEN_VALUE, WALLET_FEES])
+fn needed(founding: &Founding) -> Result<Amount, DeployError> {
+    let values = founding.steps()?.into_iter().flatten().map(|message| message.value);
+    Ok(Amount::sum(values.chain([WALLET_FEES]))?)
 }
 
-/// Sends what founds a network, and waits until the chain shows its vault.
+/// Sends what founds a network, and waits until the chain shows its rewards, which come last. What an earlier run did is not done again.
 ///
 /// # Errors
 /// [`DeployError`].
@@ -136,9 +126,14 @@ pub fn deploy(chain: &dyn Chain, wallet: &OwnerWallet, founding: &Founding, wait
     if deployment.balance < deployment.needed {
         return Err(DeployError::Poor { needed: deployment.needed, balance: deployment.balance });
     }
-    chain.send_boc(&deployment.signed.boc)?;
-    let address = founding.vault.address()?;
-    await_seen("the vault", wait, || is_deployed(chain, address))?;
+    let shown = [("the vault", founding.providers.vault), ("the rewards", founding.providers.rewards)];
+    for ((what, contract), step) in shown.into_iter().zip(founding.steps()?) {
+        if !is_deployed(chain, contract)? {
+            let seqno = next_seqno(&chain.account(&wallet.address())?)?;
+            chain.send_boc(&wallet.sign(seqno, valid_until(chain)?, &step)?.boc)?;
+            await_seen(what, wait, || is_deployed(chain, contract))?;
+        }
+    }
     Ok(deployment)
 }
 
@@ -153,10 +148,10 @@ pub fn ensure_devnet(
     founding: &Founding,
     wait: Duration,
 ) -> Result<bool, DeployError> {
-    if is_deployed(chain, founding.vault.address()?)? {
+    if is_deployed(chain, founding.providers.rewards)? {
         return Ok(false);
     }
-    let needed = needed()?;
+    let needed = needed(founding)?;
     let is_funded = || -> Result<bool, ChainError> { Ok(chain.account(&founder.address())?.balance >= needed) };
     if !is_funded()? {
         faucet.fund(&founder.address(), needed)?;
@@ -175,7 +170,7 @@ fn await_seen(what: &'static str, wait: Duration, mut is_seen: impl FnMut() -> R
 mod tests {
     use cocoon_market::amount::NANO;
     use cocoon_settlement::chain::embedded::{Blocks, Embedded, Options};
-    use cocoon_settlement::contract::{MinterData, VaultData, WalletData};
+    use cocoon_settlement::contract::{GovernorData, MinterData, RegistryData, RewardsData, VaultData, VaultTerms, WalletData};
 
     use super::*;
     use crate::config::{devnet_founder, devnet_founding};
@@ -197,7 +192,36 @@ mod tests {
         let token = MinterData::from_cell(&data(minter)).unwrap();
         assert_eq!((token.supply.nano() / NANO, token.founder), (400_000_000, None), "all of it is made, and nobody makes more");
         let wallet = |owner| WalletData::from_cell(&data(WalletData::new(owner, minter).address().unwrap())).unwrap().balance.nano() / NANO;
-        assert_eq!([founder.account(), founding.vault.treasury].map(wallet), [380_000_000, 20_000_000]);
+        let owners = [founder.account(), founding.genesis.treasury, founding.genesis.reserve];
+        assert_eq!(owners.map(wallet), [60_000_000, 20_000_000, 320_000_000]);
+    }
+
+    #[test]
+    fn everybody_knows_whom_it_works_with_and_the_founder_says_no_more() {
+        let (chain, founder, founding) = (chain(), devnet_founder().unwrap(), devnet_founding().unwrap());
+        ensure_devnet(&chain, &chain, &founder, &founding, WAIT).unwrap();
+        let data = |account: ContractAddress| chain.account(&Address::from(account)).unwrap().data.unwrap();
+        let VaultTerms { registry, rewards, treasury: governor, minter, .. } = founding.vault;
+        let its = RewardsData::from_cell(&data(rewards)).unwrap();
+        assert_eq!((its.founder, its.commitment), (None, founding.registry.auditors.commitment));
+        assert_eq!((its.known.vault, its.known.registry), (founding.providers.vault, registry));
+        assert_eq!((its.known.governor, its.known.minter, its.known.providers), (governor, minter, founding.providers.hash().unwrap()));
+        let its = RegistryData::from_cell(&data(registry)).unwrap();
+        assert_eq!((its.founder, its.governor, its.vault, its.rewards), (None, governor, founding.providers.vault, rewards));
+        assert_eq!(its.keys.len(), 4, "of three sizes of attestations, and of the auditors' list");
+        let its = GovernorData::from_cell(&data(governor)).unwrap();
+        assert_eq!((its.founder, its.registry, its.rewards, its.guardian), (None, registry, rewards, founder.account()));
+    }
+
+    #[test]
+    fn what_a_run_began_the_next_one_ends() {
+        let (chain, founder, founding) = (chain(), devnet_founder().unwrap(), devnet_founding().unwrap());
+        chain.fund(&founder.address(), needed(&founding).unwrap()).unwrap();
+        let begun = prepare(&chain, &founder, &founding).unwrap();
+        chain.send_boc(&begun.signed[0].boc).unwrap();
+        assert!(!is_deployed(&chain, founding.providers.rewards).unwrap());
+        assert!(ensure_devnet(&chain, &chain, &founder, &founding, WAIT).unwrap());
+        assert!(is_deployed(&chain, founding.providers.rewards).unwrap());
     }
 
     #[test]

@@ -207,6 +207,11 @@ pub fn ton_text(amount: Amount) -> String {
     format!("{amount} TON")
 }
 
+/// An amount of the token as people read it: `1.5 COCOON`.
+pub fn cocoon_text(amount: Amount) -> String {
+    format!("{amount} COCOON")
+}
+
 /// A moment as people read it, the same everywhere: `2026-11-22 20:15:03 UTC`.
 pub fn time_text(unix_s: u64) -> String {
     let (days, seconds) = (unix_s / 86_400, unix_s % 86_400);

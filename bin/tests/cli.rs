@@ -85,6 +85,33 @@ const COMMANDS: &[&str] = &[
     "stake",
     "unstake",
     "withdraw",
+    "token",
+    "token balance",
+    "token send",
+    "token burn",
+    "auction",
+    "auction bid",
+    "auction close",
+    "auction credit",
+    "rewards",
+    "rewards collect",
+    "rewards take",
+    "lock",
+    "lock lengthen",
+    "unlock",
+    "gov",
+    "gov ls",
+    "gov show",
+    "gov propose",
+    "gov propose parameter",
+    "gov propose spend-cocoon",
+    "gov propose spend-ton",
+    "gov propose standards",
+    "gov propose auditors",
+    "gov propose key",
+    "gov vote",
+    "gov queue",
+    "gov execute",
     "chain",
     "chain deploy",
     "audit",
@@ -353,4 +380,165 @@ fn an_unknown_model_is_answered_with_those_there_are() {
     let (code, error) = Swarm::new().failed(&["models", "pull", "gpt-99"]);
     assert_eq!(code, 2);
     assert!(error.contains("unknown model") && error.contains("smollm2"), "{error}");
+}
+
+/// A devnet with a network of its own, whose founder is this home and has the COCOON of stakers and the opening auction.
+fn founded(swarm: &Swarm, epoch_s: &str) -> (Running, String) {
+    swarm.done(&["init", "--no-passphrase"]);
+    let (chain, ready) = swarm.devnet();
+    let url = ready["url"].as_str().unwrap().to_owned();
+    swarm.done(&["wallet", "deposit", "--faucet", "50", "--chain", &url]);
+    swarm.done(&["chain", "deploy", "--network", "devnet", "--epoch-s", epoch_s, "--chain", &url]);
+    (chain, url)
+}
+
+impl Swarm {
+    /// What a command says in JSON.
+    fn told(&self, chain: &str, args: &[&str]) -> serde_json::Value {
+        json(&self.done(&[args, &["--json", "--chain", chain]].concat()))
+    }
+
+    /// COCOON of the wallet, in whole ones.
+    fn cocoon(&self, chain: &str) -> u64 {
+        let nano = self.told(chain, &["token", "balance"])["nanococoon"].as_str().unwrap().parse::<u64>().unwrap();
+        nano / 1_000_000_000
+    }
+}
+
+#[test]
+fn cocoon_is_shown_sent_and_burned() {
+    let (swarm, other) = (Swarm::new(), Swarm::new());
+    let (_chain, url) = founded(&swarm, "60");
+    let to = json(&other.done(&["init", "--no-passphrase", "--json"]))["owner"].as_str().unwrap().to_owned();
+    let before = swarm.cocoon(&url);
+    assert!(before >= 60_000_000, "{before}");
+    let shown = swarm.done(&["token", "--chain", &url]);
+    assert!(shown.starts_with("WHERE") && shown.contains("wallet"), "{shown}");
+
+    let rehearsed = swarm.told(&url, &["token", "send", "25", &to, "--dry-run"]);
+    assert_eq!((&rehearsed["event"], &rehearsed["fails"]), (&"dry_run".into(), &serde_json::Value::Null), "{rehearsed}");
+    assert!(rehearsed["transactions"].as_u64().unwrap() >= 4, "wallet, both jetton wallets, and what comes back: {rehearsed}");
+    assert_eq!(swarm.cocoon(&url), before, "a dry run sends nothing");
+
+    let sent = swarm.told(&url, &["token", "send", "25", &to]);
+    assert_eq!(sent["event"], "sent", "{sent}");
+    assert_eq!(swarm.told(&url, &["token", "balance", &to])["nanococoon"], "25000000000");
+    swarm.told(&url, &["token", "burn", "5"]);
+    assert_eq!(swarm.cocoon(&url), before - 30);
+
+    let (code, error) = swarm.failed(&["token", "send", "999999999", &to, "--chain", &url]);
+    assert!(code == 1 && error.contains("is asked for, and the wallet has") && error.contains("try: less"), "{error}");
+    assert_eq!(swarm.failed(&["token", "send", "0", &to, "--chain", &url]).0, 2);
+}
+
+/// Pays a fee to the vault, as a provider's contract does.
+fn pay_fee(chain: &str, vault: &str) {
+    use cocoon_settlement::chain::{Address, Bounce};
+    use cocoon_settlement::contract::VaultMessage;
+    use cocoon_settlement::wallet::{Outgoing, OwnerWallet};
+    let (wallet, fee) = (OwnerWallet::from_seed(&[9; 32]).unwrap(), "10".parse().unwrap());
+    let config = cocoon_swarm::config::ChainConfig { endpoint: chain.parse().unwrap(), ..Default::default() };
+    let open = cocoon_swarm::chain::open(&config).unwrap();
+    open.faucet.unwrap().fund(&wallet.address(), "20".parse().unwrap()).unwrap();
+    let limit = std::time::Duration::from_secs(30);
+    let look = std::time::Duration::from_millis(50);
+    let arrives = |at: Address, least: u128| {
+        let there = || Ok((open.chain.account(&at)?.balance.nano() >= least).then_some(()));
+        cocoon_swarm::chain::poll(limit, look, there).unwrap().unwrap();
+    };
+    arrives(wallet.address(), 20_000_000_000);
+    let to: Address = vault.parse().unwrap();
+    let body = VaultMessage::Fee { amount: fee, credit: "0".parse().unwrap() }.to_cell(1).unwrap();
+    let outgoing = Outgoing { to, value: "10.1".parse().unwrap(), bounce: Bounce::Yes, body: Some(body), state_init: None };
+    open.chain.send_boc(&wallet.sign(0, u32::MAX, &[outgoing]).unwrap().boc).unwrap();
+    arrives(to, 10_000_000_000);
+}
+
+#[test]
+fn a_fee_is_auctioned_and_bought() {
+    let swarm = Swarm::new();
+    let (_chain, url) = founded(&swarm, "8");
+    let state = swarm.told(&url, &["auction"]);
+    assert_eq!((&state["epoch"], &state["rate_nanococoon"]), (&0.into(), &serde_json::Value::Null), "{state}");
+    let (code, error) = swarm.failed(&["auction", "bid", "10", "--chain", &url]);
+    assert!(code == 1 && error.contains("it would buy nothing") && error.contains("swarm auction"), "{error}");
+
+    let closed = swarm.told(&url, &["auction", "close"]);
+    assert_eq!((&closed["event"], &closed["epoch"]), (&"closed".into(), &1.into()), "{closed}");
+    pay_fee(&url, state["vault"].as_str().unwrap());
+    let (code, error) = swarm.failed(&["auction", "close", "--chain", &url]);
+    assert!(code == 1 && error.contains("cannot be closed before") && error.contains("again after that"), "{error}");
+    let limit = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !swarm.run(&["auction", "close", "--chain", &url]).status.success() {
+        assert!(std::time::Instant::now() < limit, "the epoch ends");
+    }
+    let before = swarm.cocoon(&url);
+    let rehearsed = swarm.told(&url, &["auction", "bid", "10", "--dry-run"]);
+    assert_eq!(rehearsed["fails"], serde_json::Value::Null, "{rehearsed}");
+    let bought = swarm.told(&url, &["auction", "bid", "10"]);
+    assert!(bought["bought_nanoton"].as_str().unwrap().parse::<u64>().unwrap() > 40_000_000, "{bought}");
+    assert_eq!((&bought["paid_nanococoon"], swarm.cocoon(&url)), (&"10000000000".into(), before - 10), "{bought}");
+    let text = swarm.done(&["auction", "--chain", &url]);
+    assert!(text.contains("paid     10 COCOON, which is burned when the epoch ends"), "{text}");
+}
+
+#[test]
+fn cocoon_is_locked_lengthened_and_proposes() {
+    let swarm = Swarm::new();
+    let (_chain, url) = founded(&swarm, "60");
+    let (code, error) = swarm.failed(&["lock", "lengthen", "--weeks", "2", "--chain", &url]);
+    assert!(code == 1 && error.contains("nothing is locked") && error.contains("swarm lock 100 --weeks 52"), "{error}");
+    assert_eq!(swarm.failed(&["lock", "100", "--chain", &url]).0, 2, "it says until when");
+    assert_eq!(swarm.failed(&["lock", "100", "--until", "2027-02-30", "--chain", &url]).0, 2, "there is no such day");
+
+    let before = swarm.cocoon(&url);
+    let rehearsed = swarm.told(&url, &["lock", "1000", "--weeks", "30", "--dry-run"]);
+    assert_eq!(rehearsed["fails"], serde_json::Value::Null, "{rehearsed}");
+    let locked = swarm.told(&url, &["lock", "1000", "--weeks", "30"]);
+    assert_eq!((&locked["event"], &locked["locked_nanococoon"]), (&"locked".into(), &"1000000000000".into()), "{locked}");
+    assert!(locked["since_s"].is_u64() && swarm.cocoon(&url) == before - 1000, "{locked}");
+    let longer = swarm.told(&url, &["lock", "lengthen", "--weeks", "60"]);
+    assert!(longer["ends_s"].as_u64() > locked["ends_s"].as_u64(), "{longer}");
+    let (code, error) = swarm.failed(&["lock", "lengthen", "--weeks", "2", "--chain", &url]);
+    assert!(code == 1 && error.contains("never shortened"), "{error}");
+    let (code, error) = swarm.failed(&["unlock", "--chain", &url]);
+    assert!(code == 1 && error.contains("the lock ends at") && error.contains("again after that"), "{error}");
+    assert!(swarm.done(&["token", "--chain", &url]).contains("locked"));
+
+    assert!(swarm.done(&["gov", "ls", "--chain", &url]).contains("Nothing is voted on"));
+    let (code, error) = swarm.failed(&["gov", "propose", "parameter", "fee-bps", "900", "--chain", &url]);
+    assert!(code == 1 && error.contains("fee-bps stays as it is: one vote moves it from 500 by 125 at most"), "{error}");
+    let proposed = swarm.told(&url, &["gov", "propose", "parameter", "auction-seconds", "70000"]);
+    assert_eq!(proposed["number"], 0, "{proposed}");
+    let shown = swarm.told(&url, &["gov", "show", "0"]);
+    assert_eq!((&shown["phase"], &shown["asks_for"]), (&"waiting".into(), &"set auction-seconds to 70000".into()), "{shown}");
+    assert_eq!(swarm.told(&url, &["gov", "ls"])["proposals"].as_array().unwrap().len(), 1);
+    assert!(swarm.done(&["gov", "queue", "0", "--chain", &url]).contains("Nothing has to be sent"));
+    let (code, error) = swarm.failed(&["gov", "vote", "0", "yes", "--chain", &url]);
+    assert!(code == 1 && error.contains("proposal 0 is voted on from") && error.contains("swarm gov show 0"), "{error}");
+    let (code, error) = swarm.failed(&["gov", "execute", "0", "--chain", &url]);
+    assert!(code == 1 && error.contains("proposal 0 is voted on from"), "{error}");
+    let (code, error) = swarm.failed(&["gov", "show", "7", "--chain", &url]);
+    assert!(code == 1 && error.contains("there is no proposal 7"), "{error}");
+}
+
+#[test]
+fn rewards_are_shown_and_not_taken_before_there_are_any() {
+    let swarm = Swarm::new();
+    let (_chain, url) = founded(&swarm, "60");
+    let shown = swarm.told(&url, &["rewards"]);
+    assert_eq!((&shown["epochs_closed"], &shown["own"]), (&0.into(), &serde_json::Value::Null), "{shown}");
+    assert!(shown["budget_nanococoon"].as_str().unwrap().parse::<u64>().unwrap() > 200_000_000_000_000, "{shown}");
+    let (code, error) = swarm.failed(&["rewards", "take", "--chain", &url]);
+    assert!(code == 1 && error.contains("no contract on the chain") && error.contains("swarm stake"), "{error}");
+
+    swarm.done(&["stake", "1", "--bond", "0.5", "--operations", "0.2", "--chain", &url]);
+    let text = swarm.done(&["rewards", "--chain", &url]);
+    assert!(text.contains("free      0 COCOON") && text.contains("No fees were booked"), "{text}");
+    let (code, error) = swarm.failed(&["rewards", "collect", "--chain", &url]);
+    assert!(code == 1 && error.contains("nothing can be collected") && error.contains("swarm rewards"), "{error}");
+    let (code, error) = swarm.failed(&["rewards", "take", "--chain", &url]);
+    assert!(code == 1 && error.contains("nothing is free yet"), "{error}");
+    let credited = swarm.told(&url, &["auction", "credit", "45"]);
+    assert_eq!(credited["credit_nanoton"], "1000000000", "50 for a TON, less a tenth: {credited}");
 }

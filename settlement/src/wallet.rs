@@ -23,7 +23,7 @@ use tonlib_core::wallet::wallet_version::WalletVersion;
 use tonlib_core::{TonAddress, TonHash};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::chain::codec::to_boc;
+use crate::chain::codec::{CodecError, to_boc};
 use crate::chain::{AccountState, AccountStatus, Address, Bounce};
 
 /// Words of a mnemonic.
@@ -206,9 +206,16 @@ impl OwnerWallet {
         let body = self.wallet.create_external_body(valid_until_s, seqno, messages).map_err(|_| WalletError::Message)?;
         let signature = self.key.sign(body.cell_hash().as_slice()).to_bytes();
         let signed = VersionHelper::sign_msg(VERSION, &body, &signature).map_err(|_| WalletError::Message)?;
-        let message = self.wallet.wrap_signed_body(signed, seqno == 0).map_err(|_| WalletError::Message)?.to_arc();
-        let boc = to_boc(&message).map_err(|_| WalletError::Message)?;
-        Ok(SignedTransfer { hash: Digest(message.cell_hash().into()), boc })
+        let state = if seqno == 0 { Some(self.state_init().map_err(|_| WalletError::Message)?) } else { None };
+        inbound(&self.address(), state, &signed.to_arc()).map_err(|_| WalletError::Message)
+    }
+
+    fn state_init(&self) -> Result<ArcCell, TonCellError> {
+        let data = VersionHelper::get_data(VERSION, &self.wallet.key_pair, self.wallet.wallet_id)?.to_arc();
+        let mut init = CellBuilder::new();
+        // No split depth, not special, code and data present, no libraries.
+        init.store_u8(5, 0b00110)?.store_reference(VersionHelper::get_code(VERSION)?)?.store_reference(&data)?;
+        Ok(init.build()?.to_arc())
     }
 }
 
@@ -217,16 +224,22 @@ impl OwnerWallet {
 /// # Errors
 /// [`WalletError::Message`] when it cannot be built.
 pub fn external_message(to: &Address, body: ArcCell) -> Result<SignedTransfer, WalletError> {
-    let build = || -> Result<_, TonCellError> {
-        let mut message = CellBuilder::new();
-        // ext_in_msg_info of TON's block.tlb: no source, a plain address, no import fee; no state, the body in a cell of its own.
-        message.store_u8(2, 0b10)?.store_u8(2, 0)?.store_u8(3, 0b100)?.store_i8(8, to.workchain)?.store_slice(&to.hash)?;
-        message.store_u8(4, 0)?.store_bit(false)?.store_bit(true)?.store_reference(&body)?;
-        Ok(message.build()?.to_arc())
-    };
-    let message = build().map_err(|_| WalletError::Message)?;
-    let boc = to_boc(&message).map_err(|_| WalletError::Message)?;
-    Ok(SignedTransfer { hash: Digest(message.cell_hash().into()), boc })
+    inbound(to, None, &body).map_err(|_| WalletError::Message)
+}
+
+/// A message from outside. State and body stand in cells of their own: within the message there is no room for a state beside a body with
+/// four messages.
+fn inbound(to: &Address, state_init: Option<ArcCell>, body: &ArcCell) -> Result<SignedTransfer, CodecError> {
+    let mut message = CellBuilder::new();
+    // ext_in_msg_info of TON's block.tlb: no source, a plain address, no import fee.
+    message.store_u8(2, 0b10)?.store_u8(2, 0)?.store_u8(3, 0b100)?.store_i8(8, to.workchain)?.store_slice(&to.hash)?;
+    message.store_u8(4, 0)?.store_bit(state_init.is_some())?;
+    if let Some(state_init) = state_init {
+        message.store_bit(true)?.store_reference(&state_init)?;
+    }
+    message.store_bit(true)?.store_reference(body)?;
+    let message = message.build()?.to_arc();
+    Ok(SignedTransfer { hash: Digest(message.cell_hash().into()), boc: to_boc(&message)? })
 }
 
 /// The number the wallet's next message must carry; 0 before it is deployed.
@@ -289,6 +302,18 @@ mod tests {
     fn words_give_the_address_that_wallets_show() {
         let wallet = OwnerWallet::new(&Mnemonic::parse(WORDS).unwrap()).unwrap();
         assert_eq!(wallet.address().friendly(Bounce::Yes), ADDRESS);
+    }
+
+    #[test]
+    fn a_wallet_that_is_not_there_yet_sends_four_messages_and_no_more() {
+        let wallet = OwnerWallet::from_seed(&[1; 32]).unwrap();
+        let body = || Some(comment(&"x".repeat(COMMENT_BYTES_MAX)).unwrap());
+        let to = Address::from(ContractAddress([2; 32]));
+        let one = || Outgoing { to, value: Amount::from_nano(1), bounce: Bounce::No, body: body(), state_init: body() };
+        let four = || (0..4).map(|_| one()).collect::<Vec<_>>();
+        assert!(wallet.sign(0, 1, &four()).is_ok() && wallet.sign(1, 1, &four()).is_ok());
+        assert_eq!(wallet.sign(0, 1, &[four(), vec![one()]].concat()).unwrap_err(), WalletError::Message);
+        assert_eq!(wallet.state_init().unwrap().cell_hash(), wallet.account().0.into());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use cocoon_market::Amount;
 use cocoon_settlement::chain::Address;
 
-use crate::config::Network;
+use crate::config::{Network, TREASURY_FROM_S};
 
 /// Options of all that sends a message about the collateral.
 #[derive(Clone, Copy, Debug, Args)]
@@ -77,7 +77,7 @@ pub struct WithdrawArgs {
 /// What `swarm chain` can do.
 #[derive(Clone, Debug, Subcommand)]
 pub enum ChainCommand {
-    /// Deploy what a network has once, its token and its vault, from this wallet, and write [chain.terms]
+    /// Found a network from this wallet: token, vault, rewards, registry and governor; and write [chain.terms]
     Deploy(DeployArgs),
 }
 
@@ -86,17 +86,18 @@ pub enum ChainCommand {
 #[command(after_help = "Examples:
   swarm chain deploy --network testnet              a network of your own on TON's test network
   swarm chain deploy --network testnet --dry-run    show the message and what would be written
-  swarm chain deploy --network devnet --unbond-s 5  the devnet's vault, with other times
+  swarm chain deploy --network devnet --unbond-s 5  the devnet's vault, with other times and without rewards
 
+It begins with development keys and the development auditor, whom everybody can speak for, until a vote replaces both.
 Everybody of the network needs the same [chain.terms]: pass on what this writes into the configuration.")]
 pub struct DeployArgs {
     /// Which network: devnet or testnet
     #[arg(long, value_enum, value_name = "NETWORK")]
     pub network: Network,
-    /// Who gets the treasury's share [default: this wallet; on a devnet the faucet]
-    #[arg(long, value_name = "ADDRESS")]
-    pub treasury: Option<Address>,
-    /// Who may slash [default: the treasury]
+    /// When the treasury starts to vest, in seconds since 1970
+    #[arg(long, default_value_t = TREASURY_FROM_S, value_name = "SECONDS")]
+    pub treasury_from: u32,
+    /// Who may slash [default: this wallet; on a devnet the faucet]
     #[arg(long, value_name = "ADDRESS")]
     pub dispute: Option<Address>,
     /// What of each draw is the network's, in basis points

@@ -7,16 +7,18 @@ use std::time::Duration;
 use cocoon_market::{Amount, ContractAddress};
 use cocoon_settlement::chain::embedded::rehearse;
 use cocoon_settlement::chain::{Address, Bounce, Chain};
-use cocoon_settlement::contract::NetworkTerms;
+use cocoon_settlement::contract::founding::{Founding, Plan};
+use cocoon_settlement::contract::{NetworkTerms, VaultTerms};
+use cocoon_settlement::wallet::OwnerWallet;
 use serde::Serialize;
 
 use super::blocking;
 use super::dry_run::Cost;
 use crate::chain;
 use crate::cli::{ChainCommand, DeployArgs};
-use crate::config::{Founding, Network, NetworkConfig, TermsError, devnet_founding, write_terms};
+use crate::config::{HALF_LIFE, Network, NetworkConfig, TermsError, devnet_founding, founding, write_terms};
 use crate::context::Context;
-use crate::deployment::{self, DeployError, is_deployed};
+use crate::deployment::{self, DeployError, Deployment, is_deployed};
 use crate::failure::{Exit, Failure, NextStep};
 use crate::output::ton_text;
 
@@ -50,21 +52,30 @@ impl NextStep for DeployRefusal {
 struct Deployed {
     network: &'static str,
     vault: Address,
-    treasury: Address,
+    minter: Address,
+    registry: Address,
+    governor: Address,
     #[serde(flatten)]
     terms: TermsRow,
-    /// Whether the vault was there before.
+    /// Whether the network was there before.
     was_there: bool,
-    /// What the message carries; none where nothing has to be sent.
+    /// What the messages carry; none where nothing has to be sent.
     value_nanoton: Option<Amount>,
-    /// What it would use up, where it was not sent.
-    #[serde(flatten)]
-    cost: Option<Cost>,
-    message_hash: Option<String>,
-    boc: Option<String>,
+    /// The messages, one after the other.
+    messages: Vec<Sent>,
     config: PathBuf,
     #[serde(skip)]
     dry_run: bool,
+}
+
+/// A message that was sent, or would be.
+#[derive(Serialize)]
+struct Sent {
+    /// What it would use up, where it was not sent.
+    #[serde(flatten)]
+    cost: Option<Cost>,
+    message_hash: String,
+    boc: String,
 }
 
 /// The network's terms as they are written.
@@ -99,33 +110,26 @@ fn deploy(context: &Context, args: &DeployArgs) -> Result<(), Failure> {
         return Err(DeployRefusal::Network { configured: configured.name(), asked: asked.name() }.into());
     }
     let wallet = context.keys(asked)?.wallet()?;
-    let founding = founding(asked, wallet.account(), args)?;
-    let vault = founding.vault;
+    let founding = planned(asked, wallet.account(), args)?;
     let terms = NetworkTerms {
-        network: asked.id(),
-        vault: vault.address().map_err(TermsError::from)?,
-        dispute: args.dispute.map_or(vault.treasury, |address| ContractAddress(address.hash)),
-        rewards: vault.rewards,
+        dispute: args.dispute.map_or(founding.providers.dispute, |address| ContractAddress(address.hash)),
         fee_bps: args.fee_bps,
         unbond_s: args.unbond_s,
         epoch_s: args.epoch_s,
         answer_s: args.answer_s,
+        ..founding.providers
     };
     let opened = chain::open(&config.chain)?.chain;
     let chain: &dyn Chain = &*opened;
-    let was_there = is_deployed(chain, terms.vault).map_err(DeployError::from)?;
+    let was_there = is_deployed(chain, terms.rewards).map_err(DeployError::from)?;
     let deployment = match (was_there, args.dry_run) {
         (true, _) => None,
         (false, true) => Some(deployment::prepare(chain, &wallet, &founding)?),
         (false, false) => Some(deployment::deploy(chain, &wallet, &founding, WAIT)?),
     };
-    let cost = match &deployment {
-        Some(planned) if args.dry_run => {
-            let minter = founding.minter.address().map_err(TermsError::from)?;
-            let reached = [wallet.account(), minter, terms.vault].map(Address::from);
-            Some(Cost::of(&rehearse(chain, &planned.signed.boc, &reached).map_err(DeployError::from)?))
-        }
-        Some(_) | None => None,
+    let messages = match &deployment {
+        Some(deployment) => messages(chain, &wallet, &founding, deployment, args.dry_run)?,
+        None => Vec::new(),
     };
     let file = context.config_file();
     if !args.dry_run {
@@ -134,7 +138,9 @@ fn deploy(context: &Context, args: &DeployArgs) -> Result<(), Failure> {
     let deployed = Deployed {
         network: asked.name(),
         vault: Address::from(terms.vault),
-        treasury: Address::from(vault.treasury),
+        minter: Address::from(founding.vault.minter),
+        registry: Address::from(founding.vault.registry),
+        governor: Address::from(founding.vault.treasury),
         terms: TermsRow {
             dispute: Address::from(terms.dispute),
             rewards: Address::from(terms.rewards),
@@ -145,9 +151,7 @@ fn deploy(context: &Context, args: &DeployArgs) -> Result<(), Failure> {
         },
         was_there,
         value_nanoton: deployment.as_ref().map(|of| of.value),
-        cost,
-        message_hash: deployment.as_ref().map(|of| of.signed.hash.to_string()),
-        boc: deployment.as_ref().map(|of| of.signed.boc_base64()),
+        messages,
         config: file,
         dry_run: args.dry_run,
     };
@@ -155,33 +159,66 @@ fn deploy(context: &Context, args: &DeployArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What to found: what every devnet has, or a network of this wallet, whose treasury is named or is the wallet.
-fn founding(network: Network, wallet: ContractAddress, args: &DeployArgs) -> Result<Founding, TermsError> {
-    match (args.treasury, network) {
-        (Some(treasury), _) => Founding::by(wallet, network.id(), ContractAddress(treasury.hash), args.epoch_s),
-        (None, Network::Devnet) => devnet_founding(),
-        (None, Network::Testnet | Network::Mainnet) => Founding::by(wallet, network.id(), wallet, args.epoch_s),
+/// What to found: what every devnet has, or a network of this wallet.
+fn planned(network: Network, wallet: ContractAddress, args: &DeployArgs) -> Result<Founding, TermsError> {
+    if network == Network::Devnet {
+        return devnet_founding();
     }
+    founding(Plan {
+        network: network.id(),
+        founder: wallet,
+        dispute: args.dispute.map_or(wallet, |address| ContractAddress(address.hash)),
+        treasury_from_s: args.treasury_from,
+        fee_bps: args.fee_bps,
+        unbond_s: args.unbond_s,
+        epoch_s: args.epoch_s,
+        answer_s: args.answer_s,
+        half_life: HALF_LIFE,
+    })
+}
+
+/// The messages, each with what it would cost, if none was sent: found by executing each on the accounts as they are.
+fn messages(
+    chain: &dyn Chain,
+    wallet: &OwnerWallet,
+    founding: &Founding,
+    deployment: &Deployment,
+    dry_run: bool,
+) -> Result<Vec<Sent>, DeployError> {
+    let VaultTerms { registry, minter, rewards, treasury, .. } = founding.vault;
+    let reached = [wallet.account(), minter, founding.providers.vault, treasury, registry, rewards].map(Address::from);
+    let each = deployment.signed.iter().zip(&deployment.tries).map(|(signed, tried)| {
+        let cost = if dry_run { Some(Cost::of(&rehearse(chain, &tried.boc, &reached)?)) } else { None };
+        Ok(Sent { cost, message_hash: signed.hash.to_string(), boc: signed.boc_base64() })
+    });
+    each.collect()
 }
 
 fn text(deployed: &Deployed) -> String {
-    let vault = deployed.vault.friendly(Bounce::Yes);
     let config = deployed.config.display();
     let done = match (deployed.dry_run, deployed.was_there) {
         (true, true) => format!("Nothing was done. The network is there; [chain.terms] would be written to {config}"),
         (true, false) => {
-            format!("Nothing was sent. If it were, the token would be made, the vault deployed and [chain.terms] written to {config}")
+            format!("Nothing was sent. If it were, the token would be made, the contracts deployed and [chain.terms] written to {config}")
         }
         (false, true) => format!("The network was there already; [chain.terms] is written to {config}"),
-        (false, false) => format!("The token is made and the vault deployed; [chain.terms] is written to {config}"),
+        (false, false) => format!("The token is made and the contracts are deployed; [chain.terms] is written to {config}"),
     };
-    let mut lines = vec![done, format!("  vault     {vault}"), format!("  treasury  {}", deployed.treasury.friendly(Bounce::Yes))];
+    let contracts = [
+        ("vault", deployed.vault),
+        ("minter", deployed.minter),
+        ("rewards", deployed.terms.rewards),
+        ("registry", deployed.registry),
+        ("governor", deployed.governor),
+    ];
+    let mut lines = vec![done];
+    lines.extend(contracts.map(|(name, at)| format!("  {name:<9} {}", at.friendly(Bounce::Yes))));
     if let Some(value) = deployed.value_nanoton {
         lines.push(format!("  carries   {}; what it does not cost pays for storage or comes back", ton_text(value)));
     }
-    lines.extend(deployed.cost.as_ref().map(|cost| format!("  costs     {}", cost.text())));
-    if let (true, Some(boc), Some(hash)) = (deployed.dry_run, &deployed.boc, &deployed.message_hash) {
-        lines.push(format!("{boc}\n  hash {hash}"));
+    for message in deployed.messages.iter().filter(|_| deployed.dry_run) {
+        lines.extend(message.cost.as_ref().map(|cost| format!("  costs     {}", cost.text())));
+        lines.push(format!("{}\n  hash {}", message.boc, message.message_hash));
     }
     lines.join("\n")
 }

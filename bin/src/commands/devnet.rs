@@ -125,9 +125,10 @@ pub async fn run(context: &Context, args: &DevnetArgs) -> Result<(), Failure> {
     let stop = CancellationToken::new();
     let mut blocks = tokio::spawn(make_blocks(Arc::clone(&chain), block_time, stop.clone()));
     let (founder, founding) = (devnet_founder()?, devnet_founding()?);
+    let vault = founding.vault;
     let vaulted = Arc::clone(&chain);
     blocking(move || ensure_devnet(&*vaulted, &*vaulted, &founder, &founding, VAULT_WAIT)).await?;
-    tell_ready(context, &chain, founding.vault, address, &dir, block_time)?;
+    tell_ready(context, &chain, vault, address, &dir, block_time)?;
 
     let serve = axum::serve(listener, router(chain)).with_graceful_shutdown(stop.clone().cancelled_owned());
     let mut server = tokio::spawn(serve.into_future());

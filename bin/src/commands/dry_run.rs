@@ -2,7 +2,7 @@
 
 use cocoon_market::Amount;
 use cocoon_settlement::chain::embedded::{Rehearsal, rehearse};
-use cocoon_settlement::chain::{Address, Bounce, Chain, ChainError};
+use cocoon_settlement::chain::{Address, Bounce, Chain, ChainError, Transaction};
 use cocoon_settlement::settler::Preview;
 use serde::Serialize;
 
@@ -41,13 +41,27 @@ struct Failing {
     exit_code: Option<i32>,
 }
 
+/// Whether a transaction did not do what it was asked to. Money that nobody asked back for stays where no contract is, too.
+pub(super) fn is_refused(transaction: &Transaction) -> bool {
+    let asks_back = transaction.in_message.as_ref().is_none_or(|message| message.bounce);
+    !transaction.success && (transaction.exit_code.is_some() || asks_back)
+}
+
 impl DryRun {
     /// What the settler would send, executed on the wallet and the contract that it goes to.
     ///
     /// # Errors
     /// [`ChainError`] when they cannot be read, or the wallet would not take the message.
     pub(super) fn of(chain: &dyn Chain, preview: Preview, wallet: Address, contract: Address) -> Result<Self, ChainError> {
-        let cost = Cost::of(&rehearse(chain, &preview.message.bytes().unwrap_or_default(), &[wallet, contract])?);
+        Self::over(chain, preview, &[wallet, contract])
+    }
+
+    /// The same, executed on all accounts that it reaches.
+    ///
+    /// # Errors
+    /// As for [`Self::of`].
+    pub(super) fn over(chain: &dyn Chain, preview: Preview, reached: &[Address]) -> Result<Self, ChainError> {
+        let cost = Cost::of(&rehearse(chain, &preview.message.bytes().unwrap_or_default(), reached)?);
         Ok(Self {
             value_nanoton: preview.value,
             cost_max_nanoton: preview.needed,
@@ -56,6 +70,11 @@ impl DryRun {
             message_hash: preview.message.hash.to_string(),
             boc: preview.message.boc,
         })
+    }
+
+    /// Who would refuse it, and with which exit code.
+    pub(super) fn refusal(&self) -> Option<(Address, Option<i32>)> {
+        self.cost.fails.as_ref().map(|failing| (failing.account, failing.exit_code))
     }
 
     /// What it costs and comes to, and the message: the end of what people are shown.
@@ -71,7 +90,11 @@ impl Cost {
             cost_nanoton: rehearsal.cost,
             gas_used: rehearsal.gas_used(),
             transactions: rehearsal.transactions.len(),
-            fails: rehearsal.failure().map(|failing| Failing { account: failing.account, exit_code: failing.exit_code }),
+            fails: rehearsal
+                .transactions
+                .iter()
+                .find(|transaction| is_refused(transaction))
+                .map(|failing| Failing { account: failing.account, exit_code: failing.exit_code }),
         }
     }
 

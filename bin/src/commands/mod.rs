@@ -8,18 +8,24 @@ pub mod wallet;
 
 pub mod ask;
 pub mod attest;
+pub mod auction;
 pub mod audit;
 pub mod chain;
 pub mod channels;
 pub mod demo;
 pub mod dossier;
 pub mod gateway;
+pub mod gov;
 pub mod jobs;
+pub mod lock;
 pub mod offers;
+pub mod rewards;
 pub mod stake;
+pub mod token;
 pub mod up;
 
 mod dry_run;
+mod telling;
 
 use std::borrow::Cow;
 
@@ -43,6 +49,12 @@ pub async fn run(context: Context, command: Command) -> Result<(), Failure> {
         Command::Stake(args) => Box::pin(stake::stake(&context, &args)).await,
         Command::Unstake(args) => Box::pin(stake::unstake(&context, &args)).await,
         Command::Withdraw(args) => Box::pin(stake::withdraw(&context, &args)).await,
+        Command::Token(args) => Box::pin(token::run(&context, args)).await,
+        Command::Auction(args) => Box::pin(auction::run(&context, args)).await,
+        Command::Rewards(args) => Box::pin(rewards::run(&context, args)).await,
+        Command::Lock(args) => Box::pin(lock::lock(&context, args)).await,
+        Command::Unlock(args) => Box::pin(lock::unlock(&context, args)).await,
+        Command::Gov(command) => Box::pin(gov::run(&context, command)).await,
         Command::Chain(command) => chain::run(&context, command).await,
         Command::Audit(args) => blocking(move || audit::run(&context, &args)).await,
         Command::Jobs(command) => blocking(move || jobs::run(&context, &command)).await,

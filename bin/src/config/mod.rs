@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::ConfigError;
 pub use price::Price;
-pub use terms::{Founding, NetworkConfig, TermsError, devnet_founder, devnet_founding};
+pub use terms::{HALF_LIFE, NetworkConfig, TREASURY_FROM_S, TermsError, development_auditors, devnet_founder, devnet_founding, founding};
 pub use write::{WriteConfigError, write_new, write_terms};
 
 /// Bytes a configuration file may have: a thousand times what anybody writes.

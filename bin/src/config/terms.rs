@@ -3,9 +3,13 @@
 use std::borrow::Cow;
 
 use cocoon_market::{ContractAddress, NetworkId};
+use cocoon_settlement::attest::auditor::{DevelopmentAuditor, DevelopmentAuditorError};
+use cocoon_settlement::attest::list::{AuditorList, AuditorListError};
+use cocoon_settlement::attest::pinned::{self, PinnedKeyError};
 use cocoon_settlement::chain::Address;
 use cocoon_settlement::chain::embedded::{FaucetError, faucet_address};
-use cocoon_settlement::contract::{CellError, Genesis, MinterTerms, NetworkTerms, VaultTerms};
+use cocoon_settlement::contract::founding::{Believed, Founding, Plan};
+use cocoon_settlement::contract::{CellError, NetworkTerms};
 use cocoon_settlement::wallet::{OwnerWallet, WalletError};
 use serde::Deserialize;
 
@@ -14,6 +18,13 @@ use crate::failure::{Exit, NextStep};
 
 /// The wallet that founds a devnet. Anybody may have its key: what it is given is worth nothing.
 const DEVNET_SEED: &[u8; 32] = b"cocoon devnet: deploys the vault";
+
+/// Epochs at the first rate that release half of the reserve: two years of days.
+pub const HALF_LIFE: u32 = 730;
+
+/// When the treasury starts to vest unless whoever founds the network says otherwise: 1 December 2026. A date that everybody knows makes
+/// the address of a network's governor one that everybody can compute.
+pub const TREASURY_FROM_S: u32 = 1_796_083_200;
 
 /// The network fee of a devnet, in basis points of what is drawn from a channel.
 const DEVNET_FEE_BPS: u16 = 500;
@@ -98,6 +109,15 @@ pub enum TermsError {
     /// The code of a contract in this program is damaged.
     #[error("the address of the network's contracts cannot be computed")]
     Cell(#[from] CellError),
+    /// There is no development auditor to begin with.
+    #[error("a network cannot begin with the development auditor")]
+    Auditor(#[from] DevelopmentAuditorError),
+    /// Its keys make no list.
+    #[error("the development auditor cannot be listed")]
+    Listing(#[from] AuditorListError),
+    /// The verifying keys in this program are damaged.
+    #[error(transparent)]
+    Keys(#[from] PinnedKeyError),
 }
 
 impl NextStep for TermsError {
@@ -107,41 +127,38 @@ impl NextStep for TermsError {
                 "copy [chain.terms] from whoever runs the network; or deploy one of your own: swarm chain deploy --network {network}"
             )
             .into(),
-            Self::Faucet(_) | Self::Wallet(_) | Self::Cell(_) => "another build of this program: this one is damaged".into(),
+            Self::Auditor(_) => "found it on testnet, where its keys are worth nothing".into(),
+            Self::Faucet(_) | Self::Wallet(_) | Self::Cell(_) | Self::Listing(_) | Self::Keys(_) => {
+                "another build of this program: this one is damaged".into()
+            }
         }
     }
 
     fn exit(&self) -> Exit {
         match self {
-            Self::Absent { .. } => Exit::Usage,
-            Self::Faucet(_) | Self::Wallet(_) | Self::Cell(_) => Exit::Failed,
+            Self::Absent { .. } | Self::Auditor(_) => Exit::Usage,
+            Self::Faucet(_) | Self::Wallet(_) | Self::Cell(_) | Self::Listing(_) | Self::Keys(_) => Exit::Failed,
         }
     }
 }
 
-/// What a network is founded with: its token, which is made once, and its vault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Founding {
-    /// The token.
-    pub minter: MinterTerms,
-    /// Who gets its parts.
-    pub genesis: Genesis,
-    /// The vault.
-    pub vault: VaultTerms,
+/// A network of this plan, ready to be founded. It begins with the development keys and the development auditor, which votes replace: no
+/// money that is worth something may hang on it before.
+///
+/// # Errors
+/// [`TermsError::Auditor`] on the main network, and [`TermsError::Cell`].
+pub fn founding(plan: Plan) -> Result<Founding, TermsError> {
+    let believed = Believed { auditors: development_auditors(plan.network)?.set(), keys: pinned::development_cells()? };
+    Ok(Founding::new(plan, believed)?)
 }
 
-impl Founding {
-    /// A network that this account founds. Until there are contracts that pay rewards and count votes, the founder stands in for both: the
-    /// reserve is safe from nobody but by its word.
-    ///
-    /// # Errors
-    /// [`TermsError::Cell`].
-    pub fn by(founder: ContractAddress, network: NetworkId, treasury: ContractAddress, epoch_s: u32) -> Result<Self, TermsError> {
-        let minter = MinterTerms { network, founder };
-        let genesis = Genesis { reserve: founder, treasury, stakers: founder, opening: founder };
-        let vault = VaultTerms { network, treasury, registry: founder, minter: minter.address()?, rewards: founder, epoch_s };
-        Ok(Self { minter, genesis, vault })
-    }
+/// Whose certificates count in a network that was just founded: the development auditor's.
+///
+/// # Errors
+/// [`TermsError::Auditor`] on the main network.
+pub fn development_auditors(network: NetworkId) -> Result<AuditorList, TermsError> {
+    let auditor = DevelopmentAuditor::new(network, 0)?;
+    Ok(AuditorList::new(network, &[Some(auditor.listed())])?)
 }
 
 /// The wallet that founds devnets.
@@ -152,13 +169,22 @@ pub fn devnet_founder() -> Result<OwnerWallet, TermsError> {
     Ok(OwnerWallet::from_seed(DEVNET_SEED)?)
 }
 
-/// What every devnet has unless it is told otherwise: its treasury is the faucet.
+/// What every devnet has unless it is told otherwise: its faucet is who may slash, and its times are short.
 ///
 /// # Errors
 /// [`TermsError`].
 pub fn devnet_founding() -> Result<Founding, TermsError> {
-    let treasury = ContractAddress(faucet_address()?.hash);
-    Founding::by(devnet_founder()?.account(), NetworkId::DEVNET, treasury, DEVNET_EPOCH_S)
+    founding(Plan {
+        network: NetworkId::DEVNET,
+        founder: devnet_founder()?.account(),
+        dispute: ContractAddress(faucet_address()?.hash),
+        treasury_from_s: TREASURY_FROM_S,
+        fee_bps: DEVNET_FEE_BPS,
+        unbond_s: DEVNET_UNBOND_S,
+        epoch_s: DEVNET_EPOCH_S,
+        answer_s: DEVNET_ANSWER_S,
+        half_life: HALF_LIFE,
+    })
 }
 
 impl ChainConfig {
@@ -170,24 +196,10 @@ impl ChainConfig {
     pub fn network_terms(&self) -> Result<NetworkTerms, TermsError> {
         match (&self.terms, self.network) {
             (Some(configured), network) => Ok(configured.on(network.id())),
-            (None, Network::Devnet) => devnet_terms(),
+            (None, Network::Devnet) => Ok(devnet_founding()?.providers),
             (None, Network::Testnet | Network::Mainnet) => Err(TermsError::Absent { network: self.network.name() }),
         }
     }
-}
-
-fn devnet_terms() -> Result<NetworkTerms, TermsError> {
-    let vault = devnet_founding()?.vault;
-    Ok(NetworkTerms {
-        network: vault.network,
-        vault: vault.address()?,
-        dispute: vault.treasury,
-        rewards: vault.rewards,
-        fee_bps: DEVNET_FEE_BPS,
-        unbond_s: DEVNET_UNBOND_S,
-        epoch_s: DEVNET_EPOCH_S,
-        answer_s: DEVNET_ANSWER_S,
-    })
 }
 
 #[cfg(test)]

@@ -288,7 +288,7 @@ fn about(order: &Order, channel: ChannelRef) -> Option<OrderKind> {
         Order::Close(_) => OrderKind::Close,
         Order::Finish(_) => OrderKind::Finish,
         Order::CloseTogether { .. } => OrderKind::CloseTogether,
-        Order::Transfer { .. } | Order::Stake { .. } | Order::Provider { .. } => return None,
+        Order::Transfer { .. } | Order::Stake { .. } | Order::Provider { .. } | Order::Tell { .. } => return None,
     };
     order.channels().contains(&channel).then_some(kind)
 }

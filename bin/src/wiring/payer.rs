@@ -198,7 +198,7 @@ fn pending_funding(desk: &Desk, channel: ChannelRef) -> Result<Option<OrderId>, 
         Order::Open { terms, .. } => terms.channel().is_ok_and(|opened| opened == channel),
         Order::TopUp { channel: topped, .. } => *topped == channel,
         Order::Claim(_) | Order::Close(_) | Order::Finish(_) | Order::CloseTogether { .. } | Order::Transfer { .. } => false,
-        Order::Stake { .. } | Order::Provider { .. } | Order::Operator { .. } => false,
+        Order::Stake { .. } | Order::Provider { .. } | Order::Operator { .. } | Order::Tell { .. } => false,
     };
     Ok(desk.ledger().open_orders()?.into_iter().find(|(_, record)| funds(&record.order)).map(|(id, _)| id))
 }

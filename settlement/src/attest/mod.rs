@@ -22,6 +22,7 @@
 //! | [`keyset`] | the list of auditors, its commitment, and the circuit that shows that the two agree |
 //! | [`evidence`] | certificates that can be proven together, and the public statement |
 //! | [`circuit`] | the circuit, rule by rule |
+//! | [`pinned`] | the verifying keys that development networks begin with |
 //! | [`groth16`] | keys from a seed or a ceremony, proofs, and the cells that a contract reads |
 //! | [`list`] | the auditors as a registry lists them |
 //! | [`papers`] | certificates and attestations as files |
@@ -59,6 +60,7 @@ mod curve;
 mod domain;
 mod element;
 mod files;
+pub mod pinned;
 mod poseidon;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use cocoon_market::{Amount, ContractAddress};
 use num_bigint::BigUint;
 use tonlib_core::TonHash;
@@ -125,6 +127,10 @@ pub(super) fn bytes_cell(bytes: &[u8]) -> Result<ArcCell, CellError> {
 
 pub(super) fn from_base64(text: &str) -> Result<ArcCell, CellError> {
     Ok(BagOfCells::parse_base64(text)?.single_root()?)
+}
+
+pub(super) fn to_base64(cell: &ArcCell) -> Result<String, CellError> {
+    Ok(STANDARD.encode(BagOfCells::new(std::slice::from_ref(cell)).serialize(true)?))
 }
 
 pub(crate) fn hash_of(cell: &Cell) -> [u8; 32] {

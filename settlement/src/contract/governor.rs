@@ -4,15 +4,17 @@ use std::collections::{BTreeMap, HashMap};
 
 use cocoon_market::ids::Digest;
 use cocoon_market::{Amount, ContractAddress, NetworkId};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tonlib_core::cell::dict::predefined_readers::key_reader_u32;
-use tonlib_core::cell::{ArcCell, Cell, CellBuilder, CellParser, TonCellError};
+use tonlib_core::cell::{ArcCell, BagOfCells, Cell, CellBuilder, CellParser, TonCellError};
 
 use super::cells::{
-    CellError, account_or_nobody, hash_of, load_32, load_account_hash, load_amount, load_amounts, load_i32, nobody_or, read_amounts,
-    store_amount, store_amounts, write_amounts,
+    CellError, account_or_nobody, from_base64, hash_of, load_32, load_account_hash, load_amount, load_amounts, load_i32, nobody_or,
+    read_amounts, store_amount, store_amounts, to_base64, write_amounts,
 };
 use super::code::Contract;
 use super::message::{QueryId, begun};
+use crate::economy::locks::Locks;
 use crate::economy::parameter::Weight;
 use crate::economy::votes::Proposal;
 
@@ -20,6 +22,7 @@ const OP_LOCK: u32 = 0x4347_0001;
 const OP_INTRODUCE: u32 = 0x4347_0002;
 const OP_EXECUTE: u32 = 0x4347_0003;
 const OP_STOP: u32 = 0x4347_0004;
+const OP_PROPOSAL: u32 = 0x4347_0013;
 const OP_SET_PARAMETER: u32 = 0x4347_2001;
 const OP_SET_KEY: u32 = 0x4347_2002;
 const OP_SET_AUDITORS: u32 = 0x4347_2003;
@@ -92,7 +95,7 @@ pub struct Decision {
     pub action: Digest,
 }
 
-/// What is voted on.
+/// What is voted on. In text it is its cell, in base64.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Changes a parameter.
@@ -135,7 +138,8 @@ pub enum Action {
 }
 
 /// What a governor can be told, beside what locks tell it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum GovernorMessage {
     /// Whom it works with: from its founder, once.
     Introduce {
@@ -245,12 +249,48 @@ impl Action {
         Ok(action)
     }
 
+    /// A new verifying key, from a bag of cells as files have it: as it is, or in base64.
+    ///
+    /// # Errors
+    /// [`CellError`] when it is none, or has not one root.
+    pub fn verifying_key(circuit: u8, file: &[u8]) -> Result<Self, CellError> {
+        let text = std::str::from_utf8(file).ok().map(str::trim);
+        let key = match text.and_then(|text| from_base64(text).ok()) {
+            Some(key) => key,
+            None => BagOfCells::parse(file)?.single_root()?,
+        };
+        Ok(Self::SetVerifyingKey { circuit, key })
+    }
+
+    /// The action in what a lock tells its governor of a proposal; none where a body is something else.
+    pub fn proposed(body: &Cell) -> Option<Self> {
+        let mut from = body.parser();
+        if from.load_u32(32).ok()? != OP_PROPOSAL {
+            return None;
+        }
+        Self::from_cell(body.references().first()?).ok()
+    }
+
     /// What proposals name it by.
     ///
     /// # Errors
     /// As for [`Self::to_cell`].
     pub fn hash(&self) -> Result<Digest, CellError> {
         Ok(Digest(hash_of(&*self.to_cell()?)))
+    }
+}
+
+impl Serialize for Action {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = self.to_cell().and_then(|cell| to_base64(&cell)).map_err(serde::ser::Error::custom)?;
+        serializer.serialize_str(&text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Action {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        from_base64(&text).and_then(|cell| Self::from_cell(&cell)).map_err(serde::de::Error::custom)
     }
 }
 
@@ -301,6 +341,11 @@ impl GovernorData {
             guardian: terms.guardian,
             start_s: terms.start_s,
         }
+    }
+
+    /// All locks, as the machine has them.
+    pub fn locks(&self) -> Locks {
+        Locks::resumed(self.weeks.clone())
     }
 
     /// As the contract stores it.

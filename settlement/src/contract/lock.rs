@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use cocoon_market::{Amount, ContractAddress};
+use serde::{Deserialize, Serialize};
 use tonlib_core::cell::dict::predefined_readers::key_reader_u32;
 use tonlib_core::cell::{ArcCell, Cell, CellBuilder, CellParser, TonCellError};
 
@@ -10,6 +11,7 @@ use super::cells::{CellError, hash_of, load_account_hash, load_amounts, store_am
 use super::code::Contract;
 use super::governor::Action;
 use super::message::{QueryId, begun};
+use crate::economy::locks::WEEK_S;
 
 const OP_LENGTHEN: u32 = 0x434c_0001;
 const OP_VOTE: u32 = 0x434c_0002;
@@ -39,7 +41,8 @@ pub struct LockData {
 }
 
 /// What an owner can tell its lock.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LockMessage {
     /// Let it end when this week begins.
     Lengthen(u32),
@@ -69,6 +72,11 @@ impl LockData {
     pub fn address(&self) -> Result<ContractAddress, CellError> {
         let initial = Self::new(self.owner, self.governor).to_cell()?;
         Ok(ContractAddress(hash_of(&*Contract::Lock.state_init(&initial)?)))
+    }
+
+    /// When it ends, in seconds since the Unix epoch.
+    pub const fn ends_s(&self) -> u32 {
+        self.ends_week.saturating_mul(WEEK_S)
     }
 
     /// As the contract stores it.

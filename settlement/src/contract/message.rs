@@ -167,7 +167,6 @@ fn load_statement(cell: &Cell) -> Result<CooperativeClose, CellError> {
 /// What a provider's contract can be told by other accounts. `contracts/README.md` says who may, and what it costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "they are made one at a time, and boxes cannot be copied")]
 pub enum ProviderMessage {
     /// Adds to collateral and liveness bond; the rest of the value joins the operations balance.
     Stake {
@@ -320,7 +319,8 @@ impl ProviderMessage {
 }
 
 /// What the vault can be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum VaultMessage {
     /// Brings network fees.
     Fee {

@@ -8,12 +8,15 @@
 //! - [`message`]: what contracts are told by accounts and what they send.
 //! - [`order`]: what a provider's contract is told from outside, by its operator.
 //! - [`jetton`]: COCOON, its minter and its wallets.
+//! - [`founding`]: what a network has once, and the messages that found it.
+//! - [`told`]: what an owner's wallet tells all of them, with what it must bring.
 //! - [`proof`]: a Groth16 proof as they take it.
 //! - [`channel`], [`provider`], [`vault`], [`rewards`], [`registry`], [`governor`], [`lock`]: fixed terms, initial state and with it the address, stored data.
 
 pub mod channel;
 pub mod code;
 pub mod exit;
+pub mod founding;
 pub mod governor;
 pub mod jetton;
 pub mod lock;
@@ -23,6 +26,7 @@ pub mod proof;
 pub mod provider;
 pub mod registry;
 pub mod rewards;
+pub mod told;
 pub mod vault;
 
 pub(crate) mod cells;
@@ -46,4 +50,5 @@ pub use proof::ProofBytes;
 pub use provider::{EpochFees, NetworkTerms, ProviderData, ProviderTerms, Rewards, Stake};
 pub use registry::{AuditorSet, RegistryData, RegistryMessage, RegistryTerms, Told};
 pub use rewards::{RewardsData, RewardsIntroduction, RewardsTerms};
+pub use told::{ContractMessage, Purpose};
 pub use vault::{Sale, VaultData, VaultEpoch, VaultTerms};

@@ -103,25 +103,7 @@ impl ProviderTerms {
     /// # Errors
     /// [`CellError`] as for [`Contract::code`].
     pub fn initial_data(&self) -> Result<ArcCell, CellError> {
-        ProviderData {
-            number: 0,
-            batch: 0,
-            outstanding: 0,
-            earnings: Amount::ZERO,
-            fees: Amount::ZERO,
-            fees_cum: Amount::ZERO,
-            claims: 0,
-            claims_head: Digest([0; 32]),
-            epoch: Epoch::default(),
-            closed: ClosedEpoch::default(),
-            operator: self.operator,
-            stake: Stake::default(),
-            poke: None,
-            answer_by_s: 0,
-            rewards: Rewards::default(),
-            terms: *self,
-        }
-        .to_cell()
+        ProviderData::new(*self).to_cell()
     }
 
     /// The `StateInit` that deploys it.
@@ -304,6 +286,28 @@ fn load_fees(from: &mut CellParser<'_>) -> Result<EpochFees, TonCellError> {
 }
 
 impl ProviderData {
+    /// As it is deployed.
+    pub fn new(terms: ProviderTerms) -> Self {
+        Self {
+            number: 0,
+            batch: 0,
+            outstanding: 0,
+            earnings: Amount::ZERO,
+            fees: Amount::ZERO,
+            fees_cum: Amount::ZERO,
+            claims: 0,
+            claims_head: Digest([0; 32]),
+            epoch: Epoch::default(),
+            closed: ClosedEpoch::default(),
+            operator: terms.operator,
+            stake: Stake::default(),
+            poke: None,
+            answer_by_s: 0,
+            rewards: Rewards::default(),
+            terms,
+        }
+    }
+
     /// As the contract stores it.
     ///
     /// # Errors

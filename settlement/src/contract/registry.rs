@@ -12,7 +12,7 @@ use super::cells::{CellError, account_or_nobody, hash_of, load_32, load_account_
 use super::code::Contract;
 use super::message::{QueryId, begun};
 use super::proof::ProofBytes;
-use crate::economy::parameter::Parameter;
+use crate::economy::parameter::{Parameter, Setting};
 
 const OP_INTRODUCE: u32 = 0x434e_0001;
 const OP_PROVE_AUDITORS: u32 = 0x434e_0003;
@@ -194,6 +194,12 @@ impl RegistryData {
     /// What a parameter is.
     pub fn value(&self, parameter: Parameter) -> u64 {
         self.parameters.get(&parameter.place()).map_or(parameter.bounds().start, |changed| changed.value)
+    }
+
+    /// A parameter as it is, with its bounds and the time of its last change.
+    pub fn setting(&self, parameter: Parameter) -> Setting {
+        let changed = self.parameters.get(&parameter.place());
+        changed.map_or(Setting::new(parameter), |changed| Setting::resumed(parameter, changed.value, changed.changed_s))
     }
 
     /// As the contract stores it.

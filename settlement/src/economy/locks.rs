@@ -96,6 +96,11 @@ pub struct Locks {
 }
 
 impl Locks {
+    /// As they are somewhere along their way: what ends in each week.
+    pub const fn resumed(ends: BTreeMap<u32, Amount>) -> Self {
+        Self { ends }
+    }
+
     /// The weight of all locks at a moment.
     ///
     /// # Errors
@@ -164,7 +169,11 @@ pub fn week_of(at_s: u32) -> u32 {
     at_s.checked_div(WEEK_S).unwrap_or(0)
 }
 
-fn weight(amount: Amount, ends_week: u32, at_s: u32) -> Result<Amount, AmountError> {
+/// What so much weighs at a moment that is locked until a week begins.
+///
+/// # Errors
+/// [`AmountError`] never, for amounts below the cap.
+pub fn weight(amount: Amount, ends_week: u32, at_s: u32) -> Result<Amount, AmountError> {
     portion(amount, left_s(ends_week, at_s).into(), LOCK_S_MAX.into())
 }
 

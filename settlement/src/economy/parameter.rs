@@ -150,6 +150,11 @@ impl Setting {
         Self { parameter, value: parameter.bounds().start, changed_s: None }
     }
 
+    /// A parameter that a vote changed, then.
+    pub const fn resumed(parameter: Parameter, value: u64, changed_s: u32) -> Self {
+        Self { parameter, value, changed_s: Some(changed_s) }
+    }
+
     /// What it is.
     pub const fn value(&self) -> u64 {
         self.value

@@ -44,6 +44,11 @@ impl Vesting {
         Ok(self.at(now_s)?.locked)
     }
 
+    /// When all that still vests is free, in seconds since the Unix epoch.
+    pub const fn until_s(&self) -> u32 {
+        self.until_s
+    }
+
     /// Adds a reward: a part at once, the rest over [`REWARD_VEST_S`].
     ///
     /// # Errors

@@ -127,6 +127,11 @@ impl Proposal {
         (from_s, from_s.saturating_add(VOTE_S))
     }
 
+    /// How long it waits after a vote that it passes.
+    pub const fn timelock_s(&self) -> u32 {
+        timelock_s(self.weight)
+    }
+
     /// For, against, and all there is.
     pub const fn tally(&self) -> (Amount, Amount, Amount) {
         (self.yes, self.no, self.all)

@@ -264,7 +264,8 @@ fn draws(order: &Order) -> Vec<(ChannelRef, Amount)> {
         | Order::Finish(_)
         | Order::Transfer { .. }
         | Order::Stake { .. }
-        | Order::Provider { .. } => Vec::new(),
+        | Order::Provider { .. }
+        | Order::Tell { .. } => Vec::new(),
     }
 }
 

@@ -9,13 +9,13 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cocoon_market::ids::Digest;
-use cocoon_market::{Amount, ChannelRef, ContractAddress, CooperativeClose, Signature, SignedVoucher, Timestamp};
+use cocoon_market::{Amount, AmountError, ChannelRef, ContractAddress, CooperativeClose, Signature, SignedVoucher, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::store::{Damage, StoreError, Table};
 use crate::contract::order::BatchedClaim;
-use crate::contract::{ChannelTerms, Command, ProviderMessage, ProviderTerms, QueryId};
+use crate::contract::{CellError, ChannelTerms, Command, ContractMessage, ProviderMessage, ProviderTerms, QueryId};
 
 /// Numbers orders as they were given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -96,9 +96,26 @@ pub enum Order {
         /// What.
         command: Command,
     },
+    /// Tell one of the network's other contracts something, as an owner of COCOON or as anybody.
+    Tell {
+        /// Which contract.
+        contract: ContractAddress,
+        /// The TON that goes along; what is not used comes back.
+        value: Amount,
+        /// What.
+        message: ContractMessage,
+    },
 }
 
 impl Order {
+    /// An order to tell a contract something, with as much TON as that takes.
+    ///
+    /// # Errors
+    /// [`AmountError`] for a sum beyond all money.
+    pub fn tell(contract: ContractAddress, message: ContractMessage) -> Result<Self, AmountError> {
+        Ok(Self::Tell { contract, value: message.value()?, message })
+    }
+
     /// Whose message carries it.
     pub const fn sender(&self) -> Sender {
         match self {
@@ -111,7 +128,8 @@ impl Order {
             | Self::CloseTogether { .. }
             | Self::Transfer { .. }
             | Self::Stake { .. }
-            | Self::Provider { .. } => Sender::Wallet,
+            | Self::Provider { .. }
+            | Self::Tell { .. } => Sender::Wallet,
         }
     }
 
@@ -128,7 +146,8 @@ impl Order {
             | Self::CloseTogether { .. }
             | Self::Transfer { .. }
             | Self::Stake { .. }
-            | Self::Provider { .. } => (&[], &[]),
+            | Self::Provider { .. }
+            | Self::Tell { .. } => (&[], &[]),
         };
         one.iter().chain(batch.iter().map(|claim| &claim.signed))
     }
@@ -140,15 +159,15 @@ impl Order {
             Self::TopUp { channel, .. } | Self::Close(channel) | Self::Finish(channel) => vec![*channel],
             Self::CloseTogether { statement, .. } => vec![statement.channel],
             Self::Claim(_) | Self::Operator { .. } => self.claims().map(|signed| signed.voucher.channel).collect(),
-            Self::Transfer { .. } | Self::Stake { .. } | Self::Provider { .. } => Vec::new(),
+            Self::Transfer { .. } | Self::Stake { .. } | Self::Provider { .. } | Self::Tell { .. } => Vec::new(),
         }
     }
 
     /// The contract it goes to.
     ///
     /// # Errors
-    /// [`crate::contract::CellError`] when the address of a new channel cannot be computed.
-    pub fn destination(&self) -> Result<ContractAddress, crate::contract::CellError> {
+    /// [`CellError`] when the address of a new channel cannot be computed.
+    pub fn destination(&self) -> Result<ContractAddress, CellError> {
         Ok(match self {
             Self::Open { terms, .. } => terms.channel()?.address,
             Self::TopUp { channel, .. } | Self::Close(channel) | Self::Finish(channel) => channel.address,
@@ -156,7 +175,7 @@ impl Order {
             Self::CloseTogether { statement, .. } => statement.channel.address,
             Self::Transfer { to, .. } => *to,
             Self::Stake { terms, .. } => terms.address()?,
-            Self::Provider { contract, .. } | Self::Operator { contract, .. } => *contract,
+            Self::Provider { contract, .. } | Self::Operator { contract, .. } | Self::Tell { contract, .. } => *contract,
         })
     }
 }
@@ -289,4 +308,49 @@ pub(super) fn order_key(id: OrderId) -> Vec<u8> {
 pub(super) fn order_of(key: &[u8]) -> Result<OrderId, StoreError> {
     let bytes = key.try_into().map_err(|_| StoreError::Damaged(Damage::Entry(Table::Orders)))?;
     Ok(OrderId(u64::from_be_bytes(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::{decode, encode};
+    use super::*;
+    use crate::contract::{Action, GovernorMessage, LockMessage, Purpose, VaultMessage};
+
+    const NOW: Timestamp = Timestamp(1_800_000_000_000);
+
+    /// An order as it was written down before there were messages to other contracts.
+    const RECORD: &str = "a4656f72646572a16870726f7669646572a268636f6e747261637458200707070707070707070707070707070707070707070707070707070707070707676d657373616765a166756e626f6e64a266616d6f756e74500000000000000000000000000000000564626f6e645000000000000000000000000000000006657374617465a16770656e64696e67a5646861736858200808080808080808080808080808080808080808080808080808080808080808657365716e6f046d76616c69645f756e74696c5f731a6b49d2786861667465725f6c740963626f63647465366368676976656e5f61741b000001a3185c50006a6368616e6765645f61741b000001a3185c5001";
+
+    #[test]
+    fn an_order_that_was_written_down_before_is_read_as_it_was() {
+        let contract = ContractAddress([7; 32]);
+        let message = ProviderMessage::Unbond { amount: Amount::from_nano(5), bond: Amount::from_nano(6) };
+        let sent = SentMessage { hash: Digest([8; 32]), seqno: 4, valid_until_s: 1_800_000_120, after_lt: 9, boc: "te6c".to_owned() };
+        let record = OrderRecord::new(Order::Provider { contract, message }, NOW).moved(OrderState::Pending(sent), Timestamp(NOW.0 + 1));
+        assert_eq!(hex::encode(encode(Table::Orders, &record).unwrap()), RECORD);
+        let read: OrderRecord = decode(Table::Orders, &hex::decode(RECORD).unwrap()).unwrap();
+        assert_eq!(read, record);
+    }
+
+    #[test]
+    fn what_contracts_are_told_is_read_as_it_was_written() {
+        let (to, amount) = (ContractAddress([7; 32]), Amount::from_nano(5));
+        let action = Action::SpendTon { to, amount };
+        for message in [
+            ContractMessage::Move { amount, to, purpose: Purpose::Nothing },
+            ContractMessage::Move { amount, to, purpose: Purpose::Bid { least: u64::MAX } },
+            ContractMessage::Move { amount, to, purpose: Purpose::Credit { provider: to } },
+            ContractMessage::Move { amount, to, purpose: Purpose::Lock { ends_week: 3_000 } },
+            ContractMessage::Burn(amount),
+            ContractMessage::Vault(VaultMessage::Fee { amount, credit: amount }),
+            ContractMessage::Lock(LockMessage::Vote { number: 3, is_yes: true }),
+            ContractMessage::Lock(LockMessage::Propose(action.clone())),
+            ContractMessage::Governor(GovernorMessage::Execute { number: 3, action }),
+        ] {
+            let record = OrderRecord::new(Order::tell(to, message).unwrap(), NOW);
+            let read: OrderRecord = decode(Table::Orders, &encode(Table::Orders, &record).unwrap()).unwrap();
+            assert_eq!(read, record);
+            assert_eq!((read.order.sender(), read.order.destination().unwrap()), (Sender::Wallet, to));
+        }
+    }
 }

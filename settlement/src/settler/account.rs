@@ -6,21 +6,33 @@ use crate::chain::{AccountState, AccountStatus};
 use crate::contract::{CellError, Contract};
 
 /// Why an account is not a contract of ours.
-pub(super) enum AccountFault {
+#[derive(Debug, thiserror::Error)]
+pub enum AccountFault {
     /// Nothing is deployed there, or not yet.
+    #[error("there is no contract at the address")]
     NotDeployed,
     /// It was frozen over its storage debt.
+    #[error("the account is frozen")]
     Frozen,
     /// Other code than the one committed with this program.
-    ForeignCode { found: [u8; 32] },
+    #[error("the account runs other code, with hash {}", hex::encode(found))]
+    ForeignCode {
+        /// The hash found.
+        found: [u8; 32],
+    },
     /// It has no code or no data.
+    #[error("the account has no code or no data")]
     Empty,
     /// The contract's code in this program is damaged.
-    OwnCode(CellError),
+    #[error("the contract's code in this program is damaged")]
+    OwnCode(#[source] CellError),
 }
 
 /// The data of an account that runs this contract.
-pub(super) fn data_of(account: &AccountState, contract: Contract) -> Result<&ArcCell, AccountFault> {
+///
+/// # Errors
+/// [`AccountFault`].
+pub fn data_of(account: &AccountState, contract: Contract) -> Result<&ArcCell, AccountFault> {
     match account.status {
         AccountStatus::Active => {}
         AccountStatus::Uninitialized => return Err(AccountFault::NotDeployed),

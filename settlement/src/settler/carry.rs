@@ -1,6 +1,6 @@
 //! The messages that carry orders, and what they take along.
 
-use cocoon_market::{Amount, AmountError};
+use cocoon_market::{Amount, AmountError, ContractAddress};
 
 use super::claims::BATCH_COST;
 use super::shell::SettleError;
@@ -46,6 +46,7 @@ pub fn order_value(order: &Order) -> Result<Amount, AmountError> {
             | ProviderMessage::Flush => Ok(FEE_VALUE),
             ProviderMessage::Attest(_) | ProviderMessage::CollectReward(_) | ProviderMessage::TakeReward => Ok(REWARD_VALUE),
         },
+        Order::Tell { value, .. } => Ok(*value),
         Order::Operator { command, .. } => match command {
             Command::Batch(claims) => batch_needs(claims.len()),
             Command::Allocate(_) => Ok(BATCH_COST),
@@ -76,8 +77,8 @@ pub(super) fn needed(order: &Order) -> Result<Amount, AmountError> {
     }
 }
 
-/// The message that the wallet sends for an order. What contracts are told carries `query`; a transfer says it in a comment.
-pub(super) fn outgoing(order: &Order, query: QueryId) -> Result<Outgoing, SettleError> {
+/// The message that the wallet of `owner` sends for an order. What contracts are told carries `query`; a transfer says it in a comment.
+pub(super) fn outgoing(order: &Order, owner: ContractAddress, query: QueryId) -> Result<Outgoing, SettleError> {
     let (body, state_init) = match order {
         Order::Open { terms, deposit } => (Some(ChannelMessage::Deposit(*deposit).to_cell(query)?), Some(terms.state_init()?)),
         Order::TopUp { deposit, .. } => (Some(ChannelMessage::Deposit(*deposit).to_cell(query)?), None),
@@ -92,6 +93,7 @@ pub(super) fn outgoing(order: &Order, query: QueryId) -> Result<Outgoing, Settle
             (Some(ProviderMessage::Stake { amount: *amount, bond: *bond }.to_cell(query)?), Some(terms.state_init()?))
         }
         Order::Provider { message, .. } => (Some(message.to_cell(query)?), None),
+        Order::Tell { message, .. } => (Some(message.to_cell(owner, query)?), None),
         Order::Transfer { .. } => (Some(comment(&format!("order {query:016x}"))?), None),
         Order::Operator { .. } => return Err(crate::wallet::WalletError::Message.into()),
     };
@@ -134,13 +136,13 @@ mod tests {
 
     #[test]
     fn an_operator_pays_from_operations_and_a_wallet_for_itself_too() {
-        let contract = cocoon_market::ContractAddress([1; 32]);
+        let contract = ContractAddress([1; 32]);
         let allocate = Order::Operator { contract, command: Command::Allocate(Amount::ZERO) };
         assert_eq!(needed(&allocate), Ok(BATCH_COST));
         assert_eq!(needed(&Order::Operator { contract, command: Command::Alive }), Ok(Amount::ZERO));
         let poke = Order::Provider { contract, message: ProviderMessage::Poke };
         assert_eq!(order_value(&poke), provider::POKE_PRICE.checked_add(FEE_VALUE));
         assert_eq!(needed(&poke), order_value(&poke).and_then(|value| value.checked_add(WALLET_FEES)));
-        assert!(outgoing(&allocate, 0).is_err(), "a wallet is no operator");
+        assert!(outgoing(&allocate, contract, 0).is_err(), "a wallet is no operator");
     }
 }

@@ -11,6 +11,7 @@
 //! - [`claims`]: which vouchers to draw now, pure.
 //! - [`backing`]: how much collateral open agreements need.
 //! - [`verify`], [`stake`]: whether an account is the channel that was agreed, or a provider's contract.
+//! - [`network`]: what a network has, found on its chain, and which of it an order reaches.
 //! - [`freshness`]: until when a provider may work without seeing the chain.
 //! - [`Settler`]: the shell: what can be ordered (`shell`), what follows from a look at the chain (`watch`), how orders are carried
 //!   (`turn`, `carry`) and found again (`search`), what makes an account one of our contracts (`account`). It blocks; async callers run it on a thread that may
@@ -19,6 +20,7 @@
 pub mod backing;
 pub mod claims;
 pub mod freshness;
+pub mod network;
 pub mod plan;
 pub mod stake;
 pub mod verify;
@@ -32,12 +34,14 @@ mod tests;
 mod turn;
 mod watch;
 
+pub use account::{AccountFault, data_of};
 pub use backing::{Backing, OPEN_AGREEMENTS_MAX};
 pub use carry::{batch_needs, order_value};
 pub use claims::{BATCH_COST, CLAIM_COST, ClaimPolicy};
 pub use freshness::{Pause, may_work, may_work_in, sight_counts_ms};
+pub use network::{NetworkContracts, NetworkError, Part, Placed};
 pub use plan::{Seen, Step, plan};
 pub use search::find_transaction;
 pub use shell::{Preview, Progress, SettleError, Settler};
-pub use stake::{ProviderCheckError, ProviderView, verify_provider};
+pub use stake::{ProviderCheckError, ProviderView, verify_contract, verify_provider};
 pub use verify::{ChannelCheckError, ChannelView, Expected, verify_channel};

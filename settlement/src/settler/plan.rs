@@ -96,7 +96,7 @@ fn is_done_already(order: &Order, code: i32) -> bool {
         (Order::Close(_), Some(Exit::Closing | Exit::Closed)) => true,
         (Order::Finish(_) | Order::CloseTogether { .. }, Some(Exit::Closed)) => true,
         (Order::Open { .. } | Order::TopUp { .. } | Order::Transfer { .. } | Order::Stake { .. }, _) => false,
-        (Order::Provider { .. } | Order::Operator { .. }, _) => false,
+        (Order::Provider { .. } | Order::Operator { .. } | Order::Tell { .. }, _) => false,
         (Order::Claim(_) | Order::Close(_) | Order::Finish(_) | Order::CloseTogether { .. }, _) => false,
     }
 }

@@ -77,6 +77,19 @@ pub fn verify_provider(
     operator: NodeId,
     network: &NetworkTerms,
 ) -> Result<ProviderView, ProviderCheckError> {
+    let view = verify_contract(account, contract, network)?;
+    if view.data.operator == operator { Ok(view) } else { Err(ProviderCheckError::OtherOperator) }
+}
+
+/// The same, whoever operates it.
+///
+/// # Errors
+/// [`ProviderCheckError`].
+pub fn verify_contract(
+    account: &AccountState,
+    contract: ContractAddress,
+    network: &NetworkTerms,
+) -> Result<ProviderView, ProviderCheckError> {
     let data = ProviderData::from_cell(data_of(account, Contract::Provider)?).map_err(|_| ProviderCheckError::ForeignData)?;
     let own = |_: CellError| ProviderCheckError::OwnCode;
     if data.terms.address().map_err(own)? != contract {
@@ -84,9 +97,6 @@ pub fn verify_provider(
     }
     if data.terms.network != *network {
         return Err(ProviderCheckError::OtherNetwork);
-    }
-    if data.operator != operator {
-        return Err(ProviderCheckError::OtherOperator);
     }
     let owed = Amount::sum([data.stake.total, data.stake.bond]).map_err(|_| ProviderCheckError::ForeignData)?;
     if account.balance < owed {

@@ -8,7 +8,7 @@ use tonlib_core::cell::{ArcCell, CellBuilder};
 
 use super::carry::outgoing;
 use super::*;
-use crate::chain::embedded::{Blocks, Embedded, rehearse};
+use crate::chain::embedded::{Blocks, Embedded, Rehearsal, rehearse};
 use crate::chain::testing::{ManualClock, START_MS, chain, ton};
 use crate::chain::{
     AccountState, AccountStatus, Address, Bounce, Chain, ChainError, Confirmations, Faucet, Hash, Head, MethodResult, Page, Rejection,
@@ -30,6 +30,7 @@ mod checks;
 mod claims;
 mod kill;
 mod once;
+mod tell;
 
 const WINDOW_S: u32 = 300;
 const PAYOUT: ContractAddress = ContractAddress([0xaa; 32]);
@@ -391,7 +392,7 @@ fn a_preview_is_the_message_that_would_be_sent_and_changes_nothing() {
     let progress = world.requester.tick(world.now()).unwrap();
     let Some(Progress::Sent { message, .. }) = progress.first() else { panic!("{progress:?}") };
     let query = world.requester.ledger().order(order).unwrap().unwrap().query(order);
-    let given = outgoing(&Order::Close(channel), query).unwrap();
+    let given = outgoing(&Order::Close(channel), world.requester.account(), query).unwrap();
     let signed = wallet(21).sign(preview.message.seqno, preview.message.valid_until_s, &[given]).unwrap();
     assert_eq!(*message, signed.hash, "but for the query");
 }

@@ -292,7 +292,7 @@ impl Settler {
     /// Looks for the wallet's transaction that carried this order out before. There is one when these books were restored from a copy that
     /// was made while the order waited: to sign it again would pay twice.
     fn look_for_done(&self, query: QueryId, record: &OrderRecord, taker: &Taker) -> Result<Look, SettleError> {
-        let ours = outgoing(&record.order, query)?;
+        let ours = outgoing(&record.order, self.wallet.account(), query)?;
         let body = ours.body.as_deref().map(hash_of);
         let is_same = |sent: &Message| sent.destination == Some(ours.to) && Some(hash_of(&sent.body)) == body;
         let from_s = record.given_at.unix_s().saturating_sub(CLOCK_SKEW_S);
@@ -310,7 +310,7 @@ impl Settler {
                 external_message(&taker.address, body)?
             }
             // What the wallet sends for each of the others, `outgoing` says.
-            by_wallet => self.wallet.sign(seqno, valid_until_s, &[outgoing(by_wallet, query)?])?,
+            by_wallet => self.wallet.sign(seqno, valid_until_s, &[outgoing(by_wallet, self.wallet.account(), query)?])?,
         };
         Ok(SentMessage {
             hash: signed.hash,

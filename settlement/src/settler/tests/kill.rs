@@ -172,6 +172,7 @@ const fn kind(order: &Order) -> &'static str {
         Order::Transfer { .. } => "transfer",
         Order::Stake { .. } => "stake",
         Order::Provider { .. } => "unbond",
+        Order::Tell { .. } => "tell",
         Order::Operator { command: Command::Batch(_), .. } => "batch",
         Order::Operator { command: Command::Allocate(_), .. } => "allocation",
         Order::Operator { command: Command::Alive, .. } => "answer",

@@ -1,0 +1,370 @@
+//! `swarm rewards`: what verified usage earned, and what of it is free.
+
+use std::borrow::Cow;
+
+use cocoon_market::Amount;
+use cocoon_settlement::chain::{Address, Bounce, Chain};
+use cocoon_settlement::contract::{ProviderMessage, ProviderTerms, RewardsData};
+use cocoon_settlement::ledger::Order;
+use cocoon_settlement::settler::{NetworkContracts, Placed, ProviderView};
+use serde::Serialize;
+
+use super::blocking;
+use super::telling::{Ask, Course, Scene, TellError, account_of, own_contract, tell};
+use crate::chain;
+use crate::cli::{RewardsArgs, RewardsCommand};
+use crate::context::Context;
+use crate::failure::{Failure, NextStep};
+use crate::output::{Table, cocoon_text, time_text, ton_text};
+use crate::wiring::desk::DeskError;
+use crate::wiring::own::class_number;
+
+/// Why no reward moves.
+#[derive(Debug, thiserror::Error)]
+enum RewardError {
+    #[error("payments are stopped until {}", time_text(*.0))]
+    Stopped(u64),
+    #[error("nothing can be collected")]
+    NothingToCollect,
+    #[error("nothing of epoch {0} can be collected")]
+    NoPart(u32),
+    #[error("the claims for epoch {0} are not closed")]
+    Open(u32),
+    #[error("nothing is free yet: {} is vesting", cocoon_text(*vesting))]
+    NothingFree { vesting: Amount },
+}
+
+impl NextStep for RewardError {
+    fn next_step(&self) -> Cow<'static, str> {
+        match self {
+            Self::Stopped(_) => "again after that: an emergency stop ends by itself".into(),
+            Self::NothingToCollect | Self::NoPart(_) => "swarm rewards, which shows what was booked and claimed of each epoch".into(),
+            Self::Open(_) => "again when the epoch after it is closed: swarm auction says when that can be".into(),
+            Self::NothingFree { .. } => "again later; swarm rewards shows until when it vests".into(),
+        }
+    }
+}
+
+/// Runs `swarm rewards`.
+///
+/// # Errors
+/// No keys, no chain, no rewards, or a contract that refuses.
+pub async fn run(context: &Context, args: RewardsArgs) -> Result<(), Failure> {
+    match args.command {
+        None => {
+            let context = context.clone();
+            blocking(move || show(&context)).await
+        }
+        Some(RewardsCommand::Collect { epoch, sending }) => {
+            tell(context, sending, "collected", move |scene| ask_to_collect(scene, epoch), after, State::text).await
+        }
+        Some(RewardsCommand::Take { sending }) => tell(context, sending, "taken", ask_to_take, after, State::text).await,
+    }
+}
+
+/// The reserve and a provider's rewards as they are shown.
+#[derive(Clone, Debug, Serialize)]
+struct State {
+    rewards: Address,
+    /// Epochs that are closed, and what all of them paid together.
+    epochs_closed: u32,
+    released_nanococoon: Amount,
+    /// The most that the open one may pay.
+    budget_nanococoon: Amount,
+    /// Burned by auctions so far.
+    burned_nanococoon: Amount,
+    /// Promised and not yet sent.
+    owed_nanococoon: Amount,
+    /// The epoch that is claimed for now, if any is.
+    claims_epoch: Option<u32>,
+    /// In seconds since the Unix epoch; 0 if payments are not stopped.
+    stopped_until_s: u32,
+    /// This node's; none where its contract is not deployed.
+    own: Option<Own>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Own {
+    contract: Address,
+    epochs: Vec<Epoch>,
+    free_nanococoon: Amount,
+    vesting_nanococoon: Amount,
+    /// When all of that is free, in seconds since the Unix epoch; 0 when nothing vests.
+    vested_s: u32,
+    /// Fees that were paid ahead in COCOON.
+    credit_nanoton: Amount,
+    /// Whether an attestation is under way.
+    pending: bool,
+}
+
+/// What is known of an epoch of the vault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+struct Epoch {
+    epoch: u32,
+    booked_nanoton: Amount,
+    claimed_nanoton: Amount,
+    /// What the claims burned, until the reward is collected.
+    part_nanococoon: Amount,
+    stage: Stage,
+}
+
+/// What can be done about an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Stage {
+    /// Its fees are not sold yet.
+    Waiting,
+    /// It can be claimed for.
+    Claimable,
+    /// Its reward can be collected.
+    Collectable,
+    /// Nothing more can be done.
+    Over,
+}
+
+impl Stage {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Waiting => "waits for its auction",
+            Self::Claimable => "can be claimed for",
+            Self::Collectable => "swarm rewards collect",
+            Self::Over => "over",
+        }
+    }
+
+    fn of(rewards: &RewardsData, epoch: u32, part: Amount) -> Self {
+        let open = rewards.claims.map(|claims| claims.epoch);
+        match open {
+            Some(open) if open == epoch => Self::Claimable,
+            Some(open) if epoch < open && !part.is_zero() && rewards.payouts.contains_key(&epoch) => Self::Collectable,
+            Some(open) if epoch < open => Self::Over,
+            Some(_) | None => Self::Waiting,
+        }
+    }
+}
+
+impl Own {
+    fn of(rewards: &RewardsData, view: &ProviderView) -> Result<Self, DeskError> {
+        let (its, now_s) = (&view.data.rewards, u32::try_from(view.seen_at_s).unwrap_or(u32::MAX));
+        let vesting_nanococoon = its.vesting.locked(now_s)?;
+        let epochs = its.epochs.iter().map(|(epoch, fees)| Epoch {
+            epoch: *epoch,
+            booked_nanoton: fees.booked,
+            claimed_nanoton: fees.claimed,
+            part_nanococoon: fees.part,
+            stage: Stage::of(rewards, *epoch, fees.part),
+        });
+        Ok(Self {
+            contract: Address::from(view.contract),
+            epochs: epochs.collect(),
+            free_nanococoon: its.vesting.free(now_s)?,
+            vesting_nanococoon,
+            vested_s: if vesting_nanococoon.is_zero() { 0 } else { its.vesting.until_s() },
+            credit_nanoton: its.credit,
+            pending: its.is_pending,
+        })
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let vesting = match self.vested_s {
+            0 => String::new(),
+            vested_s => format!(", and {} until {}", cocoon_text(self.vesting_nanococoon), time_text(vested_s.into())),
+        };
+        let mut lines = vec![
+            format!("contract  {}", self.contract.friendly(Bounce::Yes)),
+            format!("free      {}{vesting}", cocoon_text(self.free_nanococoon)),
+        ];
+        if !self.credit_nanoton.is_zero() {
+            lines.push(format!("credit    {} of fees are paid ahead", ton_text(self.credit_nanoton)));
+        }
+        if self.pending {
+            lines.push("claim     one is under way".to_owned());
+        }
+        if self.epochs.is_empty() {
+            lines.push("No fees were booked for this node yet".to_owned());
+            return lines;
+        }
+        let mut table = Table::new(["EPOCH", "BOOKED TON", "CLAIMED TON", "BURNED COCOON", "STATE"]).right([0, 1, 2, 3]);
+        for Epoch { epoch, booked_nanoton, claimed_nanoton, part_nanococoon, stage } in &self.epochs {
+            let amounts = [booked_nanoton, claimed_nanoton, part_nanococoon].map(ToString::to_string);
+            let [booked, claimed, part] = amounts;
+            table.row([epoch.to_string(), booked, claimed, part, stage.text().into()]);
+        }
+        lines.push(table.to_string());
+        lines
+    }
+}
+
+impl State {
+    fn of(rewards: &Placed<RewardsData>, own: Option<&ProviderView>) -> Result<Self, TellError> {
+        let data = &rewards.data;
+        let schedule = data.schedule().map_err(DeskError::from)?;
+        Ok(Self {
+            rewards: Address::from(rewards.at),
+            epochs_closed: data.emission.epoch,
+            released_nanococoon: data.emission.released,
+            budget_nanococoon: schedule.budget().map_err(DeskError::from)?,
+            burned_nanococoon: data.burned,
+            owed_nanococoon: data.owed,
+            claims_epoch: data.claims.map(|claims| claims.epoch),
+            stopped_until_s: if u64::from(data.stopped_until_s) > rewards.seen_at_s { data.stopped_until_s } else { 0 },
+            own: own.map(|view| Own::of(data, view)).transpose()?,
+        })
+    }
+
+    fn text(&self) -> String {
+        let claims = self.claims_epoch.map_or("none is open".to_owned(), |epoch| format!("epoch {epoch} is claimed for"));
+        let mut lines = vec![
+            format!("rewards   {}", self.rewards.friendly(Bounce::Yes)),
+            format!("released  {} in {} epochs", cocoon_text(self.released_nanococoon), self.epochs_closed),
+            format!("burned    {} by auctions", cocoon_text(self.burned_nanococoon)),
+            format!("budget    {} for the open epoch at most; {claims}", cocoon_text(self.budget_nanococoon)),
+            format!("owed      {}", cocoon_text(self.owed_nanococoon)),
+        ];
+        if self.stopped_until_s > 0 {
+            lines.push(format!("stopped   until {}", time_text(self.stopped_until_s.into())));
+        }
+        match &self.own {
+            Some(own) => lines.extend(own.lines()),
+            None => lines.push("This node has no contract on the chain; swarm stake deploys it".to_owned()),
+        }
+        lines.join("\n")
+    }
+}
+
+/// Shows the rewards. It needs the chain alone, so that it can be asked while a node runs.
+fn show(context: &Context) -> Result<(), Failure> {
+    let config = context.config()?;
+    let keys = context.public_keys(config.chain.network)?;
+    let network = config.chain.network_terms()?;
+    let (owner, class) = (account_of(keys.owner)?, class_number(config.provide.class));
+    let provider = ProviderTerms { owner, operator: keys.operator, class, network };
+    let chain = chain::open(&config.chain)?.chain;
+    context.out().result(&state(&*chain, &NetworkContracts::find(&*chain, &network)?, &provider)?, State::text);
+    Ok(())
+}
+
+fn state(chain: &dyn Chain, network: &NetworkContracts, provider: &ProviderTerms) -> Result<State, TellError> {
+    let rewards = network.rewards(chain)?;
+    match own_contract(chain, provider) {
+        Ok(view) => State::of(&rewards, Some(&view)),
+        Err(TellError::NoProvider) => State::of(&rewards, None),
+        Err(error) => Err(error),
+    }
+}
+
+fn after(scene: &Scene, _course: &Course) -> Result<State, Failure> {
+    Ok(state(scene.chain(), &scene.network()?, &scene.provider)?)
+}
+
+/// The rewards, unless payments are stopped, and this node's contract.
+fn paying(scene: &Scene) -> Result<(NetworkContracts, Placed<RewardsData>, ProviderView), Failure> {
+    let network = scene.network()?;
+    let rewards = network.rewards(scene.chain())?;
+    let until_s = u64::from(rewards.data.stopped_until_s);
+    if until_s > rewards.seen_at_s {
+        return Err(RewardError::Stopped(until_s).into());
+    }
+    let own = scene.own_contract()?;
+    Ok((network, rewards, own))
+}
+
+/// Which epoch to collect.
+fn collectable(rewards: &RewardsData, own: &ProviderView, asked: Option<u32>) -> Result<u32, RewardError> {
+    let part = |epoch| own.data.rewards.epochs.get(&epoch).map_or(Amount::ZERO, |fees| fees.part);
+    let is_ready = |epoch: &u32| Stage::of(rewards, *epoch, part(*epoch)) == Stage::Collectable;
+    match asked {
+        None => own.data.rewards.epochs.keys().copied().find(is_ready).ok_or(RewardError::NothingToCollect),
+        Some(epoch) if is_ready(&epoch) => Ok(epoch),
+        Some(epoch) => match Stage::of(rewards, epoch, part(epoch)) {
+            Stage::Waiting | Stage::Claimable if !part(epoch).is_zero() => Err(RewardError::Open(epoch)),
+            Stage::Waiting | Stage::Claimable | Stage::Collectable | Stage::Over => Err(RewardError::NoPart(epoch)),
+        },
+    }
+}
+
+fn ask_to_collect(scene: &Scene, epoch: Option<u32>) -> Result<Ask, Failure> {
+    let (network, rewards, own) = paying(scene)?;
+    let epoch = collectable(&rewards.data, &own, epoch)?;
+    let changes = format!("the reward of epoch {epoch} would come to this node's contract, 30% of it free at once");
+    ask(scene, &network, &own, ProviderMessage::CollectReward(epoch), changes)
+}
+
+fn ask_to_take(scene: &Scene) -> Result<Ask, Failure> {
+    let (network, _, own) = paying(scene)?;
+    let (vesting, now_s) = (own.data.rewards.vesting, u32::try_from(own.seen_at_s).unwrap_or(u32::MAX));
+    let free = vesting.free(now_s).map_err(|error| TellError::Desk(error.into()))?;
+    if free.is_zero() {
+        let vesting = vesting.locked(now_s).map_err(|error| TellError::Desk(error.into()))?;
+        return Err(RewardError::NothingFree { vesting }.into());
+    }
+    ask(scene, &network, &own, ProviderMessage::TakeReward, format!("{} would come to the wallet", cocoon_text(free)))
+}
+
+fn ask(scene: &Scene, network: &NetworkContracts, own: &ProviderView, message: ProviderMessage, changes: String) -> Result<Ask, Failure> {
+    let order = Order::Provider { contract: own.contract, message };
+    Ok(Ask { reached: network.reached(scene.owner(), None, &order)?, order, changes })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use cocoon_market::ids::Digest;
+    use cocoon_market::{ContractAddress, NetworkId};
+    use cocoon_settlement::contract::rewards::{Claims, Payout};
+    use cocoon_settlement::contract::{EpochFees, ProviderData, RewardsTerms};
+
+    use super::*;
+    use crate::config::ChainConfig;
+
+    fn nano(nano: u128) -> Amount {
+        Amount::from_nano(nano)
+    }
+
+    /// Rewards that are claimed for in epoch 8.
+    fn rewards() -> Placed<RewardsData> {
+        let founder = ContractAddress([1; 32]);
+        let (network, commitment) = (NetworkId::DEVNET, Digest([0; 32]));
+        let mut data = RewardsData::new(RewardsTerms { network, founder, half_life: 730, commitment, keys: BTreeMap::new() }).unwrap();
+        data.claims = Some(Claims { epoch: 8, ..Claims::default() });
+        data.payouts = [(6, Payout::default()), (7, Payout::default())].into();
+        Placed { at: founder, data, balance: Amount::ZERO, seen_at_s: 1_800_000_000 }
+    }
+
+    /// A provider with something of each epoch from 5 to 9, but nothing registered for 6.
+    fn own() -> ProviderView {
+        let network = ChainConfig::default().network_terms().unwrap();
+        let terms = ProviderTerms { owner: ContractAddress([2; 32]), operator: cocoon_market::NodeId([3; 32]), class: 0, network };
+        let mut data = ProviderData::new(terms);
+        let fees = |part| EpochFees { booked: nano(100), claimed: nano(50), part: nano(part) };
+        data.rewards.epochs = [(5, fees(9)), (6, fees(0)), (7, fees(9)), (8, fees(9)), (9, fees(0))].into();
+        data.rewards.vesting.reward(nano(1_000), 1_800_000_000).unwrap();
+        ProviderView { contract: terms.address().unwrap(), data, balance: Amount::ZERO, seen_at_s: 1_800_000_000 }
+    }
+
+    #[test]
+    fn epochs_are_collected_once_their_claims_are_closed() {
+        let (rewards, own) = (rewards().data, own());
+        let stages: Vec<_> = Own::of(&rewards, &own).unwrap().epochs.iter().map(|epoch| epoch.stage).collect();
+        assert_eq!(stages, [Stage::Over, Stage::Over, Stage::Collectable, Stage::Claimable, Stage::Waiting], "5 was too long ago");
+        assert_eq!(collectable(&rewards, &own, None).unwrap(), 7);
+        assert_eq!(collectable(&rewards, &own, Some(7)).unwrap(), 7);
+        assert!(matches!(collectable(&rewards, &own, Some(8)), Err(RewardError::Open(8))));
+        for epoch in [5, 6, 9] {
+            assert!(matches!(collectable(&rewards, &own, Some(epoch)), Err(RewardError::NoPart(_))), "{epoch}");
+        }
+        let nobody = ProviderView { data: ProviderData::new(own.data.terms), ..own };
+        assert!(matches!(collectable(&rewards, &nobody, None), Err(RewardError::NothingToCollect)));
+    }
+
+    #[test]
+    fn rewards_are_shown_with_what_vests() {
+        let state = State::of(&rewards(), Some(&own())).unwrap();
+        let text = state.text();
+        assert!(text.contains("0.0000003 COCOON, and 0.0000007 COCOON until"), "{text}");
+        assert!(text.contains("epoch 8 is claimed for") && text.contains("swarm rewards collect"), "{text}");
+        let stopped = State { stopped_until_s: 1_800_000_001, own: None, ..state };
+        assert!(stopped.text().contains("stopped") && stopped.text().contains("swarm stake"), "{}", stopped.text());
+    }
+}
