@@ -95,7 +95,7 @@ fn sixty_epochs_keep_every_rule_and_halve_twice() {
     assert!(sold_out * 2 > sold.len() && sold_out < sold.len() && nobody > 0, "lots sell out, or not, or find nobody");
     assert!(lost < -fees / 10, "{lost} of {fees}");
     assert!(market.stage.lines.iter().all(|line| line.drawn > 0), "every requester had work done");
-    assert!(machines.providers.values().all(|its| its.rewarded.len() > 50), "and every provider was rewarded for it");
+    assert!(machines.providers.values().all(|its| its.rewarded.len() > 40), "and every provider was rewarded in most epochs");
     assert_eq!(market.proofs, 1);
     for exit in [Exit::ClaimsClosed, Exit::BadProof, Exit::EpochRunning] {
         assert!(machines.refused.contains_key(&exit.code()), "{exit:?} is met");

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use cocoon_market::ids::Digest;
 use cocoon_market::{Amount, ContractAddress, NetworkId, OperatorKey, Timestamp, Voucher};
+use cocoon_settlement::attest::Element;
 use cocoon_settlement::attest::evidence::Statement;
 use cocoon_settlement::attest::groth16::{Circuit, Size};
 use cocoon_settlement::attest::keyset::KeySet;
@@ -105,6 +106,7 @@ pub(crate) struct Stage {
     pub(crate) books: Books,
     pub(crate) machines: Machines,
     pub(crate) auditors: KeySet,
+    commitment: Element,
     trapdoor: Trapdoor,
     pub(crate) network: NetworkTerms,
     query: u64,
@@ -177,6 +179,7 @@ impl Stage {
             lines: Vec::new(),
             books,
             machines,
+            commitment: auditors.commitment(),
             auditors,
             trapdoor,
             network: providers,
@@ -472,7 +475,7 @@ impl Stage {
             network: NetworkId::DEVNET,
             provider: desk.account,
             epoch,
-            auditors: self.auditors.commitment(),
+            auditors: self.commitment,
             first,
             last: first + claims - 1,
             total_nanoton: fees,
