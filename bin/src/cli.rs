@@ -1,5 +1,6 @@
 //! The command line: every command, option and example.
 
+mod attest;
 mod economy;
 mod money;
 mod work;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use cocoon_market::Amount;
 
+pub use attest::{AttestCommand, CircuitChoice, ProveArgs, SetupArgs, SizeChoice, VerifyArgs};
 pub use economy::{
     ActionCommand, AuctionArgs, AuctionCommand, DateError, Day, GovCommand, LockArgs, LockCommand, ParameterName, RewardsArgs,
     RewardsCommand, Side, TokenArgs, TokenCommand, UnlockArgs, UntilArgs,
@@ -121,6 +123,9 @@ pub enum Command {
     /// Export and verify the evidence of a job
     #[command(subcommand)]
     Dossier(DossierCommand),
+    /// Prove that auditors certified this provider's claims, without the certificates
+    #[command(subcommand)]
+    Attest(AttestCommand),
     /// Run a local TON chain, served over toncenter's HTTP API
     Devnet(DevnetArgs),
     /// Check that everything a node needs is there, and say what to do about what is not
@@ -155,6 +160,7 @@ impl Command {
             | Self::Audit(_)
             | Self::Jobs(_)
             | Self::Dossier(_)
+            | Self::Attest(_)
             | Self::Doctor(_)
             | Self::Demo(_) => Verbosity::Normal,
         }

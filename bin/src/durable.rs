@@ -21,16 +21,28 @@ pub(crate) enum Existing {
 /// # Errors
 /// Whatever the file system says.
 pub(crate) fn write(path: &Path, bytes: &[u8], existing: Existing) -> io::Result<()> {
+    write_with(path, existing, |file| file.write_all(bytes))
+}
+
+/// The same of a file that is filled piece by piece. If that fails there is what was there before.
+///
+/// # Errors
+/// Those of `fill`, and whatever the file system says.
+pub(crate) fn write_with<E: From<io::Error>>(
+    path: &Path,
+    existing: Existing,
+    fill: impl FnOnce(&mut File) -> Result<(), E>,
+) -> Result<(), E> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Temporary files are made with mode 0600.
     let mut file = NamedTempFile::new_in(dir)?;
-    file.write_all(bytes)?;
+    fill(file.as_file_mut())?;
     file.as_file().sync_all()?;
     match existing {
         Existing::Keep => file.persist_noclobber(path).map_err(|error| error.error)?,
         Existing::Replace => file.persist(path).map_err(|error| error.error)?,
     };
-    sync_dir(dir)
+    Ok(sync_dir(dir)?)
 }
 
 /// Makes renames in a directory durable.
@@ -55,6 +67,20 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"one");
         write(&path, b"two", Existing::Replace).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_filled_leaves_what_was_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        write(&path, b"one", Existing::Keep).unwrap();
+        let failed: io::Result<()> = write_with(&path, Existing::Replace, |file| {
+            file.write_all(b"tw")?;
+            Err(io::Error::other("no more"))
+        });
+        assert_eq!(failed.unwrap_err().to_string(), "no more");
+        assert_eq!(std::fs::read(&path).unwrap(), b"one");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file is left");
     }
 

@@ -110,6 +110,16 @@ impl Home {
         self.root.join("dossiers")
     }
 
+    /// Keys for attestations.
+    pub fn attest_keys_dir(&self) -> PathBuf {
+        self.root.join("attest").join("keys")
+    }
+
+    /// Attestations that were proven here.
+    pub fn attestations_dir(&self) -> PathBuf {
+        self.root.join("attest").join("proofs")
+    }
+
     /// Makes the directory, for its owner alone, if it is not there.
     ///
     /// # Errors
@@ -129,7 +139,11 @@ pub fn models_cache_dir(home: &Home, environment: &Environment) -> PathBuf {
         .map_or_else(|| home.root().join("models"), |cache| cache.join("cocoon-swarm").join("models"))
 }
 
-fn create_private_dir(path: &Path) -> io::Result<()> {
+/// Makes a directory, and those above it that are missing, for their owner alone.
+///
+/// # Errors
+/// Whatever the file system says.
+pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

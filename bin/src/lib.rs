@@ -9,8 +9,9 @@
 //! 2. [`failure`], [`output`], [`logging`], [`metrics`]: how it answers.
 //! 3. [`cli`], [`app`], [`context`], [`commands`]: what it can be asked.
 //! 4. [`chain`], [`deployment`], `network`, [`models`]: where money lies, what a network has there once, and where models come from.
-//! 5. [`query`], [`control`]: what a ledger can be asked, by this process or by another one.
-//! 6. [`wiring`], [`gateway`], [`story`]: the running node, its OpenAI-compatible face, and how what it does is told.
+//! 5. [`attest`]: keys for attestations, and the proving of certificates beside other work.
+//! 6. [`query`], [`control`]: what a ledger can be asked, by this process or by another one.
+//! 7. [`wiring`], [`gateway`], [`story`]: the running node, its OpenAI-compatible face, and how what it does is told.
 
 pub mod config;
 pub mod environment;
@@ -32,6 +33,8 @@ pub mod chain;
 pub mod deployment;
 pub mod models;
 mod network;
+
+pub mod attest;
 
 pub mod control;
 pub mod query;

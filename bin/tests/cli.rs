@@ -1,5 +1,8 @@
 //! The built program, from the outside: what a person types, and what it answers.
 
+#[path = "cli/attest.rs"]
+mod attest;
+
 use std::io::BufRead;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -118,6 +121,10 @@ const COMMANDS: &[&str] = &[
     "dossier",
     "dossier export",
     "dossier verify",
+    "attest",
+    "attest setup",
+    "attest prove",
+    "attest verify",
     "devnet",
     "doctor",
     "gateway",

@@ -7,6 +7,7 @@ pub mod models;
 pub mod wallet;
 
 pub mod ask;
+pub mod attest;
 pub mod auction;
 pub mod audit;
 pub mod chain;
@@ -58,6 +59,7 @@ pub async fn run(context: Context, command: Command) -> Result<(), Failure> {
         Command::Audit(args) => blocking(move || audit::run(&context, &args)).await,
         Command::Jobs(command) => blocking(move || jobs::run(&context, &command)).await,
         Command::Dossier(command) => blocking(move || dossier::run(&context, &command)).await,
+        Command::Attest(command) => Box::pin(attest::run(&context, command)).await,
         Command::Devnet(args) => Box::pin(devnet::run(&context, &args)).await,
         Command::Doctor(args) => doctor::run(&context, &args).await,
         Command::Gateway(args) => Box::pin(gateway::run(&context, &args)).await,

@@ -3,15 +3,22 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { toNano } from '@ton/core';
+import { CIRCUIT, auditorsOf, pending } from './src/auditors.mjs';
 import { GAS, claimValue } from './src/bounds.mjs';
 import { somebody } from './src/channel.mjs';
+import { actions } from './src/governor.mjs';
+import { Setup } from './src/groth16.mjs';
+import { COCOON } from './src/jetton.mjs';
+import { FEE, PAID, VALUE, attesting, begun, claimable, founded, nextEpoch, parts } from './src/network.mjs';
+import { TELL_KEY } from './src/registry.mjs';
 import { Sandbox } from './src/sandbox.mjs';
 import { DAY, ENOUGH, PEOPLE, Scene, TON } from './src/scene.mjs';
 import { hurry } from './src/speed.mjs';
+import { DELAY, VOTE, Votes } from './src/votes.mjs';
 
 const page = join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..', 'docs', 'gas.md');
 /// What Cocoon's documents name for one operation.
-const COCOON = toNano('0.01');
+const NAMED = toNano('0.01');
 
 const ton = (nano) => {
   const digits = nano.toString().padStart(10, '0');
@@ -33,7 +40,7 @@ function costOf(set, transactions) {
 }
 
 const rows = [];
-const row = (what, { gas, fees }) => rows.push(`| ${what} | ${thousands(gas)} | ${rounded(fees)} | ${(Number(fees) / Number(COCOON)).toFixed(2)} |`);
+const row = (what, { gas, fees }) => rows.push(`| ${what} | ${thousands(gas)} | ${rounded(fees)} | ${(Number(fees) / Number(NAMED)).toFixed(2)} |`);
 
 /// Everybody's wallet has sent something before: else the first one to send would pay for the wallet's own code.
 async function fresh(options) {
@@ -100,6 +107,71 @@ async function providerRows() {
   await set.finish();
 }
 
+/// What locks and votes cost, and what was decided, in a governor that has few of either: `GAS_PROPOSAL` and its like say what the most costs.
+async function votesRows() {
+  const set = await fresh({ stake: null });
+  const measured = async (what, done) => row(what, costOf(set, await done));
+  const votes = await Votes.made(set, { isIntroduced: false });
+  const { governor, registry } = votes;
+  await measured('governor: introduce', set.ask('owner', governor, governor.introduce({ registry: registry.address, rewards: set.treasury.address })));
+  await measured('registry: introduce', set.ask('owner', registry, registry.introduce({ vault: set.dispute.address, rewards: set.treasury.address })));
+  const lock = votes.lockOf('owner');
+  await measured('lock: lock COCOON', votes.lock('owner', 1_000_000n * COCOON, votes.week(52)));
+  await measured('lock: add to it', votes.lock('owner', COCOON, votes.week(52)));
+  await measured('lock: lengthen', votes.ask('owner', lock.lengthen(votes.week(104))));
+  await votes.lock('stranger', COCOON, votes.week(2));
+  await set.chain.passTime(1);
+  await decisionRows(set, votes, measured);
+  await measured('lock: unlock', votes.ask('stranger', votes.lockOf('stranger').unlock()));
+  await measured('governor: stop payouts', set.ask('requester', governor, governor.stop()));
+  await set.finish();
+}
+
+async function decisionRows(set, votes, measured) {
+  const [lock, key] = [votes.lockOf('owner'), actions.verifyingKey(CIRCUIT, new Setup('a key').key)];
+  const decided = [
+    ['a parameter, of which the vault is told', actions.parameter(4, 2_100n)], ['a verifying key, of which the rewards are told', key],
+    ['a payment of COCOON', actions.spendCocoon(set.thief.address, COCOON)], ['a payment of TON', actions.spendTon(set.thief.address, TON)],
+  ];
+  for (const [n, [, action]] of decided.entries()) {
+    const asked = votes.ask('owner', lock.propose(action));
+    await (n === 0 ? measured('lock: propose', asked) : asked);
+  }
+  await set.chain.passTime(DELAY);
+  for (const number of decided.keys()) {
+    const asked = votes.ask('owner', lock.vote(number, true));
+    await (number === 0 ? measured('lock: vote', asked) : asked);
+  }
+  await set.chain.passTime(VOTE + 7 * DAY);
+  votes.cocoon.of(set.thief.address);
+  votes.treasury -= TON;
+  for (const [number, [what, action]] of decided.entries()) await measured(`governor: carry out ${what}`, votes.execute(number, action));
+  await measured('registry: tell a parameter again', set.ask('stranger', votes.registry, votes.registry.tell(4)));
+  await measured('registry: tell a verifying key again', set.ask('stranger', votes.registry, votes.registry.tell(TELL_KEY + CIRCUIT)));
+}
+
+async function auditorsRow(count) {
+  const set = await fresh({ stake: null });
+  const { votes, prove } = await pending(set, auditorsOf(count));
+  row(`registry: prove the keys of ${count === 1 ? 'one auditor' : `${count} auditors`}`, costOf(set, await set.ask('stranger', votes.registry, prove(), 'done', { value: TON })));
+  await set.finish();
+}
+
+/// From fees that were sold to COCOON in the owner's wallet.
+async function rewardsRows() {
+  const set = await fresh(PAID);
+  const measured = async (what, done) => row(what, costOf(set, await done));
+  const cocoon = await founded(set);
+  await measured('rewards: introduce', set.ask('owner', set.pot, set.pot.introduce(parts(set))));
+  await begun(set, cocoon);
+  const epoch = await claimable(set, cocoon);
+  await measured('rewards: attest what an epoch earned', set.ask('thief', set.provider, attesting(set, epoch, 1, 1, FEE), 'done', VALUE));
+  await nextEpoch(set);
+  await measured('rewards: collect what an epoch is paid', set.ask('stranger', set.provider, set.provider.collectReward(epoch), 'done', VALUE));
+  await measured('rewards: take what has vested', set.ask('owner', set.provider, set.provider.takeReward(), 'done', VALUE));
+  await set.finish();
+}
+
 /// The second batch over so many channels: in the first one accounts are touched for the first time.
 async function batchOf(size) {
   const set = await fresh();
@@ -114,6 +186,9 @@ async function batchOf(size) {
 hurry();
 const { opening, closing } = await channelRows();
 await providerRows();
+await votesRows();
+for (const count of [1, 64]) await auditorsRow(count);
+await rewardsRows();
 const batches = new Map();
 for (const size of [1, 4, 16, 64, 250]) batches.set(size, await batchOf(size));
 const each = batches.get(64).fees;
@@ -141,7 +216,7 @@ From the operator's message until owner and vault have their sums. Each claim is
 
 | channels | gas each | TON each | of Cocoon's 0.01 |
 |---|---|---|---|
-${[...batches].map(([size, { gas, fees }]) => `| ${size} | ${thousands(gas)} | ${rounded(fees)} | ${(Number(fees) / Number(COCOON)).toFixed(2)} |`).join('\n')}
+${[...batches].map(([size, { gas, fees }]) => `| ${size} | ${thousands(gas)} | ${rounded(fees)} | ${(Number(fees) / Number(NAMED)).toFixed(2)} |`).join('\n')}
 
 ## Per receipt
 
@@ -154,7 +229,7 @@ ${perReceipt.join('\n')}
 ## Bounds
 
 What messages must bring is computed from these; the scripts hold every transaction against them. Measured here, which is not everywhere the most:
-epochs that end and rent that fell due add to some paths.
+epochs that end, rent that fell due and weeks, proposals, votes and epochs that are kept add to some paths.
 
 | bound | used at most here | bound | margin |
 |---|---|---|---|

@@ -58,8 +58,8 @@ pub enum EvidenceError {
         /// Certificates that came.
         got: usize,
     },
-    /// Another network, provider or epoch than the first certificate's.
-    #[error("certificate {at} is for another provider, network or epoch than the first; prove each of these alone")]
+    /// Another network, provider or epoch than the certificates' before it.
+    #[error("certificate {at} is for another provider, network or epoch than those before it; prove each of these alone")]
     Domain {
         /// Which, counted from zero.
         at: usize,
@@ -87,6 +87,20 @@ pub enum EvidenceError {
     Total,
 }
 
+impl EvidenceError {
+    /// The same of certificates that others stand before.
+    fn after(self, others: usize) -> Self {
+        let place = |at: usize| at.saturating_add(others);
+        match self {
+            Self::Domain { at } => Self::Domain { at: place(at) },
+            Self::Order { at } => Self::Order { at: place(at) },
+            Self::Auditor { at } => Self::Auditor { at: place(at) },
+            Self::Signature { at } => Self::Signature { at: place(at) },
+            Self::Count { .. } | Self::Total => self,
+        }
+    }
+}
+
 /// Certificates that a proof can be made of.
 #[derive(Clone, Debug)]
 pub struct Evidence {
@@ -106,27 +120,34 @@ impl Evidence {
             return Err(count);
         }
         let [first, ..] = audited else { return Err(count) };
-        let (mut last, mut total_nanoton) = (None, 0u64);
+        follow(audited)?;
+        let mut total_nanoton = 0u64;
         let mut slots = Vec::with_capacity(audited.len());
         for (at, one) in audited.iter().enumerate() {
             let certificate = &one.certificate;
-            let about = |certificate: &Certificate| (certificate.network, certificate.provider, certificate.epoch);
-            if about(certificate) != about(&first.certificate) {
-                return Err(EvidenceError::Domain { at });
-            }
-            if last.is_some_and(|last| certificate.claim <= last) {
-                return Err(EvidenceError::Order { at });
-            }
-            last = Some(certificate.claim);
             total_nanoton = total_nanoton.checked_add(certificate.fee_nanoton).ok_or(EvidenceError::Total)?;
             let place = keys.place(&one.auditor).ok_or(EvidenceError::Auditor { at })?;
             one.auditor.verify(certificate, &one.signature).map_err(|_| EvidenceError::Signature { at })?;
             slots.push(slot(one, place));
         }
         let Certificate { network, provider, epoch, claim, .. } = first.certificate;
-        let last = last.unwrap_or(claim);
+        let last = audited.last().map_or(claim, |last| last.certificate.claim);
         let statement = Statement { network, provider, epoch, auditors: keys.commitment(), first: claim, last, total_nanoton };
         Ok(Self { statement, keys: keys.clone(), slots })
+    }
+
+    /// Splits certificates, in the order of their claims, into as few proofs as circuits of at most `largest` allow. An error names a
+    /// certificate by its place among all of them.
+    ///
+    /// # Errors
+    /// [`EvidenceError`].
+    pub fn split(keys: &KeySet, audited: &[Audited], largest: Size) -> Result<Vec<Self>, EvidenceError> {
+        if audited.is_empty() {
+            return Err(EvidenceError::Count { got: 0 });
+        }
+        follow(audited)?;
+        let batches = audited.chunks(largest.slots()).enumerate();
+        batches.map(|(n, batch)| Self::new(keys, batch).map_err(|error| error.after(n.saturating_mul(largest.slots())))).collect()
     }
 
     /// What its proof will say.
@@ -134,9 +155,15 @@ impl Evidence {
         &self.statement
     }
 
-    /// The smallest circuit with a slot for each certificate.
+    /// How many certificates there are. No proof tells.
+    pub fn certificates(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The smallest circuit that counts on its network and has a slot for each certificate.
     pub fn size(&self) -> Size {
-        Size::ALL.into_iter().find(|size| size.slots() >= self.slots.len()).unwrap_or(Size::SixtyFour)
+        let fits = |size: &Size| size.slots() >= self.slots.len() && size.counts_on(self.statement.network);
+        Size::ALL.into_iter().find(fits).unwrap_or(Size::SixtyFour)
     }
 
     /// The circuit of so many slots, unless there are too few.
@@ -154,6 +181,20 @@ impl Evidence {
         let slots = self.slots.iter().copied().chain(unused.take(left)).collect();
         Some(Assignment { domain, commitment, packed, list: self.keys.coordinates(), slots })
     }
+}
+
+/// Each certificate is for the same provider, network and epoch as the one before it, and for a later claim.
+fn follow(audited: &[Audited]) -> Result<(), EvidenceError> {
+    let about = |certificate: &Certificate| (certificate.network, certificate.provider, certificate.epoch);
+    for ((before, one), at) in audited.iter().zip(audited.iter().skip(1)).zip(1usize..) {
+        if about(&one.certificate) != about(&before.certificate) {
+            return Err(EvidenceError::Domain { at });
+        }
+        if one.certificate.claim <= before.certificate.claim {
+            return Err(EvidenceError::Order { at });
+        }
+    }
+    Ok(())
 }
 
 fn slot(audited: &Audited, place: u8) -> Slot {

@@ -62,6 +62,16 @@ impl Size {
             Self::SixtyFour => 64,
         }
     }
+
+    /// The circuit with so many slots, if there is one.
+    pub fn of_slots(slots: u64) -> Option<Self> {
+        Self::ALL.into_iter().find(|size| u64::try_from(size.slots()).is_ok_and(|own| own == slots))
+    }
+
+    /// Whether the contract for rewards takes its proofs there: where money is real, it takes none of the circuit for tests.
+    pub fn counts_on(self, network: NetworkId) -> bool {
+        self != Self::Four || network != NetworkId::MAINNET
+    }
 }
 
 /// Which circuit a key is for.
@@ -78,7 +88,7 @@ impl Circuit {
     pub const ALL: [Self; 4] =
         [Self::Attestation(Size::Four), Self::Attestation(Size::Sixteen), Self::Attestation(Size::SixtyFour), Self::KeySet];
 
-    /// By which contracts know it.
+    /// Its number in the registry and in the contract for rewards.
     pub const fn number(self) -> u8 {
         match self {
             Self::Attestation(Size::Four) => 1,

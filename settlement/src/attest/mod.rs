@@ -22,10 +22,11 @@
 //! | [`keyset`] | the list of auditors, its commitment, and the circuit that shows that the two agree |
 //! | [`evidence`] | certificates that can be proven together, and the public statement |
 //! | [`circuit`] | the circuit, rule by rule |
-//! | [`list`] | the auditors as a registry lists them |
-//! | [`auditor`] | an auditor for development networks |
 //! | [`pinned`] | the verifying keys that development networks begin with |
 //! | [`groth16`] | keys from a seed or a ceremony, proofs, and the cells that a contract reads |
+//! | [`list`] | the auditors as a registry lists them |
+//! | [`papers`] | certificates and attestations as files |
+//! | [`auditor`] | an auditor for development networks |
 //!
 //! Inside are the domain and digest of a certificate, Poseidon, and Jubjub as constraints.
 //!
@@ -50,6 +51,8 @@ pub mod circuit;
 pub mod groth16;
 
 pub mod list;
+
+pub mod papers;
 
 pub mod auditor;
 

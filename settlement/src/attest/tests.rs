@@ -2,7 +2,9 @@
 
 mod auditor;
 mod circuit;
+mod evidence;
 mod keyset;
+mod papers;
 mod proofs;
 mod schnorr;
 mod vectors;

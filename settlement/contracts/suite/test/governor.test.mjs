@@ -481,6 +481,39 @@ scene('all that could be decided lapsed at once', async (set) => {
   assert.equal(await votes.proposal(23), undefined);
 }, ALONE);
 
+/// Numbers and weeks of which a dictionary forks most on the way to one: no run of as many has a longer way.
+const FORKED = { number: 16, numbers: Array.from({ length: 24 }, (_, n) => 9 + n), week: 3_008, weeks: Array.from({ length: 104 }, (_, n) => 2_976 + n) };
+
+scene('a governor at its largest whose numbers and weeks fork most does all of it within its bounds', async (set) => {
+  const action = actions.spendCocoon(set.thief.address, COCOON);
+  const { number, numbers, week, weeks } = FORKED;
+  await set.chain.passTime((weeks[0] - 1) * WEEK + DAY - NOW);
+  const proposals = numbers.map((n) => [n, { weight: 1, all: 1n, yes: MILLION + BigInt(n), no: 0n, proposed: set.chain.now + 60, action: action.hash() }]);
+  const votes = await Votes.made(set, { stocked: { weeks: weeks.map((n) => [n, MILLION + BigInt(n)]), proposals, next: 33, start: NOW } });
+  const lock = votes.lockOf('owner');
+  await votes.lock('owner', MILLION, week);
+  await set.thief.call(lock.address, TON);
+  await set.chain.passTime(DELAY + 60);
+  await set.exactly('owner', lock, lock.vote(number, true), ASKS.vote);
+  await set.chain.passTime(VOTE + 7 * DAY);
+  votes.cocoon.of(set.thief.address);
+  await set.exactly('stranger', votes.governor, votes.governor.execute(number, action), ASKS.execute(wayOf(action)));
+  // Two weeks are over, and others still have something in the week that the lock leaves.
+  await set.exactly('owner', lock, lock.lengthen(week + 1), ASKS.lengthen);
+  assert.equal(await votes.weeks(), 102);
+}, ALONE);
+
+scene('a proposal finds the most weeks, and room where the most lapsed, within its bound', async (set) => {
+  const weeks = FORKED.weeks.map((week) => week - 7);
+  await set.chain.passTime(weeks[0] * WEEK - 20 - NOW);
+  const proposed = (n) => set.chain.now - (n < 22 ? 40 : 19) * DAY + n;
+  const proposals = FORKED.numbers.map((number, n) => [number, { weight: 2, all: 1n, yes: MILLION, no: 0n, proposed: proposed(n), action: ANY.hash() }]);
+  const votes = await Votes.made(set, { stocked: { weeks: weeks.map((n) => [n, MILLION + BigInt(n)]), proposals, next: 33 } });
+  await votes.lock('owner', MILLION, weeks.at(-1));
+  await set.exactly('owner', votes.lockOf('owner'), votes.lockOf('owner').propose(ANY), wayOf(ANY) + ASKS.propose);
+  assert.deepEqual([await votes.proposal(30), (await votes.proposal(31)).phase], [undefined, 'ready']);
+}, ALONE);
+
 // ---- The treasury.
 
 scene('the treasury pays what has vested and not a unit of what is locked', async (set) => {

@@ -1,28 +1,18 @@
 // The registry: parameters within bounds that no vote moves, keys that make sense, and auditors whose list and commitment agree.
 import assert from 'node:assert/strict';
 import { beginCell } from '@ton/core';
+import { CIRCUIT, auditorsOf, hashOf, pending, ruled, setup } from '../src/auditors.mjs';
 import { ASKS, told, wayOf } from '../src/bounds.mjs';
 import { keysOf } from '../src/contract.mjs';
 import { actions } from '../src/governor.mjs';
 import { Setup, cellOf, keyCell, listInputs, proofCell } from '../src/groth16.mjs';
-import { COCOON } from '../src/jetton.mjs';
 import { ORDER, first_group as G1, second_group as G2 } from '../src/points.mjs';
 import { NOBODY_THERE, TELL_AUDITORS, TELL_KEY, auditor, auditorList } from '../src/registry.mjs';
 import { DAY, TON } from '../src/scene.mjs';
 import { messages, scene } from '../src/scripts.mjs';
-import { Votes } from '../src/votes.mjs';
 
 const ALONE = { stake: null };
 const [PARAMETER_SET, KEY_SET, AUDITORS_SET, EXCESSES] = [0x43560003, 0x43520010, 0x43520011, 0xd53276db];
-const CIRCUIT = 9;
-
-/// Votes, in which one owner decides all.
-async function ruled(set, options) {
-  const votes = await Votes.made(set, options);
-  await votes.lock('owner', 1_000_000n * COCOON, votes.week(104));
-  await set.chain.passTime(1);
-  return votes;
-}
 
 // ---- Parameters.
 
@@ -216,25 +206,6 @@ scene('an action of any size pays for its ways', async (set) => {
 }, ALONE);
 
 // ---- Auditors.
-
-const setup = new Setup('the auditors\' list');
-
-function auditorsOf(count) {
-  return Array.from({ length: count }, (_, n) => auditor(keysOf(`auditor ${n}`), BigInt(n + 1) * 1_000_003n, ORDER - BigInt(n + 1)));
-}
-
-const hashOf = (number) => BigInt(`0x${number.toString('hex')}`);
-
-/// Votes that decided on the key of the auditors' circuit, and on a list.
-async function pending(set, auditors, { commitment = 12_345n, list = auditorList(auditors) } = {}) {
-  const votes = await ruled(set);
-  const decided = [actions.verifyingKey(CIRCUIT, setup.key), actions.auditors(list.hash(), commitment)];
-  const numbers = await votes.allReady('owner', decided);
-  for (const [n, action] of decided.entries()) await votes.execute(numbers[n], action);
-  const proof = setup.prove(listInputs(auditors, list, commitment));
-  const prove = (change = {}) => votes.registry.proveAuditors(change.count ?? auditors.length, change.list ?? list, change.proof ?? proof);
-  return { votes, list, commitment, prove };
-}
 
 const ask = (count) => ({ value: ASKS.proveAuditors(count) + TON / 10n });
 

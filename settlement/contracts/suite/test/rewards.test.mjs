@@ -2,76 +2,16 @@
 import assert from 'node:assert/strict';
 import { beginCell, toNano } from '@ton/core';
 import { ASKS, wayOf } from '../src/bounds.mjs';
-import { Cocoon } from '../src/cocoon.mjs';
 import { op } from '../src/contract.mjs';
 import { Setup } from '../src/groth16.mjs';
 import { COCOON, PARTS } from '../src/jetton.mjs';
+import { COMMITMENT, FEE, PAID, VALUE, attesting, claimable, founded, network, nextEpoch, parts, proofOf, sell, setup, work } from '../src/network.mjs';
 import { Provider } from '../src/provider.mjs';
 import { domainOf, packed } from '../src/rewards.mjs';
 import { DAY, TON } from '../src/scene.mjs';
 import { scene } from '../src/scripts.mjs';
-import { bidding } from '../src/vault.mjs';
 
-const PAID = { rewards: {} };
-const COMMITMENT = 777n;
-const setup = new Setup('attestation');
 const others = new Setup('another key');
-const VALUE = { value: toNano('0.2') };
-const WORK = 200n * TON;
-const FEE = WORK / 20n;
-
-/// A network whose parts know each other, and whose first epoch is open.
-async function network(set, { commitment = COMMITMENT, key = setup.key } = {}) {
-  const cocoon = await Cocoon.made(set, { reserve: set.pot.address });
-  cocoon.of(set.vault.address);
-  set.contracts.push(set.pot);
-  await set.owner.call(set.pot.address, TON, undefined, { init: set.pot.init });
-  await set.ask('owner', set.pot, set.pot.introduce(parts(set)));
-  if (key) await set.ask('dispute', set.pot, set.pot.verifyingKey(1, key));
-  await set.ask('dispute', set.pot, set.pot.auditors(commitment));
-  await close(set);
-  return cocoon;
-}
-
-const parts = (set) => ({
-  vault: set.vault.address, registry: set.dispute.address, governor: set.stranger.address, minter: set.minter.address, terms: set.terms,
-});
-
-async function close(set) {
-  return set.ask('thief', set.vault, set.vault.closeEpoch(), 'done', { value: TON });
-}
-
-async function nextEpoch(set) {
-  await set.chain.passTime(DAY);
-  await close(set);
-  return (await set.vaultEpoch()).epoch;
-}
-
-/// Work that is paid and whose fee is booked.
-async function work(set, amount = WORK, provider = set.provider) {
-  const channel = await set.opened(amount, { provider: provider.address });
-  await set.ask('stranger', channel, channel.claim(1, amount));
-  return channel;
-}
-
-async function sell(set, cocoon, amount = 100_000n * COCOON) {
-  return cocoon.give('stranger', set.vault.address, amount, { value: toNano('0.3'), forward: ASKS.notification, payload: bidding() });
-}
-
-/// An epoch with work whose lot was sold and whose claims are open now. Returns its number.
-async function claimable(set, cocoon, amount) {
-  const { epoch } = await set.vaultEpoch();
-  await work(set, amount);
-  await nextEpoch(set);
-  await sell(set, cocoon);
-  await nextEpoch(set);
-  return epoch;
-}
-
-const proofOf = (set, epoch, lo, hi, fees, { provider = set.provider, commitment = COMMITMENT, of = setup } = {}) => (
-  of.prove([domainOf(provider.address, epoch), commitment, packed(lo, hi, fees)]));
-
-const attesting = (set, epoch, lo, hi, fees, change = {}) => set.provider.attest({ epoch, lo, hi, fees, proof: proofOf(set, epoch, lo, hi, fees), ...change });
 
 /// Attests, and says how that ended at the rewards.
 async function attested(set, body) {
@@ -271,9 +211,7 @@ scene('an emergency stop holds all payments, changes none of them, and ends by i
 }, PAID);
 
 scene('the parts are introduced once, by the founder', async (set) => {
-  const cocoon = await Cocoon.made(set, { reserve: set.pot.address });
-  set.contracts.push(set.pot);
-  await set.owner.call(set.pot.address, TON, undefined, { init: set.pot.init });
+  const cocoon = await founded(set);
   await set.ask('thief', set.pot, set.pot.introduce(parts(set)), 'ERR_NOT_OWNER');
   await set.exactly('owner', set.pot, set.pot.introduce(parts(set)), ASKS.introduceRewards);
   await set.ask('owner', set.pot, set.pot.introduce(parts(set)), 'ERR_INTRODUCED');

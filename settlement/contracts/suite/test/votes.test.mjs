@@ -137,6 +137,39 @@ scene('a vote that is under way is not given twice, and is not forgotten', async
   await votes.refused('owner', lock.vote(number, true), 'ERR_NOT_OPEN', votes.governor);
 });
 
+/// Numbers each of which parts from all smaller ones at a bit of its own, so that the way to the smallest forks at each other one.
+const CHAIN = [0, 1, 2, 4, 8, 16, 32, 64];
+
+/// A lock with these ballots: proposals, and until when.
+async function withBallots(set, ballots) {
+  const proposals = [0, 3].map((number) => [number, { weight: 2, all: 1n, yes: 0n, no: 0n, proposed: set.chain.now + 60, action: ANY.hash() }]);
+  const votes = await Votes.made(set, { stocked: { proposals, next: 65 } });
+  await votes.lock('owner', MILLION, votes.week(104));
+  const lock = votes.lockOf('owner');
+  // Pays the lock's rent meanwhile.
+  await set.thief.call(lock.address, TON);
+  for (const [number, until] of ballots) await inject(set, votes.governor.address, lock, lock.voted(number, until));
+  await set.chain.passTime(DELAY + 60);
+  return { votes, lock };
+}
+
+scene('a vote forgets seven votes that are over, whose numbers fork most, within its bound', async (set) => {
+  const { votes, lock } = await withBallots(set, CHAIN.map((number) => [number, number === 0 ? 0xffffffff : set.chain.now + number]));
+  await set.exactly('owner', lock, lock.vote(3, true), ASKS.vote);
+  assert.ok((await votes.proposal(3)).yes > 0n);
+  await votes.refused('owner', lock.vote(3, true), 'ERR_VOTED');
+});
+
+scene('a vote is given beside seven that are under way, and heard, within its bounds', async (set) => {
+  const { votes, lock } = await withBallots(set, CHAIN.slice(1).map((number) => [number, 0xffffffff]));
+  await set.exactly('owner', lock, lock.vote(0, true), ASKS.vote);
+  await votes.refused('owner', lock.vote(3, true), 'ERR_TOO_MANY_PROPOSALS');
+  await set.chain.passTime(VOTE);
+  // The eighth is over, so that there is room; what is under way is not forgotten.
+  await votes.refused('owner', lock.vote(3, true), 'ERR_NOT_OPEN', votes.governor);
+  await votes.refused('owner', lock.vote(64, true), 'ERR_VOTED');
+});
+
 scene('a lock whose word takes so long that it is over when it comes weighs nothing', async (set) => {
   const votes = await Votes.made(set);
   await votes.lock('owner', MILLION, votes.week(2));
