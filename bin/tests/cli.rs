@@ -489,6 +489,9 @@ fn cocoon_is_locked_lengthened_and_proposes() {
     let (code, error) = swarm.failed(&["lock", "lengthen", "--weeks", "2", "--chain", &url]);
     assert!(code == 1 && error.contains("nothing is locked") && error.contains("swarm lock 100 --weeks 52"), "{error}");
     assert_eq!(swarm.failed(&["lock", "100", "--chain", &url]).0, 2, "it says until when");
+    assert_eq!(swarm.failed(&["lock", "--weeks", "5", "--chain", &url]).0, 2, "it says how much");
+    assert_eq!(swarm.failed(&["lock", "lengthen", "--chain", &url]).0, 1, "nothing is locked");
+    assert!(swarm.done(&["lock", "--chain", &url]).contains("Nothing is locked"));
     assert_eq!(swarm.failed(&["lock", "100", "--until", "2027-02-30", "--chain", &url]).0, 2, "there is no such day");
 
     let before = swarm.cocoon(&url);

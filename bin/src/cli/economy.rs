@@ -171,7 +171,7 @@ Claims for an epoch close when the next one is closed. 30% of a reward is free a
 
 /// Until when something is locked.
 #[derive(Clone, Copy, Debug, Args)]
-#[group(required = true, multiple = false)]
+#[group(multiple = false)]
 pub struct UntilArgs {
     /// Until the end of the week of this day, such as 2027-03-31
     #[arg(long, value_name = "DATE", value_parser = parse_date)]
@@ -201,7 +201,7 @@ pub struct LockArgs {
     pub amount: Option<Amount>,
     /// Until when.
     #[command(flatten)]
-    pub until: Option<UntilArgs>,
+    pub until: UntilArgs,
     /// How it is sent.
     #[command(flatten)]
     pub sending: SendingArgs,

@@ -23,6 +23,10 @@ use crate::wiring::desk::DeskError;
 /// Why a lock is as it is.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LockError {
+    #[error("it is not said how much to lock")]
+    NoAmount,
+    #[error("it is not said until when")]
+    NoEnd,
     #[error("nothing is locked")]
     Nothing,
     #[error("a lock ends between one and {LOCK_WEEKS_MAX} weeks from now, and not at {}", time_text(*.0))]
@@ -40,7 +44,8 @@ pub(super) enum LockError {
 impl NextStep for LockError {
     fn next_step(&self) -> Cow<'static, str> {
         match self {
-            Self::Nothing => "swarm lock 100 --weeks 52".into(),
+            Self::NoAmount | Self::Nothing => "swarm lock 100 --weeks 52".into(),
+            Self::NoEnd => "--until DATE, or --weeks N".into(),
             Self::End(_) => "a day within that time: --until DATE, or --weeks N".into(),
             Self::Shorter(_) | Self::Same(_) => "a later day; swarm lock shows the lock".into(),
             Self::NotCounted => "again in a minute; swarm lock shows whether it is".into(),
@@ -50,7 +55,7 @@ impl NextStep for LockError {
 
     fn exit(&self) -> Exit {
         match self {
-            Self::End(_) => Exit::Usage,
+            Self::NoAmount | Self::NoEnd | Self::End(_) => Exit::Usage,
             Self::Nothing | Self::Shorter(_) | Self::Same(_) | Self::NotCounted | Self::Running { .. } => Exit::Failed,
         }
     }
@@ -65,13 +70,14 @@ pub async fn lock(context: &Context, args: LockArgs) -> Result<(), Failure> {
         (Some(LockCommand::Lengthen { until, sending }), ..) => {
             tell(context, sending, "lengthened", move |scene| ask_to_lengthen(scene, until), after, State::text).await
         }
-        (None, Some(amount), Some(until)) => {
+        (None, Some(amount), until) => {
             tell(context, args.sending, "locked", move |scene| ask_to_lock(scene, amount, until), after, State::text).await
         }
-        (None, ..) => {
+        (None, None, UntilArgs { until: None, weeks: None }) => {
             let context = context.clone();
             blocking(move || show(&context)).await
         }
+        (None, None, _) => Err(LockError::NoAmount.into()),
     }
 }
 
@@ -188,7 +194,8 @@ fn ends_week(until: UntilArgs, now_s: u32) -> Result<u32, LockError> {
     let last_week = this_week.saturating_add(LOCK_WEEKS_MAX);
     let ends_s = match (until.until, until.weeks) {
         (Some(day), _) => day.begins_s(),
-        (None, weeks) => u64::from(weeks.unwrap_or(0)).saturating_mul(WEEK_S.into()).saturating_add(now_s.into()),
+        (None, Some(weeks)) => u64::from(weeks).saturating_mul(WEEK_S.into()).saturating_add(now_s.into()),
+        (None, None) => return Err(LockError::NoEnd),
     };
     let week = u32::try_from(ends_s.div_ceil(WEEK_S.into())).unwrap_or(u32::MAX);
     // So many weeks from now are a part of a week more than can be, which nobody asked for.
@@ -284,6 +291,7 @@ mod tests {
         for wrong in [0, 729] {
             assert!(matches!(week(day(wrong), None), Err(LockError::End(_))), "{wrong}");
         }
+        assert!(matches!(week(None, None), Err(LockError::NoEnd)));
     }
 
     #[test]
