@@ -39,12 +39,12 @@ const AFFECTED = {
 };
 /// Where the scripts about a source are, if not in a file of its name.
 const ABOUT = {
-  lock: 'governor', locks: 'governor', groth16: 'registry', emission: 'rewards', 'jetton-holder': 'auction', vesting: 'rewards', 'provider-rewards': 'rewards',
-  'provider-storage': 'provider',
+  lock: 'governor', locks: 'governor', groth16: 'registry', rewards: 'payouts', emission: 'payouts', 'jetton-holder': 'auction', vesting: 'payouts',
+  'provider-rewards': 'payouts', 'provider-storage': 'provider',
 };
 /// `FILES` names fewer of them.
 const FILES = process.env.FILES?.split(',') ?? ['channel', 'provider', 'vault', 'jetton', 'forged', 'batches', 'governor', 'registry', 'votes', 'auction',
-  'rewards'];
+  'payouts', 'rewards'];
 
 /// Mutants that change nothing anybody could notice, by their names, and why.
 export const EQUIVALENT = new Map([
