@@ -32,7 +32,7 @@
 //! # Providers that pay themselves
 //!
 //! One of the twenty does so all along, and [`attacks`] has it alone, among others, in a quiet epoch, and beside what an earlier auction
-//! left over. Each time a sixth of its fees is gone, by what the market pays.
+//! left over. Each time a sixth of its fees is gone, or more, by what the market pays.
 //!
 //! `COCOON_ECONOMY_SEED` begins other runs.
 #![allow(missing_docs, clippy::missing_docs_in_private_items)]
