@@ -13,6 +13,7 @@ use cocoon_settlement::contract::{Exit, Notice, ProofBytes, ProviderData, Provid
 use cocoon_settlement::economy::auction::{Auction, Fill, Rate, Recorded};
 use cocoon_settlement::economy::emission::{Emission, Schedule};
 use cocoon_settlement::economy::genesis;
+use cocoon_settlement::economy::parameter::Parameter;
 use cocoon_settlement::economy::reward::{Burn, Claims, Payout, Pool};
 use cocoon_settlement::economy::vesting::Vesting;
 
@@ -194,6 +195,7 @@ pub(crate) struct Rewards {
     owed: Amount,
     open: Option<Open>,
     payouts: BTreeMap<u32, Promised>,
+    stopped_until_s: u32,
 }
 
 impl Rewards {
@@ -206,6 +208,7 @@ impl Rewards {
             owed: Amount::ZERO,
             open: None,
             payouts: BTreeMap::new(),
+            stopped_until_s: 0,
         }
     }
 
@@ -242,7 +245,10 @@ impl Rewards {
         Ok(Paid { epoch: open.epoch, paid, halvings: self.schedule.halvings(released) })
     }
 
-    fn attested(&mut self, epoch: u32, fees: Amount, is_true: bool) -> Result<Amount, Exit> {
+    fn attested(&mut self, epoch: u32, fees: Amount, is_true: bool, now_s: u32) -> Result<Amount, Exit> {
+        if now_s < self.stopped_until_s {
+            return Err(Exit::Stopped);
+        }
         let open = self.open.as_mut().filter(|open| open.epoch == epoch).ok_or(Exit::ClaimsClosed)?;
         let mut next = open.claims;
         let part = next.register(fees).map_err(|_| Exit::OverFees)?;
@@ -265,6 +271,7 @@ impl Rewards {
     fn compare(&self, data: &RewardsData) -> Outcome<()> {
         same("emission", data.schedule().unwrap(), *self.pool.emission())?;
         same("ceiling", data.emission.ceiling, self.schedule.ceiling(self.pool.emission().epoch()).unwrap())?;
+        same("stopped until", data.stopped_until_s, self.stopped_until_s)?;
         same("burned and owed", [data.burned, data.owed], [self.burned, self.owed])?;
         let claims = data.claims.map(|its| (its.epoch, its.fees, its.claimed, its.registered));
         same("open claims", claims, self.open.as_ref().map(|its| (its.epoch, its.burn.fees, its.claimed, its.registered)))?;
@@ -419,6 +426,11 @@ impl Machines {
         }
         match word(message) {
             Some((Word::CloseEpoch, _)) => self.close_epoch(transaction, now_s),
+            Some((Word::ParameterSet { which, value }, _)) => {
+                same("the parameter that was voted on", which, Parameter::AuctionSeconds.place())?;
+                self.vault.next_duration_s = u32::try_from(value).unwrap();
+                same("how the vault took it", transaction.success, true)
+            }
             Some((Word::Notified { amount, least }, _)) => self.notified(transaction, amount, least, now_s),
             _ => {
                 same("how the vault took it", transaction.success, true)?;
@@ -479,7 +491,8 @@ impl Machines {
         match word(message) {
             Some((Word::Attested { epoch, fees, proof, .. }, false)) => {
                 let is_true = proof.is_some_and(|ProofBytes(bytes)| !self.forged.contains(&bytes));
-                let part = self.rewards.attested(epoch, Amount::from_nano(fees.into()), is_true);
+                let now_s = u32::try_from(transaction.unix_s).unwrap();
+                let part = self.rewards.attested(epoch, Amount::from_nano(fees.into()), is_true, now_s);
                 verdict(transaction, &part)?;
                 let registered = sent(transaction, |notice| match notice {
                     Notice::Registered { epoch, part } => Some((epoch, part)),
@@ -504,6 +517,10 @@ impl Machines {
                 same("how the rewards took it", transaction.success, true)?;
                 self.rewards.owed = less(self.rewards.owed, amount);
                 Ok(())
+            }
+            Some((Word::Stopped(until_s), _)) => {
+                self.rewards.stopped_until_s = until_s;
+                same("how the rewards took it", transaction.success, true)
             }
             _ => same("how the rewards took it", transaction.success, true),
         }

@@ -24,10 +24,15 @@
 //! place of the circuit for 64 certificates: the contract verifies them all the same, and refuses those for other numbers, but no
 //! certificate stands behind them.
 //!
+//! # Votes
+//!
+//! One owner of COCOON locks some and carries five decisions: a shorter auction, and four payments of the treasury, as it vests, to
+//! somebody who bids. Once the guardian stops payouts for a week.
+//!
 //! # Providers that pay themselves
 //!
 //! One of the twenty does so all along, and [`attacks`] has it alone, among others, in a quiet epoch, and beside what an earlier auction
-//! left over. Each time a sixth of its fees is gone, by what the market pays.
+//! left over. Each time a sixth of its fees is gone, or more, by what the market pays.
 //!
 //! `COCOON_ECONOMY_SEED` begins other runs.
 #![allow(missing_docs, clippy::missing_docs_in_private_items)]
@@ -64,7 +69,7 @@ fn seed() -> u64 {
 #[test]
 fn sixty_epochs_keep_every_rule_and_halve_twice() {
     let plan =
-        Plan { seed: seed(), epochs: 60, providers: 20, requesters: 50, bidders: 6, founding: Founding::MONTHS, work: 100_000 * TON };
+        Plan { seed: seed(), epochs: 60, providers: 20, requesters: 50, bidders: 6, founding: Founding::MONTHS, work: 120_000 * TON };
     let mut market = Market::open(plan);
     market.run();
     let machines = &market.stage.machines;
@@ -89,6 +94,7 @@ fn sixty_epochs_keep_every_rule_and_halve_twice() {
     row("who pays itself loses of its fees, in percent", -lost * 100 / fees);
     row("the Helium case, of what was burned, in percent", reward * 100 / burned);
     row("and out of a fixed pot, in percent", pot * 100 / burned);
+    row("decisions carried out", market.proposals);
     row("refusals by exit code", format!("{:?}", machines.refused));
 
     assert!(halvings.len() >= 2, "{halvings:?}");
@@ -96,8 +102,9 @@ fn sixty_epochs_keep_every_rule_and_halve_twice() {
     assert!(lost < -fees / 10, "{lost} of {fees}");
     assert!(market.stage.lines.iter().all(|line| line.drawn > 0), "every requester had work done");
     assert!(machines.providers.values().all(|its| its.rewarded.len() > 40), "and every provider was rewarded in most epochs");
-    assert_eq!(market.proofs, 1);
-    for exit in [Exit::ClaimsClosed, Exit::BadProof, Exit::EpochRunning] {
+    assert_eq!((market.proofs, market.proposals), (1, 5));
+    assert_eq!(market.stage.governed(), market.treasury_left());
+    for exit in [Exit::ClaimsClosed, Exit::BadProof, Exit::EpochRunning, Exit::Stopped] {
         assert!(machines.refused.contains_key(&exit.code()), "{exit:?} is met");
     }
 }

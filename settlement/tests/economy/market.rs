@@ -6,9 +6,10 @@ use cocoon_market::ids::{Digest, NetworkId};
 use cocoon_market::{Amount, Certificate};
 use cocoon_settlement::attest::evidence::{Audited, Evidence};
 use cocoon_settlement::attest::groth16::{Circuit, Size, development_seed, setup};
-use cocoon_settlement::contract::ProofBytes;
+use cocoon_settlement::contract::{Action, ProofBytes};
 use cocoon_settlement::economy::auction::{BID_MIN, Rate};
 use cocoon_settlement::economy::genesis;
+use cocoon_settlement::economy::parameter::Parameter;
 use cocoon_settlement::economy::vesting::Vesting;
 use rand_chacha_03::ChaCha20Rng;
 use rand_chacha_03::rand_core::{RngCore as _, SeedableRng as _};
@@ -21,6 +22,13 @@ use crate::stage::{ANYONE, COCOON, DAY_S, Founding, OPENING, REAL, SIMULATED, ST
 const DEALER: usize = 0;
 /// The one whose first claims are proven for real.
 const PROVEN: usize = 1;
+
+/// What is locked to vote with.
+const LOCKED: u128 = 100_000 * COCOON;
+/// What the treasury spends each time that is decided.
+const SPENT: u128 = 3_000_000 * COCOON;
+/// In this epoch payouts are stopped for a week.
+const STOPPED: u32 = 33;
 
 /// How large a run is.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +58,11 @@ enum Act {
     Take { provider: usize },
     PayTreasury,
     TooEarly,
+    Propose(Action),
+    Vote,
+    Execute(Action),
+    Unlock,
+    Stop,
 }
 
 pub(crate) struct Market {
@@ -58,9 +71,12 @@ pub(crate) struct Market {
     random: ChaCha20Rng,
     bidders: Vec<Who>,
     owners: Vec<Who>,
+    voter: Who,
     stakers: Vesting,
     late: Vec<(usize, u32)>,
     is_proven: bool,
+    /// Proposals that were carried out.
+    pub(crate) proposals: u32,
     /// Vouchers that were drawn, and proofs that were made by the prover.
     pub(crate) claims: u64,
     pub(crate) proofs: u32,
@@ -75,15 +91,18 @@ impl Market {
         let funds = plan.work * u128::from(plan.epochs + 20) / TON;
         let owners: Vec<_> = (0..plan.providers).map(|of| stage.person(if of == DEALER { funds } else { 1_000 })).collect();
         let bidders: Vec<_> = (0..plan.bidders).map(|_| stage.person(1_000)).collect();
+        let voter = stage.person(1_000);
         let requesters: Vec<_> = (1..plan.requesters).map(|_| stage.person(funds)).collect();
         stage.settle();
         owners.iter().for_each(|owner| {
             stage.provider(*owner);
         });
-        // The opening auction sold all to bidders.
-        let each = genesis::OPENING.nano() / u128::try_from(plan.bidders).unwrap() - COCOON;
+        // The opening auction sold all to bidders, and to one who locks it and votes.
+        let each = genesis::OPENING.nano() / u128::try_from(plan.bidders).unwrap() - LOCKED;
         bidders.iter().for_each(|bidder| stage.give(OPENING, *bidder, each));
+        stage.give(OPENING, voter, LOCKED);
         stage.settle();
+        stage.lock(voter, LOCKED);
         let deposit = 4 * plan.work;
         stage.channel(owners[DEALER], DEALER, deposit);
         for (at, requester) in requesters.iter().enumerate() {
@@ -98,9 +117,11 @@ impl Market {
             random: ChaCha20Rng::from_seed(seed),
             bidders,
             owners,
+            voter,
             stakers,
             late: Vec::new(),
             is_proven: false,
+            proposals: 0,
             claims: 0,
             proofs: 0,
             bids: 0,
@@ -134,6 +155,7 @@ impl Market {
         self.plan_bids(&mut acts);
         self.plan_work(&mut acts);
         self.plan_rewards(&mut acts);
+        self.plan_votes(&mut acts);
         acts.sort_by_key(|(at, _)| *at);
         for (at, act) in acts {
             self.stage.at_moment(at);
@@ -161,6 +183,14 @@ impl Market {
             Act::Take { provider } => stage.take(provider),
             Act::PayTreasury => stage.pay_treasury(ANYONE),
             Act::TooEarly => stage.close_epoch(ANYONE),
+            Act::Propose(action) => stage.propose(self.voter, action),
+            Act::Vote => stage.vote(self.voter, self.proposals),
+            Act::Execute(action) => {
+                stage.execute(ANYONE, self.proposals, action);
+                self.proposals += 1;
+            }
+            Act::Unlock => stage.unlock(self.voter),
+            Act::Stop => stage.stop(),
         }
     }
 
@@ -177,8 +207,8 @@ impl Market {
         }
     }
 
-    /// Whoever has COCOON wants TON for a part of it, and waits for the rate at which all that is offered buys the lot, or for one that it
-    /// takes for that.
+    /// Whoever has COCOON wants TON for a part of it, and waits for the rate at which all that is offered buys the lot, but pays no more than
+    /// was recorded last; each takes it for a little more or less than it is.
     fn plan_bids(&mut self, acts: &mut Vec<(u32, Act)>) {
         self.release_stakers();
         let (number, duration_s) = (self.stage.machines.vault.number, self.stage.machines.vault.duration_s);
@@ -201,7 +231,7 @@ impl Market {
         }
         offers.retain(|(_, amount)| *amount >= BID_MIN.nano());
         let last = self.stage.machines.vault.recorded.last().per_ton().nano();
-        let fair = (offers.iter().map(|(_, amount)| *amount).sum::<u128>() * TON / lot).min(last * 102 / 100);
+        let fair = (offers.iter().map(|(_, amount)| *amount).sum::<u128>() * TON / lot).min(last);
         for (who, amount) in offers {
             let wanted = self.part(fair, 97, 103);
             let moment = Rate::new(Amount::from_nano(wanted)).and_then(|rate| self.stage.machines.vault.moment(rate));
@@ -271,6 +301,26 @@ impl Market {
         }
     }
 
+    // ---- Votes.
+
+    /// A shorter auction, and COCOON of the treasury for those who bid, as it vests: proposed, voted on and carried out within a month.
+    fn plan_votes(&self, acts: &mut Vec<(u32, Act)>) {
+        let number = self.stage.machines.vault.number;
+        let to = self.stage.account(self.bidders[0]);
+        let action = match number {
+            3 => Action::SetParameter { which: Parameter::AuctionSeconds.place(), value: 64_800 },
+            6 | 11 | 16 | 21 => Action::SpendCocoon { to, amount: Amount::from_nano(SPENT) },
+            // The lock has ended after 104 weeks.
+            26 => return acts.push((6 * DAY_S, Act::Unlock)),
+            STOPPED => return acts.push((20 * DAY_S, Act::Stop)),
+            _ => return,
+        };
+        acts.push((6 * DAY_S, Act::Propose(action.clone())));
+        // A day's delay, ten days of voting, a timelock of seven.
+        acts.push((8 * DAY_S, Act::Vote));
+        acts.push((25 * DAY_S, Act::Execute(action)));
+    }
+
     // ---- Rewards.
 
     fn plan_rewards(&mut self, acts: &mut Vec<(u32, Act)>) {
@@ -283,6 +333,10 @@ impl Market {
                 let fees = self.stage.unclaimed(provider, epoch);
                 let (first, second) = (3 * DAY_S + 100, 3 * DAY_S + 200);
                 match self.below(150) {
+                    _ if number == STOPPED && provider == PROVEN => {
+                        acts.push((21 * DAY_S, Act::Attest { provider, epoch, part: fees }));
+                        acts.push((28 * DAY_S, Act::Attest { provider, epoch, part: fees }));
+                    }
                     0 => {}
                     1 => self.late.push((provider, epoch)),
                     2 => acts.push((first, Act::Attest { provider, epoch, part: (fees * 3 / 5).max(1) })),
@@ -370,6 +424,11 @@ impl Market {
             is_more
         };
         paid.iter().filter(more).map(|its| its.epoch).collect()
+    }
+
+    /// What the treasury has, after what was decided.
+    pub(crate) const fn treasury_left(&self) -> u128 {
+        genesis::TREASURY.nano() - 4 * SPENT
     }
 
     /// What the provider that pays itself has less or more, in nano-TON, gas aside: fees it paid, less the auditors' part of them; what it

@@ -15,11 +15,12 @@ use cocoon_settlement::attest::pinned::development_key;
 use cocoon_settlement::attest::schnorr::SecretKey;
 use cocoon_settlement::chain::embedded::{Blocks, Embedded, Options};
 use cocoon_settlement::chain::{Address, Bounce, Chain as _, Faucet as _, Transaction};
+use cocoon_settlement::contract::governor::lock_payload;
 use cocoon_settlement::contract::order::BatchedClaim;
 use cocoon_settlement::contract::{
-    Attested, AuditorSet, ChannelMessage, ChannelTerms, Command, Genesis, GovernorMessage, GovernorTerms, JettonMessage, MinterTerms,
-    NetworkTerms, OperatorOrder, ProofBytes, ProviderData, ProviderMessage, ProviderTerms, RegistryMessage, RegistryTerms, RewardsData,
-    RewardsIntroduction, RewardsTerms, VaultData, VaultMessage, VaultPayload, VaultTerms,
+    Action, Attested, AuditorSet, ChannelMessage, ChannelTerms, Command, Genesis, GovernorMessage, GovernorTerms, JettonMessage, LockData,
+    LockMessage, MinterTerms, NetworkTerms, OperatorOrder, ProofBytes, ProviderData, ProviderMessage, ProviderTerms, RegistryMessage,
+    RegistryTerms, RewardsData, RewardsIntroduction, RewardsTerms, VaultData, VaultMessage, VaultPayload, VaultTerms,
 };
 use cocoon_settlement::wallet::{Outgoing, OwnerWallet, external_message};
 use tonlib_core::cell::{ArcCell, EMPTY_ARC_CELL};
@@ -43,6 +44,8 @@ pub(crate) const SIMULATED: u8 = Circuit::Attestation(Size::SixtyFour).number();
 /// Values that messages are sent with: more than they ask for, and what they do not need comes back.
 const FEES: u128 = TON / 10;
 const TOLD: u128 = TON / 10;
+/// Two years.
+const LOCK_WEEKS: u32 = 104;
 
 pub(crate) fn tons(ton: u128) -> Amount {
     Amount::from_nano(ton * TON)
@@ -109,6 +112,7 @@ pub(crate) struct Stage {
     commitment: Element,
     trapdoor: Trapdoor,
     pub(crate) network: NetworkTerms,
+    governor: ContractAddress,
     query: u64,
     /// Messages from outside in the block in the making.
     begun: u32,
@@ -183,6 +187,7 @@ impl Stage {
             auditors,
             trapdoor,
             network: providers,
+            governor,
             query: 0,
             begun: 0,
             blocks: 0,
@@ -511,7 +516,49 @@ impl Stage {
         self.send(owner, account, 2 * FEES, body, None);
     }
 
+    // ---- Votes.
+
+    /// Locks COCOON for the longest time there is.
+    pub(crate) fn lock(&mut self, who: Who, amount: u128) {
+        let payload = lock_payload(self.now_s() / (7 * DAY_S) + LOCK_WEEKS).unwrap();
+        self.transfer(who, self.governor, amount, Some(payload));
+    }
+
+    fn tell_lock(&mut self, who: Who, message: &LockMessage) {
+        let lock = LockData::new(self.account(who), self.governor).address().unwrap();
+        let body = message.to_cell(self.next_query()).unwrap();
+        self.send(who, lock, TON, body, None);
+    }
+
+    pub(crate) fn propose(&mut self, who: Who, action: Action) {
+        self.tell_lock(who, &LockMessage::Propose(action));
+    }
+
+    pub(crate) fn vote(&mut self, who: Who, number: u32) {
+        self.tell_lock(who, &LockMessage::Vote { number, is_yes: true });
+    }
+
+    pub(crate) fn unlock(&mut self, who: Who) {
+        self.tell_lock(who, &LockMessage::Unlock);
+    }
+
+    pub(crate) fn execute(&mut self, by: Who, number: u32, action: Action) {
+        let body = GovernorMessage::Execute { number, action }.to_cell(self.next_query()).unwrap();
+        self.send(by, self.governor, TON, body, None);
+    }
+
+    /// The guardian stops payouts for a week.
+    pub(crate) fn stop(&mut self) {
+        let body = GovernorMessage::Stop.to_cell(self.next_query()).unwrap();
+        self.send(ANYONE, self.governor, TON, body, None);
+    }
+
     // ---- Who has what.
+
+    /// COCOON in the governor's wallet: the treasury, and what is locked.
+    pub(crate) fn governed(&self) -> u128 {
+        u128::try_from(self.books.cocoons.of(self.governor)).unwrap()
+    }
 
     /// What the vault booked for a provider in an epoch and is not claimed for.
     pub(crate) fn unclaimed(&self, provider: usize, epoch: u32) -> u128 {

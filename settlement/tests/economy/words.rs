@@ -11,7 +11,9 @@ const BURN_NOTIFICATION: u32 = 0x7bdd_97de;
 const TRANSFER_NOTIFICATION: u32 = 0x7362_d09c;
 const JETTON_TRANSFER: u32 = 0x0f8a_7ea5;
 const BID: u32 = 0x4356_0010;
+const PARAMETER_SET: u32 = 0x4356_0003;
 const CLOSE_EPOCH: u32 = 0x4356_0004;
+const STOPPED: u32 = 0x4352_0012;
 const ATTESTED: u32 = 0x4352_0002;
 const COLLECT: u32 = 0x4352_0003;
 const RELEASE: u32 = 0x4352_0004;
@@ -30,7 +32,14 @@ pub(crate) enum Word {
     },
     /// An order to a wallet.
     Transfer(Amount),
+    /// What a vote changed, on its way to the vault.
+    ParameterSet {
+        which: u8,
+        value: u64,
+    },
     CloseEpoch,
+    /// Nothing is paid before then.
+    Stopped(u32),
     Attested {
         epoch: u32,
         fees: u64,
@@ -71,7 +80,9 @@ fn read(message: &Message) -> Result<Option<(Word, bool)>, TonCellError> {
             let least = if from.load_bit()? { least(from.next_reference()?.parser()).ok().flatten() } else { None };
             Word::Notified { amount, least }
         }
+        PARAMETER_SET => Word::ParameterSet { which: from.load_u8(8)?, value: from.load_u64(64)? },
         CLOSE_EPOCH => Word::CloseEpoch,
+        STOPPED => Word::Stopped(from.load_u32(32)?),
         ATTESTED => {
             let (epoch, fees, last) = (from.load_u32(32)?, from.load_u64(64)?, from.load_u64(64)?);
             let proof = if is_back { None } else { Some(proof(from)?) };
