@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cocoon_market::Amount;
-use cocoon_settlement::chain::embedded::{Blocks, Embedded, OpenError, Options, StoreError, system_clock};
+use cocoon_settlement::chain::embedded::{Blocks, Clock, Embedded, OpenError, Options, StoreError, system_clock};
 use cocoon_settlement::chain::quorum::{Patience, Quorum};
 use cocoon_settlement::chain::toncenter::{ApiKey, ApiKeyError, Rate, Toncenter};
 use cocoon_settlement::chain::{Address, Chain, ChainError, Faucet, Hash};
@@ -157,8 +157,16 @@ fn client(config: &ChainConfig, url: &str, key: Option<&Secret>, setting: &'stat
 /// # Errors
 /// [`ChainOpenError`].
 pub fn open_embedded(dir: &Path, block_time: Duration) -> Result<Embedded, ChainOpenError> {
+    open_embedded_by(dir, block_time, system_clock())
+}
+
+/// The same, by another clock than this machine's.
+///
+/// # Errors
+/// As for [`open_embedded`].
+pub fn open_embedded_by(dir: &Path, block_time: Duration, clock: Clock) -> Result<Embedded, ChainOpenError> {
     std::fs::create_dir_all(dir).map_err(|source| ChainOpenError::Directory { dir: dir.to_owned(), source })?;
-    let options = Options { blocks: Blocks::Every(block_time), clock: system_clock() };
+    let options = Options { blocks: Blocks::Every(block_time), clock };
     Embedded::open(&dir.join(CHAIN_FILE), options)
         .map_err(|source| ChainOpenError::Embedded { dir: dir.to_owned(), source: Box::new(source) })
 }

@@ -1,6 +1,7 @@
 //! The command line: every command, option and example.
 
 mod attest;
+mod econ;
 mod economy;
 mod money;
 mod work;
@@ -13,6 +14,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use cocoon_market::Amount;
 
 pub use attest::{AttestCommand, CircuitChoice, ProveArgs, SetupArgs, SizeChoice, VerifyArgs};
+pub use econ::{EconArgs, EconCommand};
 pub use economy::{
     ActionCommand, AuctionArgs, AuctionCommand, DateError, Day, GovCommand, LockArgs, LockCommand, ParameterName, RewardsArgs,
     RewardsCommand, Side, TokenArgs, TokenCommand, UnlockArgs, UntilArgs,
@@ -101,6 +103,8 @@ pub enum Command {
     Withdraw(WithdrawArgs),
     /// Show, move and burn COCOON
     Token(TokenArgs),
+    /// Show the economy's numbers, and what they would come to
+    Econ(EconArgs),
     /// Show the auction of the network's fees, and buy of it
     Auction(AuctionArgs),
     /// Show what verified usage earned, collect it and take it
@@ -151,6 +155,7 @@ impl Command {
             | Self::Unstake(_)
             | Self::Withdraw(_)
             | Self::Token(_)
+            | Self::Econ(_)
             | Self::Auction(_)
             | Self::Rewards(_)
             | Self::Lock(_)

@@ -72,7 +72,7 @@ pub enum Plan {
     /// Nothing: both are there and whole.
     Keep(Digest),
     /// The proving key is whole, and the verifying key is written anew from it.
-    Repair(VerifyingKey),
+    Repair(Box<VerifyingKey>),
     /// Both are made, in place of a damaged one if there is one.
     Make(Option<KeyFileError>),
 }
@@ -186,7 +186,7 @@ impl KeyFolder {
             return Err(AttestError::OtherSeed { dir: self.dir.clone() });
         }
         let whole = read_verifying(&self.verifying_file(circuit)).is_ok_and(|other| other.digest() == key.digest());
-        Ok(if whole { Plan::Keep(key.digest()) } else { Plan::Repair(key) })
+        Ok(if whole { Plan::Keep(key.digest()) } else { Plan::Repair(Box::new(key)) })
     }
 
     /// Whether the folder's keys are said to come from this seed, which they are not if nothing is said.

@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::circuit_name;
-use super::keys::{Pair, PairState};
+use super::keys::Pair;
 use super::prove::{Proven, State};
 use crate::failure::chain_text;
 use crate::output::{Format, Output};
@@ -93,9 +93,6 @@ impl Progress {
             Step::Making { circuit, damage: Some(damage) } => {
                 self.out.note(&format!("the keys of circuit {} are damaged: {}", circuit_name(*circuit), chain_text(damage)));
                 self.long("making them again".to_owned());
-            }
-            Step::Keys(Pair { state: PairState::Kept, circuit, .. }) => {
-                self.out.note(&format!("the keys of circuit {circuit} are there already"));
             }
             Step::Keys(_) => {}
             Step::Loading { circuit } => self.long(format!("reading the proving key of circuit {}", circuit_name(*circuit))),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use cocoon_market::{Amount, ContractAddress, NetworkId};
 use cocoon_settlement::attest::groth16::{Origin, VerifyingKey};
 use cocoon_settlement::attest::papers::{ATTESTATION_BYTES_MAX, Attestation};
+use cocoon_settlement::attest::pinned;
 use serde::Serialize;
 
 use super::error::Refusal;
@@ -50,7 +51,7 @@ pub struct Stated {
     pub development: Option<bool>,
 }
 
-/// Checks files, each with the key that it names: one of the files of keys, or that of the folder.
+/// Checks files, each with the key that it names: one of the files of keys, this program's development key, or that of the folder.
 ///
 /// # Errors
 /// [`AttestError::Key`] for a file of keys that is none; what is wrong with attestations is in the rows.
@@ -77,8 +78,10 @@ fn attestation(path: &Path) -> Result<Attestation, Refusal> {
 }
 
 fn key_of(attestation: &Attestation, keys: &[VerifyingKey], folder: &KeyFolder) -> Result<VerifyingKey, AttestError> {
-    let named = keys.iter().find(|key| key.digest() == attestation.key);
-    named.cloned().map_or_else(|| folder.verifying(attestation.circuit()), Ok)
+    let circuit = attestation.circuit();
+    let own = pinned::development_key(circuit).ok();
+    let known = keys.iter().chain(&own).find(|key| key.digest() == attestation.key);
+    known.cloned().map_or_else(|| folder.verifying(circuit), Ok)
 }
 
 fn stated(attestation: &Attestation, key: Option<&VerifyingKey>) -> Stated {

@@ -152,15 +152,15 @@ pub struct ProveArgs {
   swarm attest verify one.attestation.json --json
   swarm attest verify one.attestation.json --key attestation-64.verifying
 
-Each file names its key by a digest. It is taken from the files of --key, else from the home. That the registry has this key and
-these auditors now, and that the fees were booked, is for the chain to say.
+Each file names its key by a digest. It is taken from the files of --key, else it is the development key that this program knows,
+else one of the home. That the registry has this key and these auditors now, and that the fees were booked, is for the chain to say.
 
 Exits 1 if any file does not hold, and names the first.")]
 pub struct VerifyArgs {
     /// Files with proofs
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// File with a verifying key; again for more [default: those in the home]
+    /// File with a verifying key; again for more
     #[arg(long, value_name = "FILE")]
     pub key: Vec<PathBuf>,
 }

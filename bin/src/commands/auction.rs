@@ -6,7 +6,7 @@ use cocoon_market::amount::{BPS_WHOLE, NANO};
 use cocoon_market::{Amount, AmountError, ContractAddress};
 use cocoon_settlement::chain::{Address, Bounce, Chain};
 use cocoon_settlement::contract::{ContractMessage, Notice, Purpose, VaultData, VaultMessage};
-use cocoon_settlement::economy::auction::{Auction, BID_MIN, BidError, Fill};
+use cocoon_settlement::economy::auction::{BID_MIN, BidError, Fill, Rate};
 use cocoon_settlement::ledger::Order;
 use cocoon_settlement::settler::{NetworkContracts, Placed, ProviderCheckError, ProviderView, verify_contract};
 use serde::Serialize;
@@ -117,12 +117,6 @@ struct State {
     seen_at_s: u64,
 }
 
-/// The auction that is open, or was last.
-fn auction_of(data: &VaultData) -> Auction {
-    // What was sold is gone: the rest is sold as a lot of its own would be.
-    Auction::open(data.unsold, data.auction.recorded.last(), data.epoch.opened_s.into(), data.auction.duration_s)
-}
-
 impl State {
     fn of(vault: &Placed<VaultData>) -> Result<Self, AmountError> {
         let (data, opened_s) = (&vault.data, u64::from(vault.data.epoch.opened_s));
@@ -136,7 +130,7 @@ impl State {
             lot_nanoton: data.auction.lot,
             unsold_nanoton: data.unsold,
             paid_nanococoon: data.auction.paid,
-            rate_nanococoon: auction_of(data).rate(vault.seen_at_s)?.map(cocoon_settlement::economy::auction::Rate::per_ton),
+            rate_nanococoon: data.auction_now().rate(vault.seen_at_s)?.map(Rate::per_ton),
             recorded_nanococoon: data.auction.recorded.last().per_ton(),
             median_nanococoon: data.auction.recorded.median().per_ton(),
             ends_s: opened_s.saturating_add(data.auction.duration_s.into()),
@@ -193,7 +187,7 @@ fn after(scene: &Scene) -> Result<State, Failure> {
 
 /// What a bid would buy now.
 fn fill(vault: &Placed<VaultData>, amount: Amount, least: Amount) -> Result<Fill, AuctionError> {
-    let fill = auction_of(&vault.data).bid(amount, vault.seen_at_s).map_err(AuctionError::Bid)?;
+    let fill = vault.data.auction_now().bid(amount, vault.seen_at_s).map_err(AuctionError::Bid)?;
     if fill.bought < least { Err(AuctionError::Least { buys: fill.bought, least }) } else { Ok(fill) }
 }
 

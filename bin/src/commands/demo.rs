@@ -1,8 +1,10 @@
 //! `swarm demo`: the whole story on this machine, in one process but over real sockets, keys and ledgers.
 //!
-//! `stage` sets up who takes part and stakes, `story` is what is told of it, `accounts` counts the money before and after.
+//! `stage` sets up who takes part and stakes, `accounts` counts the money before and after, `economy` is what becomes of the fees, and `story`
+//! is what is told of it all.
 
 mod accounts;
+mod economy;
 mod stage;
 mod story;
 
@@ -13,18 +15,23 @@ use std::time::{Duration, Instant};
 
 use cocoon_market::ids::JobId;
 use cocoon_market::job::{ChatMessage, Prompt};
-use cocoon_market::{Amount, AmountError, ChannelRef, ContractAddress, ModelId, NodeId};
+use cocoon_market::{Amount, AmountError, ChannelRef, ContractAddress, ModelId, NodeId, Segment};
 use cocoon_p2p::{JobEvent, JobOrder, NodeEvent, NodeStopped};
-use cocoon_settlement::chain::{ChainError, Faucet};
+use cocoon_settlement::attest::auditor::DevelopmentAuditorError;
+use cocoon_settlement::attest::evidence::EvidenceError;
+use cocoon_settlement::attest::groth16::ProveError;
+use cocoon_settlement::chain::{Address, Chain as _, ChainError, Faucet};
 use cocoon_settlement::channel::shares;
-use cocoon_settlement::contract::NetworkTerms;
+use cocoon_settlement::contract::{ChannelData, NetworkTerms};
 use cocoon_settlement::dossier::{Dossier, DossierError};
 use cocoon_settlement::ledger::{Landed, OrderId, OrderState};
+use cocoon_settlement::settler::{NetworkError, SettleError};
+use cocoon_settlement::wallet::WalletError;
 use futures::StreamExt as _;
 
 use crate::cli::DemoArgs;
 use crate::commands::blocking;
-use crate::config::Config;
+use crate::config::{Config, TermsError};
 use crate::context::Context;
 use crate::durable::{self, Existing};
 use crate::failure::{Failure, NextStep};
@@ -36,6 +43,7 @@ use crate::wiring::node::StartError;
 use crate::wiring::serving::Served;
 use crate::wiring::session::ensure_model;
 use accounts::{Accounts, Row};
+use economy::{Earner, Economy};
 use stage::{Player, Stage};
 use story::{Answer, Story};
 
@@ -106,6 +114,30 @@ pub enum DemoError {
     /// There is no vault.
     #[error("there is no vault on the chain")]
     NoVault,
+    /// The network is not as it was founded.
+    #[error("the network's contracts are not found")]
+    Network(#[from] NetworkError),
+    /// A message cannot be made.
+    #[error("a message cannot be made")]
+    Settle(#[from] SettleError),
+    /// A wallet.
+    #[error("a wallet failed")]
+    Wallet(#[from] WalletError),
+    /// What the network is founded with.
+    #[error(transparent)]
+    Terms(#[from] TermsError),
+    /// The auditor.
+    #[error("nothing was certified")]
+    Auditor(#[from] DevelopmentAuditorError),
+    /// The certificates.
+    #[error("the certificate proves nothing")]
+    Evidence(#[from] EvidenceError),
+    /// The proof.
+    #[error("the proof was not made")]
+    Prove(#[from] ProveError),
+    /// The system gave no random bytes.
+    #[error("the system gives no random bytes")]
+    Random(#[source] getrandom::Error),
     /// The job ended without a last event.
     #[error("the job ended without saying how")]
     Unfinished,
@@ -170,7 +202,10 @@ async fn tell(context: &Context, args: &DemoArgs) -> Result<(), Failure> {
     let [first, _] = paid;
     let winner = cast.provider(&first.provider).ok_or(DemoError::Late("the winner's appearance"))?;
     prove(winner, first.job, &root, &story).await?;
+    let earner = earner(&stage, winner, first.channel).await?;
     cast.leave().await;
+    let economy = Economy::new(Arc::clone(stage.chain()), stage.forward().clone(), *stage.terms(), story.clone())?;
+    blocking(move || economy.tell(&earner)).await?;
     stage.strike();
     story.end(args.keep.as_deref());
     Ok(())
@@ -278,6 +313,17 @@ fn balance(before: &Accounts, after: &Accounts, story: &Story) -> Result<(), Dem
     let (sum_before, sum_after) = (before.sum()?, after.sum()?);
     story.balances(&rows, sum_before, sum_after);
     if sum_before == sum_after { Ok(()) } else { Err(DemoError::Unbalanced { before: sum_before, after: sum_after }) }
+}
+
+/// What the economy's half needs of a provider: its owner, and what of its work is certified.
+async fn earner(stage: &Stage, provider: &Player, channel: ChannelRef) -> Result<Earner, DemoError> {
+    let (chain, at) = (Arc::clone(stage.chain()), Address::from(channel.address));
+    let data = blocking(move || chain.account(&at)).await?.data;
+    let data = data.and_then(|data| ChannelData::from_cell(&data).ok()).ok_or(DemoError::Late("the channel"))?;
+    let contract = provider.contract().ok_or(DemoError::Late("the provider's contract"))?;
+    let ChannelData { receipts_root, sequence: drawn_to, .. } = data;
+    let segment = Segment { channel: channel.address, receipts_root, drawn_from: 0, drawn_to };
+    Ok(Earner { name: provider.name(), owner: Arc::clone(provider.owner()), contract, segment })
 }
 
 /// Writes the dossier, reads it back, and verifies it from the file alone.

@@ -14,6 +14,7 @@ pub mod chain;
 pub mod channels;
 pub mod demo;
 pub mod dossier;
+pub mod econ;
 pub mod gateway;
 pub mod gov;
 pub mod jobs;
@@ -50,6 +51,7 @@ pub async fn run(context: Context, command: Command) -> Result<(), Failure> {
         Command::Unstake(args) => Box::pin(stake::unstake(&context, &args)).await,
         Command::Withdraw(args) => Box::pin(stake::withdraw(&context, &args)).await,
         Command::Token(args) => Box::pin(token::run(&context, args)).await,
+        Command::Econ(args) => econ::run(&context, args).await,
         Command::Auction(args) => Box::pin(auction::run(&context, args)).await,
         Command::Rewards(args) => Box::pin(rewards::run(&context, args)).await,
         Command::Lock(args) => Box::pin(lock::lock(&context, args)).await,

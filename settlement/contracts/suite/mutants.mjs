@@ -39,15 +39,22 @@ const AFFECTED = {
 };
 /// Where the scripts about a source are, if not in a file of its name.
 const ABOUT = {
-  lock: 'governor', locks: 'governor', groth16: 'registry', emission: 'rewards', 'jetton-holder': 'auction', vesting: 'rewards', 'provider-rewards': 'rewards',
-  'provider-storage': 'provider',
+  lock: 'governor', locks: 'governor', groth16: 'registry', rewards: 'payouts', emission: 'payouts', 'jetton-holder': 'auction', vesting: 'payouts',
+  'provider-rewards': 'payouts', 'provider-storage': 'provider',
 };
 /// `FILES` names fewer of them.
 const FILES = process.env.FILES?.split(',') ?? ['channel', 'provider', 'vault', 'jetton', 'forged', 'batches', 'governor', 'registry', 'votes', 'auction',
-  'rewards'];
+  'payouts', 'rewards'];
 
 /// Mutants that change nothing anybody could notice, by their names, and why.
 export const EQUIVALENT = new Map([
+  ...['const HALVINGS_MAX = 60 [plus one]', 'while ((halvings < HALVINGS_MAX) & (left <= (RESERVE >> (halvings + 1)))) { [< to <= at 20]'].map((its) => [
+    `emission.tolk: ${its}`, 'the reserve is less than 2 to the 59th, so that a rate that was halved sixty times is nothing either way',
+  ]),
+  [
+    'vault.tolk: val words = payload.remainingBitsCount() >= 32 ? payload.preloadUint(32) : 0; [>= to > at 44]',
+    'an opcode with nothing behind it is neither a bid nor a credit',
+  ],
   ['governor.tolk: if (msg.beforeWeek > thisWeek) { [> to >= at 22]', 'a week that has begun weighs nothing, whatever it says'],
   [
     'governor.tolk: val tookPart = (cast > 0) & (cast * 10000 >= self.all * QUORUM_BPS); [> to >= at 24]',

@@ -5,7 +5,7 @@ use tonlib_core::cell::{ArcCell, Cell, CellBuilder};
 
 use super::cells::{CellError, hash_of, load_32, load_amount, load_amounts, load_i32, store_amount, store_amounts};
 use super::code::Contract;
-use crate::economy::auction::{RECORDED, Rate, Recorded};
+use crate::economy::auction::{Auction, RECORDED, Rate, Recorded};
 use crate::economy::parameter::Parameter;
 
 /// COCOON for a whole TON, as if every auction before the first had cleared at it: 50. Where the market is elsewhere, bids say so, and what
@@ -199,6 +199,11 @@ impl VaultData {
             auction: Sale::new()?,
             terms,
         })
+    }
+
+    /// The auction that is open, or was last: what was sold is gone, and the rest is sold as a lot of its own would be.
+    pub fn auction_now(&self) -> Auction {
+        Auction::open(self.unsold, self.auction.recorded.last(), self.epoch.opened_s.into(), self.auction.duration_s)
     }
 
     /// As the contract stores it.

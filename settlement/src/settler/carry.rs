@@ -78,7 +78,10 @@ pub(super) fn needed(order: &Order) -> Result<Amount, AmountError> {
 }
 
 /// The message that the wallet of `owner` sends for an order. What contracts are told carries `query`; a transfer says it in a comment.
-pub(super) fn outgoing(order: &Order, owner: ContractAddress, query: QueryId) -> Result<Outgoing, SettleError> {
+///
+/// # Errors
+/// [`SettleError`] for what no message carries, an operator's orders among them.
+pub fn outgoing(order: &Order, owner: ContractAddress, query: QueryId) -> Result<Outgoing, SettleError> {
     let (body, state_init) = match order {
         Order::Open { terms, deposit } => (Some(ChannelMessage::Deposit(*deposit).to_cell(query)?), Some(terms.state_init()?)),
         Order::TopUp { deposit, .. } => (Some(ChannelMessage::Deposit(*deposit).to_cell(query)?), None),

@@ -36,7 +36,7 @@ mod watch;
 
 pub use account::{AccountFault, data_of};
 pub use backing::{Backing, OPEN_AGREEMENTS_MAX};
-pub use carry::{batch_needs, order_value};
+pub use carry::{batch_needs, order_value, outgoing};
 pub use claims::{BATCH_COST, CLAIM_COST, ClaimPolicy};
 pub use freshness::{Pause, may_work, may_work_in, sight_counts_ms};
 pub use network::{NetworkContracts, NetworkError, Part, Placed};

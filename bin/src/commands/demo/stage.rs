@@ -11,11 +11,13 @@ use cocoon_p2p::{KadMode, NodeConfig, Provider, Shutdown};
 use cocoon_settlement::chain::embedded::Embedded;
 use cocoon_settlement::chain::{Address, Chain};
 use cocoon_settlement::contract::{NetworkTerms, VaultData};
+use cocoon_settlement::wallet::OwnerWallet;
 use tokio_util::sync::CancellationToken;
 
+use super::economy::Forward;
 use super::story::Story;
 use super::{DemoError, PATIENCE, fund};
-use crate::chain::open_embedded;
+use crate::chain::open_embedded_by;
 use crate::commands::blocking;
 use crate::config::{ChainConfig, Network, Price, ProvideConfig, RequesterConfig, devnet_founder, devnet_founding};
 use crate::deployment::ensure_devnet;
@@ -53,6 +55,7 @@ const PRICES: [(&str, u128); 2] = [("provider-dear", 400_000_000_000), ("provide
 pub(super) struct Stage {
     root: PathBuf,
     chain: Arc<Embedded>,
+    forward: Forward,
     terms: NetworkTerms,
     ticking: CancellationToken,
 }
@@ -60,7 +63,7 @@ pub(super) struct Stage {
 /// Somebody with keys, a ledger and a peer.
 pub(super) struct Player {
     name: &'static str,
-    wallet: ContractAddress,
+    owner: Arc<OwnerWallet>,
     node: RunningNode,
     service: Option<Provider>,
     contract: Option<ContractAddress>,
@@ -78,7 +81,9 @@ impl Stage {
     pub(super) async fn set(root: &Path, story: &Story) -> Result<Self, Failure> {
         story.chapter("A chain, four peers");
         let dir = root.join("chain");
-        let chain = Arc::new(blocking(move || open_embedded(&dir, BLOCK_TIME)).await?);
+        let forward = Forward::default();
+        let clock = forward.clock();
+        let chain = Arc::new(blocking(move || open_embedded_by(&dir, BLOCK_TIME, clock)).await?);
         let ticking = CancellationToken::new();
         tokio::spawn(tick(Arc::clone(&chain), BLOCK_TIME, ticking.clone()));
         story.chain(chain.network(), BLOCK_TIME);
@@ -86,12 +91,17 @@ impl Stage {
         let (founded, founder, founding) = (Arc::clone(&chain), devnet_founder()?, devnet_founding()?);
         blocking(move || ensure_devnet(&*founded, &*founded, &founder, &founding, PATIENCE)).await?;
         story.vault_deployed(Address::from(terms.vault), terms.fee_bps);
-        Ok(Self { root: root.to_owned(), chain, terms, ticking })
+        Ok(Self { root: root.to_owned(), chain, forward, terms, ticking })
     }
 
     /// The chain.
     pub(super) const fn chain(&self) -> &Arc<Embedded> {
         &self.chain
+    }
+
+    /// What sets its clock forward.
+    pub(super) const fn forward(&self) -> &Forward {
+        &self.forward
     }
 
     /// What is the same for all providers.
@@ -176,7 +186,7 @@ impl Stage {
             Ok::<_, Failure>((keys, home.ledger_file()))
         })
         .await?;
-        let wallet = keys.wallet()?.account();
+        let owner = Arc::new(keys.wallet()?);
         let network = NodeConfig {
             listen: vec!["/ip4/127.0.0.1/tcp/0".into(), "/ip4/127.0.0.1/udp/0/quic-v1".into()],
             bootstrap: bootstrap.to_vec(),
@@ -189,8 +199,8 @@ impl Stage {
         let node = RunningNode::start(Parts { keys, ledger, chain, provider, network, pace }).await?;
         story.watch(name, &node);
         let addresses = node.node().listen_addresses().await.map_err(DemoError::from)?;
-        story.player(name, node.key().node_id(), Address::from(wallet), &addresses);
-        Ok(Player { name, wallet, node, service: None, contract: None })
+        story.player(name, node.key().node_id(), owner.address(), &addresses);
+        Ok(Player { name, owner, node, service: None, contract: None })
     }
 
     /// Stops the chain.
@@ -238,7 +248,12 @@ impl Player {
 
     /// Its wallet.
     pub(super) fn address(&self) -> Address {
-        Address::from(self.wallet)
+        self.owner.address()
+    }
+
+    /// The wallet itself.
+    pub(super) const fn owner(&self) -> &Arc<OwnerWallet> {
+        &self.owner
     }
 
     /// Its contract, if it sells.

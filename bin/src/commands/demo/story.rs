@@ -7,8 +7,9 @@ use cocoon_market::job::{Chunk, FinishReason};
 use cocoon_market::{Amount, NetworkId, NodeId, SignedReceipt, SignedVoucher, Usage};
 use cocoon_p2p::{Found, NegotiationStep, NodeEvent, OfferPath, peer_text};
 use cocoon_settlement::chain::{Address, Bounce};
-use cocoon_settlement::contract::VaultData;
+use cocoon_settlement::contract::{Attested, VaultData};
 use cocoon_settlement::dossier::{Report, Verdict};
+use cocoon_settlement::economy::auction::Rate;
 use cocoon_settlement::settler::{ClaimPolicy, ProviderView};
 use futures::StreamExt as _;
 use serde_json::{Value, json};
@@ -285,6 +286,84 @@ impl Story {
         }
         let value = json!({ "file": path, "sound": report.is_sound() });
         self.line("dossier", &value, &format!("{}: {}", path.display(), if report.is_sound() { "sound" } else { "NOT SOUND" }));
+    }
+
+    pub(super) fn epoch_closed(&self, epoch: u32, vault: &VaultData) {
+        let (fees, lot) = (vault.auction.fees, vault.unsold);
+        let value = json!({ "epoch": epoch, "fees": fees, "lot": lot });
+        let text = format!("epoch {epoch} of the vault is closed: {fees} TON of fees that can be rewarded, {lot} TON on sale for COCOON");
+        self.line("epoch", &value, &text);
+    }
+
+    pub(super) fn bid(&self, rate: Rate, bid: Amount, bought: Amount, paid: Amount) {
+        let value = json!({ "rate": rate.per_ton(), "bid": bid, "bought": bought, "paid": paid });
+        let text =
+            format!("at {} COCOON for a TON a bid of {bid} COCOON buys {bought} TON for {paid}, and the rest comes back", rate.per_ton());
+        self.line("bid", &value, &text);
+    }
+
+    pub(super) fn burned(&self, left: Amount) {
+        self.line("burned", &json!({ "supply": left }), &format!("what was paid is burned: {left} COCOON are left, and none is ever made"));
+    }
+
+    pub(super) fn proven(&self, name: &str, attested: &Attested, took: Duration) {
+        let fees = Amount::from_nano(attested.fees.into());
+        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let value = json!({
+            "provider": name, "epoch": attested.epoch, "circuit": attested.circuit, "lo": attested.lo, "hi": attested.hi, "fees": fees,
+            "millis": millis,
+        });
+        let text = format!(
+            "the development auditor certifies the work of {name}, unseen; keys and proof made in {:.1} s: certificates {} to {} cover {fees} TON of fees",
+            took.as_secs_f64(),
+            attested.lo,
+            attested.hi
+        );
+        self.line("proof", &value, &text);
+    }
+
+    pub(super) fn registered(&self, part: Amount) {
+        let text = format!("the contract verified it, and knows of no job, model or auditor: these fees burned {part} COCOON");
+        self.line("registered", &json!({ "burned": part }), &text);
+    }
+
+    pub(super) fn rewarded(&self, name: &str, free: Amount, vesting: Amount) {
+        let value = json!({ "provider": name, "free": free, "vesting": vesting });
+        let text = format!("{name} is rewarded: {free} COCOON are free at once, {vesting} vest over 90 days");
+        self.line("reward", &value, &text);
+    }
+
+    pub(super) fn locked(&self, amount: Amount, ends_s: u32) {
+        let value = json!({ "amount": amount, "ends_s": ends_s });
+        self.line("locked", &value, &format!("the founder locks {amount} COCOON for two years, which weighs the most"));
+    }
+
+    pub(super) fn proposed(&self, number: u32, seconds: u64) {
+        let value = json!({ "number": number, "auction_seconds": seconds });
+        self.line(
+            "proposed",
+            &value,
+            &format!("proposal {number}: an auction takes {seconds} s; a day later it is voted on, for ten days"),
+        );
+    }
+
+    pub(super) fn voted(&self, number: u32, yes: Amount, all: Amount) {
+        let value = json!({ "number": number, "yes": yes, "all": all });
+        self.line("voted", &value, &format!("{yes} of {all} say yes; two days after the vote anybody may carry it out"));
+    }
+
+    pub(super) fn executed(&self, number: u32, seconds: u64) {
+        let value = json!({ "number": number, "auction_seconds": seconds });
+        self.line(
+            "executed",
+            &value,
+            &format!("proposal {number} is carried out: the registry told the vault, whose next auction takes {seconds} s"),
+        );
+    }
+
+    pub(super) fn taken(&self, name: &str, taken: Amount, left: Amount) {
+        let value = json!({ "provider": name, "taken": taken, "vesting": left });
+        self.line("taken", &value, &format!("{name} takes the {taken} COCOON that are free by now, two weeks later; {left} still vest"));
     }
 
     pub(super) fn end(&self, kept: Option<&Path>) {

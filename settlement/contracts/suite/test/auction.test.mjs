@@ -34,7 +34,7 @@ async function close(set) {
 
 /// A bid of the stranger. Returns what it did: TON bought, COCOON paid, or nothing when it came back.
 async function bid(set, cocoon, amount, { least = 0n, from = 'stranger', payload = bidding(least) } = {}) {
-  const before = await cocoon.balance(from);
+  const [before, held] = [await cocoon.balance(from), await set.balance(set.vault)];
   const done = await cocoon.give(from, set.vault.address, amount, { value: VALUE, forward: TOLD, payload });
   const [bought] = messages(set, done, BOUGHT, set.vault);
   const gone = before - (await cocoon.balance(from));
@@ -46,6 +46,9 @@ async function bid(set, cocoon, amount, { least = 0n, from = 'stranger', payload
   const body = bought.body.beginParse().skip(96);
   const answer = { bought: body.loadCoins(), paid: body.loadCoins() };
   assert.equal(answer.paid, gone);
+  assert.equal(messages(set, done, TRANSFER, set.vault).length, answer.paid < amount ? 1 : 0, 'change, if there is any');
+  const gave = held - (await set.balance(set.vault));
+  assert.ok(gave >= answer.bought && gave < answer.bought + 1_000_000n, 'the vault keeps all else, but for its rent');
   assert.ok(bought.info.value.coins > answer.bought, 'with what the work did not cost');
   return answer;
 }
@@ -135,6 +138,15 @@ scene('one bidder in the last second pays the least, and a second later nobody b
   assert.equal(await bid(set, cocoon, 10n * COCOON), undefined);
 }, ALONE);
 
+scene('a bid for all that is left, to the nano-unit, has no change', async (set) => {
+  const cocoon = await sale(set);
+  const { rate, unsold } = await set.auction();
+  // What a nano-unit of TON costs is more than this, so that it buys nothing more.
+  const amount = (unsold * rate) / COCOON + rate / COCOON / 2n;
+  assert.deepEqual(filled(amount, rate, unsold), { bought: unsold, paid: amount });
+  assert.deepEqual(await bid(set, cocoon, amount), { bought: unsold, paid: amount });
+}, ALONE);
+
 scene('dust, and a bid that would buy less than it is to, come back', async (set) => {
   const cocoon = await sale(set);
   assert.equal(await bid(set, cocoon, COCOON / 10n - 1n), undefined);
@@ -202,7 +214,9 @@ scene('COCOON that comes without words, or with words nobody knows, goes back', 
   const payloads = [
     NOTHING, referred(comment('hello')), word(comment('hello')), word(beginCell().storeUint(0x43560010, 32).endCell()),
     word(beginCell().storeUint(0x43560010, 32).storeUint(0, 63).endCell()), word(beginCell().storeUint(0x43560010, 32).storeUint(0, 65).endCell()),
-    word(beginCell().storeUint(0x43560011, 32).storeUint(1, 255).endCell()), beginCell().storeBit(true).endCell(), word(beginCell().storeUint(1, 5).endCell()),
+    word(beginCell().storeUint(0x43560011, 32).storeUint(1, 255).endCell()), word(beginCell().storeUint(0x43560011, 32).storeUint(1, 64).endCell()),
+    word(beginCell().storeUint(0x43560012, 32).storeUint(0, 64).endCell()), word(beginCell().storeUint(0x43560012, 32).storeUint(1, 256).endCell()),
+    word(beginCell().storeUint(0x43560010, 32).storeUint(1, 256).endCell()), beginCell().storeBit(true).endCell(), word(beginCell().storeUint(1, 5).endCell()),
   ];
   for (const payload of payloads) assert.equal(await bid(set, cocoon, 5n * COCOON, { payload }), undefined);
   assert.equal(await bid(set, cocoon, COCOON / 20n, { payload: crediting(set.owner.address) }), undefined, 'a credit of dust');
@@ -225,15 +239,18 @@ scene('what the vault is told with is enough to the nano-unit for a bid with cha
 
 scene('a fee paid ahead in COCOON is a credit at the median rate, a tenth cheaper, and is destroyed', async (set) => {
   const cocoon = await sale(set);
-  const before = (await set.auction()).unburned;
+  const [before, held] = [(await set.auction()).unburned, await set.balance(set.vault)];
   const done = await cocoon.give('stranger', set.vault.address, 45n * COCOON, { value: VALUE, forward: TOLD, payload: crediting(set.owner.address) });
   const [credit] = messages(set, done, CREDIT, set.vault);
   assert.ok(credit.info.dest.equals(set.owner.address));
   assert.equal(credit.body.beginParse().skip(96).loadCoins(), TON);
   assert.equal((await set.auction()).unburned, before + 45n * COCOON);
+  assert.equal(await set.balance(set.vault), held, 'what the words brought goes on to the provider');
   await set.chain.passTime(DAY);
   const sold = told(set, await close(set));
   assert.deepEqual([sold.burned, sold.paid, await cocoon.supply()], [0n, 0n, CAP - 45n * COCOON]);
+  await cocoon.give('stranger', set.vault.address, COCOON / 10n, { value: VALUE, forward: TOLD, payload: crediting(set.owner.address) });
+  assert.equal((await set.auction()).unburned, COCOON / 10n, 'the least there can be');
 }, ALONE);
 
 scene('a credit comes off the part of a fee that would be burned, and off what can be rewarded', async (set) => {

@@ -91,6 +91,15 @@ scene('what cannot be delivered is its owner\'s again', async (set) => {
   set.audits.length = 0;
 }, { stake: null });
 
+scene('COCOON that could not be destroyed waits for the next end of an epoch, and no other bounce adds to it', async (set) => {
+  const back = (opcode) => beginCell().storeUint(0xffffffff, 32).storeUint(opcode, 32).storeUint(1, 64).storeCoins(COCOON).storeUint(0, 100).endCell();
+  for (const [opcode, unburned] of [[0x0f8a7ea5, 0n], [0x595f07bc, COCOON], [0x595f07bd, COCOON], [0x595f07bc, 2n * COCOON]]) {
+    const done = await set.chain.inject({ from: set.stranger.address, to: set.vault.address, value: ENOUGH, bounce: false, bounced: true, body: back(opcode) });
+    assert.equal(set.at(set.vault, done), 'done');
+    assert.equal((await set.auction()).unburned, unburned);
+  }
+}, { stake: null });
+
 scene('a wallet takes nothing from its namesake in the masterchain', async (set) => {
   const cocoon = await Cocoon.made(set);
   const [wallet, other] = [cocoon.wallet('owner'), cocoon.wallet('stranger')];

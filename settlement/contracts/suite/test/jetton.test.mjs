@@ -22,7 +22,9 @@ scene('all there is is made once, divided as the code says, by the founder alone
   const to = { reserve: set.dispute.address, treasury: set.treasury.address, stakers: set.stranger.address, opening: set.requester.address };
   await set.ask('thief', minter, minter.genesis(to), 'ERR_NOT_OWNER', { value: TON });
   for (const address of Object.values(to)) cocoon.of(address);
+  const had = await set.balance(minter);
   await set.exactly('owner', minter, minter.genesis(to), ASKS.genesis);
+  assert.ok(await set.balance(minter) > had - 100_000n, 'the founder pays for all of it, and what was there for storage stays');
   for (const [part, address] of Object.entries(to)) assert.equal(await cocoon.balance(address), PARTS[part] * COCOON, part);
   const [supply, mintable, admin, about, code] = await jetton();
   assert.deepEqual([supply.value, mintable.value], [CAP, 0n]);

@@ -36,6 +36,8 @@ scene('anyone sends the treasury its share, once', async (set) => {
   assert.equal(set.of({ address: set.treasury.address }, done).length, 1);
   assert.deepEqual(await set.shares(), { burn: TON * 7n / 10n, auditors: TON / 5n, treasury: 0n, feesCum: TON });
   await set.ask('thief', vault, vault.payTreasury(), 'ERR_NOTHING_TO_SEND');
+  await set.ask('stranger', vault, vault.fee(TON), 'done', { value: 2n * TON });
+  await set.exactly('stranger', vault, vault.payTreasury(), ASKS.payTreasury);
 });
 
 scene('what is no message of the vault comes back, money without words stays for storage', async (set) => {
