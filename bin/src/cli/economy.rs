@@ -143,6 +143,20 @@ pub struct RewardsArgs {
 /// What `swarm rewards` can do.
 #[derive(Clone, Debug, Subcommand)]
 pub enum RewardsCommand {
+    /// Claim rewards with proofs that listed auditors signed for the work
+    #[command(after_help = "Examples:
+  swarm rewards claim ~/.cocoon/attest/proofs/*.attestation.json    as swarm attest prove writes them, in the order of their claims
+  swarm rewards claim one.attestation.json --dry-run                show the messages, what they cost, and whether the proof holds
+
+An epoch can be claimed for from when its fees are sold until the next epoch is closed. Anyone may deliver a provider's proofs.")]
+    Claim {
+        /// Files with attestations
+        #[arg(required = true, value_name = "PROOF-FILE")]
+        files: Vec<PathBuf>,
+        /// How they are sent.
+        #[command(flatten)]
+        sending: SendingArgs,
+    },
     /// Have the reward of an epoch brought to this node's contract, where it vests
     #[command(after_help = "Examples:
   swarm rewards collect              the oldest epoch that can be collected

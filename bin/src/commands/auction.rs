@@ -262,7 +262,8 @@ fn credit_of(data: &VaultData, amount: Amount) -> Option<Amount> {
     Some(Amount::from_nano(whole.checked_mul(BPS_WHOLE.into())?.checked_div(share)?))
 }
 
-fn provider_at(chain: &dyn Chain, network: &NetworkContracts, at: ContractAddress) -> Result<ProviderView, Failure> {
+/// A provider's contract of this network, whoever it belongs to.
+pub(super) fn provider_at(chain: &dyn Chain, network: &NetworkContracts, at: ContractAddress) -> Result<ProviderView, Failure> {
     let account = chain.account(&Address::from(at))?;
     let view = verify_contract(&account, at, network.terms());
     Ok(view.map_err(|source| AuctionError::NoProvider { at: Address::from(at), source })?)

@@ -1,20 +1,24 @@
 //! `swarm rewards`: what verified usage earned, and what of it is free.
 
 use std::borrow::Cow;
+use std::io::Read as _;
+use std::path::PathBuf;
 
 use cocoon_market::Amount;
+use cocoon_settlement::attest::papers::{ATTESTATION_BYTES_MAX, Attestation, PaperError};
 use cocoon_settlement::chain::{Address, Bounce, Chain};
 use cocoon_settlement::contract::{ProviderMessage, ProviderTerms, RewardsData};
 use cocoon_settlement::ledger::Order;
 use cocoon_settlement::settler::{NetworkContracts, Placed, ProviderView};
 use serde::Serialize;
 
+use super::auction::provider_at;
 use super::blocking;
-use super::telling::{Ask, Course, Scene, TellError, account_of, own_contract, tell};
+use super::telling::{Ask, Course, Scene, Session, TellError, account_of, own_contract, tell};
 use crate::chain;
-use crate::cli::{RewardsArgs, RewardsCommand};
+use crate::cli::{RewardsArgs, RewardsCommand, SendingArgs};
 use crate::context::Context;
-use crate::failure::{Failure, NextStep};
+use crate::failure::{Exit, Failure, NextStep};
 use crate::output::{Table, cocoon_text, time_text, ton_text};
 use crate::wiring::desk::DeskError;
 use crate::wiring::own::class_number;
@@ -24,6 +28,30 @@ use crate::wiring::own::class_number;
 enum RewardError {
     #[error("payments are stopped until {}", time_text(*.0))]
     Stopped(u64),
+    #[error("cannot read {}", path.display())]
+    File {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{} is no attestation", path.display())]
+    Paper {
+        path: PathBuf,
+        #[source]
+        source: PaperError,
+    },
+    #[error("the attestation is for another network")]
+    Network,
+    #[error("the attestation is for epoch {epoch}, and {}", open_text(*open))]
+    NotOpen { epoch: u32, open: Option<u32> },
+    #[error("the attestation is for other auditors than the registry has now")]
+    Auditors,
+    #[error("an attestation of this provider is under way")]
+    Pending,
+    #[error("the attestation begins with claim {first}, and claim {last} was rewarded")]
+    Claimed { first: u64, last: u64 },
+    #[error("the attestation is for {} of fees, and {} of that epoch can be claimed for", ton_text(*asked), ton_text(*left))]
+    OverFees { asked: Amount, left: Amount },
     #[error("nothing can be collected")]
     NothingToCollect,
     #[error("nothing of epoch {0} can be collected")]
@@ -37,12 +65,44 @@ enum RewardError {
 impl NextStep for RewardError {
     fn next_step(&self) -> Cow<'static, str> {
         match self {
+            Self::File { .. } => "the path of a file that this user may read".into(),
+            Self::Paper { .. } => "a file that swarm attest prove wrote".into(),
+            Self::Network => "the home of that network: --home DIR".into(),
+            Self::NotOpen { epoch, open } if open.is_none_or(|open| open < *epoch) => {
+                "again when the fees of that epoch are sold; swarm auction says when that can be".into()
+            }
+            Self::NotOpen { .. } => "attestations of the epoch that is open: earlier ones cannot be claimed for any more".into(),
+            Self::Auditors => "swarm attest prove again, with certificates of the auditors that are listed now".into(),
+            Self::Pending => "again in a minute; swarm rewards shows whether it is".into(),
+            Self::Claimed { .. } | Self::OverFees { .. } => {
+                "swarm rewards, which shows what was claimed; swarm attest prove again without what was rewarded".into()
+            }
             Self::Stopped(_) => "again after that: an emergency stop ends by itself".into(),
             Self::NothingToCollect | Self::NoPart(_) => "swarm rewards, which shows what was booked and claimed of each epoch".into(),
             Self::Open(_) => "again when the epoch after it is closed: swarm auction says when that can be".into(),
             Self::NothingFree { .. } => "again later; swarm rewards shows until when it vests".into(),
         }
     }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::File { .. } | Self::Paper { .. } | Self::Network => Exit::Usage,
+            Self::NotOpen { .. }
+            | Self::Auditors
+            | Self::Pending
+            | Self::Claimed { .. }
+            | Self::OverFees { .. }
+            | Self::Stopped(_)
+            | Self::NothingToCollect
+            | Self::NoPart(_)
+            | Self::Open(_)
+            | Self::NothingFree { .. } => Exit::Failed,
+        }
+    }
+}
+
+fn open_text(open: Option<u32>) -> String {
+    open.map_or("nothing can be claimed for yet".to_owned(), |open| format!("epoch {open} is claimed for"))
 }
 
 /// Runs `swarm rewards`.
@@ -55,11 +115,73 @@ pub async fn run(context: &Context, args: RewardsArgs) -> Result<(), Failure> {
             let context = context.clone();
             blocking(move || show(&context)).await
         }
+        Some(RewardsCommand::Claim { files, sending }) => claim(context, files, sending).await,
         Some(RewardsCommand::Collect { epoch, sending }) => {
             tell(context, sending, "collected", move |scene| ask_to_collect(scene, epoch), after, State::text).await
         }
         Some(RewardsCommand::Take { sending }) => tell(context, sending, "taken", ask_to_take, after, State::text).await,
     }
+}
+
+/// Delivers attestations one after the other: a provider's contract takes the next when the rewards have answered the last.
+async fn claim(context: &Context, files: Vec<PathBuf>, sending: SendingArgs) -> Result<(), Failure> {
+    let mut papers = blocking(move || files.into_iter().map(read).collect::<Result<Vec<_>, _>>()).await?;
+    papers.sort_by_key(|paper| (paper.statement.provider, paper.statement.first));
+    let mut session = Session::open(context, sending).await?;
+    let mut told = Ok(());
+    for paper in papers {
+        told = session.tell("claimed", move |scene| ask_to_claim(scene, &paper), after, State::text).await;
+        if told.is_err() {
+            break;
+        }
+    }
+    session.close().await;
+    told
+}
+
+/// An attestation from a file, of which no more is read than one can have.
+fn read(path: PathBuf) -> Result<Attestation, RewardError> {
+    let most = u64::try_from(ATTESTATION_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(&path).and_then(|file| file.take(most).read_to_end(&mut bytes));
+    match read {
+        Err(source) => Err(RewardError::File { path, source }),
+        Ok(_) => Attestation::from_json(&bytes).map_err(|source| RewardError::Paper { path, source }),
+    }
+}
+
+/// Whether the contracts would take an attestation, its proof aside.
+fn check_claim(paper: &Attestation, rewards: &RewardsData, view: &ProviderView) -> Result<(), RewardError> {
+    let (statement, its) = (&paper.statement, &view.data.rewards);
+    if statement.network != rewards.network {
+        return Err(RewardError::Network);
+    }
+    let open = rewards.claims.map(|claims| claims.epoch);
+    if open != Some(statement.epoch) {
+        return Err(RewardError::NotOpen { epoch: statement.epoch, open });
+    }
+    if statement.auditors.to_be_bytes() != rewards.commitment.0 {
+        return Err(RewardError::Auditors);
+    }
+    if its.is_pending {
+        return Err(RewardError::Pending);
+    }
+    if statement.first <= its.last_claim {
+        return Err(RewardError::Claimed { first: statement.first, last: its.last_claim });
+    }
+    let fees = its.epochs.get(&statement.epoch).copied().unwrap_or_default();
+    let (asked, left) = (Amount::from_nano(statement.total_nanoton.into()), fees.booked.saturating_sub(fees.claimed));
+    if asked > left { Err(RewardError::OverFees { asked, left }) } else { Ok(()) }
+}
+
+fn ask_to_claim(scene: &Scene, paper: &Attestation) -> Result<Ask, Failure> {
+    let network = scene.network()?;
+    let rewards = running(&network, scene.chain())?;
+    let view = provider_at(scene.chain(), &network, paper.statement.provider)?;
+    check_claim(paper, &rewards.data, &view)?;
+    let fees = Amount::from_nano(paper.statement.total_nanoton.into());
+    let changes = format!("rewards for {} of fees of epoch {} would be claimed", ton_text(fees), paper.statement.epoch);
+    ask(scene, &network, &view, ProviderMessage::Attest(paper.claim()), changes)
 }
 
 /// The reserve and a provider's rewards as they are shown.
@@ -257,14 +379,17 @@ fn after(scene: &Scene, _course: &Course) -> Result<State, Failure> {
     Ok(state(scene.chain(), &scene.network()?, &scene.provider)?)
 }
 
-/// The rewards, unless payments are stopped, and this node's contract.
+/// The rewards, unless they are stopped.
+fn running(network: &NetworkContracts, chain: &dyn Chain) -> Result<Placed<RewardsData>, Failure> {
+    let rewards = network.rewards(chain)?;
+    let until_s = u64::from(rewards.data.stopped_until_s);
+    if until_s > rewards.seen_at_s { Err(RewardError::Stopped(until_s).into()) } else { Ok(rewards) }
+}
+
+/// The same with this node's contract.
 fn paying(scene: &Scene) -> Result<(NetworkContracts, Placed<RewardsData>, ProviderView), Failure> {
     let network = scene.network()?;
-    let rewards = network.rewards(scene.chain())?;
-    let until_s = u64::from(rewards.data.stopped_until_s);
-    if until_s > rewards.seen_at_s {
-        return Err(RewardError::Stopped(until_s).into());
-    }
+    let rewards = running(&network, scene.chain())?;
     let own = scene.own_contract()?;
     Ok((network, rewards, own))
 }
@@ -356,6 +481,53 @@ mod tests {
         }
         let nobody = ProviderView { data: ProviderData::new(own.data.terms), ..own };
         assert!(matches!(collectable(&rewards, &nobody, None), Err(RewardError::NothingToCollect)));
+    }
+
+    /// A file with an attestation for fees of an epoch, about claims 12 to 40.
+    fn paper(epoch: u32, auditors: u8, fees: u64) -> Vec<u8> {
+        let value = serde_json::json!({
+            "format": "cocoon-attestation/1", "network": NetworkId::DEVNET, "provider": hex::encode([2; 32]), "epoch": epoch,
+            "auditors": hex::encode([vec![0; 31], vec![auditors]].concat()), "first": 12, "last": 40, "fees_nanoton": fees.to_string(),
+            "circuit": 16, "verifying_key": hex::encode([4; 32]), "proof": hex::encode([5; 192]),
+        });
+        serde_json::to_vec(&value).unwrap()
+    }
+
+    #[test]
+    fn a_claim_is_checked_before_it_is_delivered() {
+        let (rewards, own) = (rewards().data, own());
+        let checked = |epoch, auditors, fees, view: &ProviderView| {
+            check_claim(&Attestation::from_json(&paper(epoch, auditors, fees)).unwrap(), &rewards, view)
+        };
+        checked(8, 0, 50, &own).unwrap();
+        assert!(matches!(checked(8, 0, 51, &own), Err(RewardError::OverFees { .. })), "50 of 100 are claimed for");
+        assert!(matches!(checked(8, 1, 50, &own), Err(RewardError::Auditors)));
+        let early = checked(9, 0, 50, &own).unwrap_err();
+        assert!(early.to_string().contains("epoch 8 is claimed for") && early.next_step().contains("when the fees"), "{early}");
+        assert!(checked(7, 0, 50, &own).unwrap_err().next_step().contains("cannot be claimed for any more"));
+        let with = |change: &dyn Fn(&mut cocoon_settlement::contract::Rewards)| {
+            let mut view = own.clone();
+            change(&mut view.data.rewards);
+            checked(8, 0, 50, &view)
+        };
+        assert!(matches!(with(&|its| its.last_claim = 12), Err(RewardError::Claimed { first: 12, last: 12 })));
+        assert!(with(&|its| its.last_claim = 11).is_ok());
+        assert!(matches!(with(&|its| its.is_pending = true), Err(RewardError::Pending)));
+    }
+
+    #[test]
+    fn a_file_that_is_no_attestation_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str, content: &[u8]| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            read(path)
+        };
+        assert_eq!(at("good", &paper(8, 0, 50)).unwrap().statement.epoch, 8);
+        assert!(at("bad", b"{}").unwrap_err().to_string().contains("bad is no attestation"));
+        let large = [paper(8, 0, 50), vec![b' '; ATTESTATION_BYTES_MAX]].concat();
+        assert!(matches!(at("large", &large), Err(RewardError::Paper { .. })));
+        assert!(matches!(read(dir.path().join("none")), Err(RewardError::File { .. })));
     }
 
     #[test]
