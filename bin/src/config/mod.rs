@@ -9,7 +9,7 @@ mod error;
 mod price;
 mod rules;
 mod terms;
-mod text;
+pub(crate) mod text;
 mod write;
 
 use std::fmt;

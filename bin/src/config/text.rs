@@ -7,7 +7,7 @@ use cocoon_market::offer::ModelClass;
 use serde::{Deserialize, Deserializer};
 
 /// Reads a text through [`FromStr`].
-pub(super) fn parsed<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(crate) fn parsed<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: FromStr<Err: Display>,

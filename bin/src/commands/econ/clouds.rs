@@ -8,6 +8,7 @@ use cocoon_market::{Amount, AmountError};
 use serde::{Deserialize, Serialize};
 
 use super::beyond;
+use crate::config::text;
 use crate::context::Context;
 use crate::durable::{self, Existing};
 use crate::failure::{Exit, Failure, NextStep};
@@ -80,6 +81,7 @@ struct Cloud {
     name: String,
     gpu: String,
     /// Dollars for an hour of one.
+    #[serde(rename(serialize = "nanodollars_per_hour"), deserialize_with = "text::parsed")]
     usd_per_hour: Amount,
     /// When that was so.
     as_of: String,
