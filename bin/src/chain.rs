@@ -187,23 +187,32 @@ impl Faucet for RemoteFaucet {
     }
 }
 
-/// Asks until there is an answer, or the time is over. A chain that is out of reach for a moment is asked again.
+/// Asks until there is an answer, or the time is over.
 ///
 /// # Errors
-/// What will not be better later.
-pub fn poll<T>(wait: Duration, period: Duration, mut ask: impl FnMut() -> Result<Option<T>, ChainError>) -> Result<Option<T>, ChainError> {
+/// The first that `ask` has.
+pub fn poll_any<T, E>(wait: Duration, period: Duration, mut ask: impl FnMut() -> Result<Option<T>, E>) -> Result<Option<T>, E> {
     let start = Instant::now();
     loop {
-        match ask() {
-            Ok(Some(found)) => return Ok(Some(found)),
-            Err(error) if !error.is_retryable() => return Err(error),
-            Ok(None) | Err(_) => {}
+        if let Some(found) = ask()? {
+            return Ok(Some(found));
         }
         if start.elapsed() >= wait {
             return Ok(None);
         }
         std::thread::sleep(period);
     }
+}
+
+/// The same of a chain: one that is out of reach for a moment is asked again.
+///
+/// # Errors
+/// What will not be better later.
+pub fn poll<T>(wait: Duration, period: Duration, mut ask: impl FnMut() -> Result<Option<T>, ChainError>) -> Result<Option<T>, ChainError> {
+    poll_any(wait, period, || match ask() {
+        Err(error) if error.is_retryable() => Ok(None),
+        answer => answer,
+    })
 }
 
 #[cfg(test)]

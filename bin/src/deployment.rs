@@ -76,13 +76,11 @@ pub fn is_deployed(chain: &dyn Chain, contract: ContractAddress) -> Result<bool,
     Ok(chain.account(&Address::from(contract))?.status == AccountStatus::Active)
 }
 
-/// What founds a network, ready to be sent.
+/// The messages that found a network, and what its wallet holds.
 #[derive(Debug)]
 pub struct Deployment {
     /// The signed messages, one after the other: a wallet sends four at once, and it takes more.
     pub signed: Vec<SignedTransfer>,
-    /// The same, each as if it were the wallet's next, to be tried on the chain as it is.
-    pub tries: Vec<SignedTransfer>,
     /// What they carry.
     pub value: Amount,
     /// What the wallet must hold for them.
@@ -97,14 +95,11 @@ pub struct Deployment {
 /// [`DeployError`].
 pub fn prepare(chain: &dyn Chain, wallet: &OwnerWallet, founding: &Founding) -> Result<Deployment, DeployError> {
     let account = chain.account(&wallet.address())?;
-    let (next, valid_until) = (next_seqno(&account)?, valid_until(chain)?);
-    let (mut signed, mut tries) = (Vec::new(), Vec::new());
-    for (seqno, step) in (next..).zip(founding.steps()?) {
-        signed.push(wallet.sign(seqno, valid_until, &step)?);
-        tries.push(wallet.sign(next, valid_until, &step)?);
-    }
+    let valid_until = valid_until(chain)?;
+    let steps = (next_seqno(&account)?..).zip(founding.steps()?);
+    let signed = steps.map(|(seqno, step)| wallet.sign(seqno, valid_until, &step)).collect::<Result<_, _>>()?;
     let needed = needed(founding)?;
-    Ok(Deployment { signed, tries, value: needed.checked_sub(WALLET_FEES)?, needed, balance: account.balance })
+    Ok(Deployment { signed, value: needed.checked_sub(WALLET_FEES)?, needed, balance: account.balance })
 }
 
 fn valid_until(chain: &dyn Chain) -> Result<u32, DeployError> {
@@ -122,15 +117,18 @@ fn needed(founding: &Founding) -> Result<Amount, DeployError> {
 /// # Errors
 /// [`DeployError`].
 pub fn deploy(chain: &dyn Chain, wallet: &OwnerWallet, founding: &Founding, wait: Duration) -> Result<Deployment, DeployError> {
-    let deployment = prepare(chain, wallet, founding)?;
+    let mut deployment = prepare(chain, wallet, founding)?;
     if deployment.balance < deployment.needed {
         return Err(DeployError::Poor { needed: deployment.needed, balance: deployment.balance });
     }
+    deployment.signed.clear();
     let shown = [("the vault", founding.providers.vault), ("the rewards", founding.providers.rewards)];
     for ((what, contract), step) in shown.into_iter().zip(founding.steps()?) {
         if !is_deployed(chain, contract)? {
             let seqno = next_seqno(&chain.account(&wallet.address())?)?;
-            chain.send_boc(&wallet.sign(seqno, valid_until(chain)?, &step)?.boc)?;
+            let signed = wallet.sign(seqno, valid_until(chain)?, &step)?;
+            chain.send_boc(&signed.boc)?;
+            deployment.signed.push(signed);
             await_seen(what, wait, || is_deployed(chain, contract))?;
         }
     }

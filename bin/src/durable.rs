@@ -1,7 +1,7 @@
 //! Files that are either whole or not there: written beside, flushed to the disk, then renamed.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use tempfile::NamedTempFile;
@@ -43,6 +43,17 @@ pub(crate) fn write_with<E: From<io::Error>>(
         Existing::Replace => file.persist(path).map_err(|error| error.error)?,
     };
     Ok(sync_dir(dir)?)
+}
+
+/// The bytes of a file, and no more than one beyond `most`, which is enough to see that it is too large.
+///
+/// # Errors
+/// Whatever the file system says.
+pub(crate) fn read_at_most(path: &Path, most: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let most = u64::try_from(most).unwrap_or(u64::MAX);
+    File::open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Makes renames in a directory durable.

@@ -25,6 +25,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::chain::codec::{CodecError, to_boc};
 use crate::chain::{AccountState, AccountStatus, Address, Bounce};
+use crate::contract::cells::state_init;
 
 /// Words of a mnemonic.
 pub const MNEMONIC_WORDS: usize = 24;
@@ -212,10 +213,7 @@ impl OwnerWallet {
 
     fn state_init(&self) -> Result<ArcCell, TonCellError> {
         let data = VersionHelper::get_data(VERSION, &self.wallet.key_pair, self.wallet.wallet_id)?.to_arc();
-        let mut init = CellBuilder::new();
-        // No split depth, not special, code and data present, no libraries.
-        init.store_u8(5, 0b00110)?.store_reference(VersionHelper::get_code(VERSION)?)?.store_reference(&data)?;
-        Ok(init.build()?.to_arc())
+        state_init(VersionHelper::get_code(VERSION)?, &data)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Certificates into proofs: batch by batch, one file a proof, beside whatever else the machine does.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use super::budget::{Meter, Share};
 use super::error::Refusal;
 use super::{AttestError, Gate, KeyFolder, Progress, Step, circuit_name, priority};
 use crate::config::Network;
-use crate::durable::{self, Existing};
+use crate::durable::{self, Existing, read_at_most};
 use crate::home::create_private_dir;
 
 /// How certificates are proven.
@@ -273,12 +273,4 @@ fn keep_within(share: Option<Share>, meter: &Meter, gate: &Gate, progress: &Prog
         gate.pause(pause)?;
     }
     Ok(())
-}
-
-/// The bytes of a file, and no more than one beyond `most`, which is enough to see that it is too large.
-pub(super) fn read_at_most(path: &Path, most: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let most = u64::try_from(most).unwrap_or(u64::MAX);
-    std::fs::File::open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

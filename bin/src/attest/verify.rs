@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use super::error::Refusal;
 use super::keys::read_verifying;
-use super::prove::read_at_most;
 use super::{AttestError, KeyFolder, circuit_name};
+use crate::durable::read_at_most;
 use crate::failure::chain_text;
 
 /// What became of one file.

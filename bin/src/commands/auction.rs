@@ -7,14 +7,13 @@ use cocoon_market::{Amount, AmountError, ContractAddress};
 use cocoon_settlement::chain::{Address, Bounce, Chain};
 use cocoon_settlement::contract::{ContractMessage, Notice, Purpose, VaultData, VaultMessage};
 use cocoon_settlement::economy::auction::{BID_MIN, BidError, Fill, Rate};
-use cocoon_settlement::ledger::Order;
 use cocoon_settlement::settler::{NetworkContracts, Placed, ProviderCheckError, ProviderView, verify_contract};
 use serde::Serialize;
 
 use super::blocking;
+use super::looking::Look;
 use super::telling::{Ask, Course, Scene, TellError, account_of, tell};
 use super::token::{ask_wallet, with_enough};
-use crate::chain;
 use crate::cli::{AuctionArgs, AuctionCommand};
 use crate::context::Context;
 use crate::failure::{Exit, Failure, NextStep};
@@ -124,7 +123,7 @@ impl State {
             vault: Address::from(vault.at),
             epoch: data.epoch.number,
             opened_s,
-            closes_s: closes_s(data),
+            closes_s: data.closes_s(),
             fees_nanoton: data.epoch.fees,
             waiting_nanoton: data.burn,
             lot_nanoton: data.auction.lot,
@@ -164,15 +163,9 @@ impl State {
     }
 }
 
-fn closes_s(data: &VaultData) -> u64 {
-    u64::from(data.epoch.opened_s).saturating_add(data.terms.epoch_s.into())
-}
-
 /// Shows the auction. It needs the chain alone, so that it can be asked while a node runs.
 fn show(context: &Context) -> Result<(), Failure> {
-    let config = context.config()?;
-    let chain = chain::open(&config.chain)?.chain;
-    let network = NetworkContracts::find(&*chain, &config.chain.network_terms()?)?;
+    let Look { network, .. } = Look::open(&context.config()?)?;
     context.out().result(&state(&network)?, State::text);
     Ok(())
 }
@@ -239,19 +232,19 @@ impl Bought {
 fn ask_to_close(scene: &Scene) -> Result<Ask, Failure> {
     let network = scene.network()?;
     let vault = network.vault();
-    let (from_s, data) = (closes_s(&vault.data), &vault.data);
+    let data = &vault.data;
+    let from_s = data.closes_s();
     let left_s = from_s.saturating_sub(vault.seen_at_s);
     if left_s > 0 {
         return Err(AuctionError::Running { from_s, left_s }.into());
     }
-    let order = Order::tell(vault.at, ContractMessage::Vault(VaultMessage::CloseEpoch)).map_err(|error| TellError::Desk(error.into()))?;
     let changes = format!(
         "{} that was paid would be burned, and {} of fees would go on sale beside {} that nobody bought",
         cocoon_text(data.auction.unburned),
         ton_text(data.burn),
         ton_text(data.unsold)
     );
-    Ok(Ask { reached: network.reached(scene.owner(), None, &order)?, order, changes })
+    Ok(Ask::message(scene, &network, None, vault.at, ContractMessage::Vault(VaultMessage::CloseEpoch), changes)?)
 }
 
 /// What so much COCOON counts as, when it pays a fee ahead: in TON, at the median rate less the discount.

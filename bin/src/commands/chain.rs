@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cocoon_market::{Amount, ContractAddress};
-use cocoon_settlement::chain::embedded::rehearse;
+use cocoon_settlement::chain::embedded::RehearsalStage;
 use cocoon_settlement::chain::{Address, Bounce, Chain};
 use cocoon_settlement::contract::founding::{Founding, Plan};
 use cocoon_settlement::contract::{NetworkTerms, VaultTerms};
@@ -177,7 +177,7 @@ fn planned(network: Network, wallet: ContractAddress, args: &DeployArgs) -> Resu
     })
 }
 
-/// The messages, each with what it would cost, if none was sent: found by executing each on the accounts as they are.
+/// The messages, each with what it would cost, if none was sent: found by executing one after the other on copies of the accounts.
 fn messages(
     chain: &dyn Chain,
     wallet: &OwnerWallet,
@@ -187,8 +187,9 @@ fn messages(
 ) -> Result<Vec<Sent>, DeployError> {
     let VaultTerms { registry, minter, rewards, treasury, .. } = founding.vault;
     let reached = [wallet.account(), minter, founding.providers.vault, treasury, registry, rewards].map(Address::from);
-    let each = deployment.signed.iter().zip(&deployment.tries).map(|(signed, tried)| {
-        let cost = if dry_run { Some(Cost::of(&rehearse(chain, &tried.boc, &reached)?)) } else { None };
+    let mut stage = if dry_run { Some(RehearsalStage::new(chain, &reached)?) } else { None };
+    let each = deployment.signed.iter().map(|signed| {
+        let cost = stage.as_mut().map(|stage| Ok::<_, DeployError>(Cost::of(&stage.send(&signed.boc)?))).transpose()?;
         Ok(Sent { cost, message_hash: signed.hash.to_string(), boc: signed.boc_base64() })
     });
     each.collect()

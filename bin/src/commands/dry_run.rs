@@ -24,6 +24,25 @@ pub(super) struct DryRun {
     boc: String,
 }
 
+/// A message that would be sent, and what it would change.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Prepared {
+    pub(super) contract: Address,
+    /// What would be different afterwards: a sentence's end, for people.
+    pub(super) changes: String,
+    #[serde(flatten)]
+    pub(super) message: DryRun,
+    /// What becomes of value that is not used: a sentence's end, too.
+    #[serde(skip)]
+    pub(super) rest: &'static str,
+}
+
+impl Prepared {
+    pub(super) fn text(&self) -> String {
+        format!("Nothing was sent. If it were, {}.\n{}", self.changes, self.message.text(self.rest))
+    }
+}
+
 /// What a message would use up and come to, found by executing it on the accounts as they are.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Cost {

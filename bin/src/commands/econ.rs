@@ -6,16 +6,14 @@ mod reward;
 
 use clap::ValueEnum as _;
 use cocoon_market::{Amount, AmountError};
-use cocoon_settlement::chain::{Address, Bounce, Chain};
+use cocoon_settlement::chain::{Address, Bounce};
 use cocoon_settlement::contract::{RegistryData, RewardsData, VaultData};
-use cocoon_settlement::economy::emission::Schedule;
-use cocoon_settlement::economy::genesis;
-use cocoon_settlement::settler::{NetworkContracts, NetworkError, Placed};
+use cocoon_settlement::settler::{NetworkError, Placed};
 use serde::Serialize;
 
 use super::blocking;
+use super::looking::Look;
 use super::telling::TellError;
-use crate::chain;
 use crate::cli::{EconArgs, EconCommand, ParameterName};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -39,32 +37,15 @@ pub async fn run(context: &Context, args: EconArgs) -> Result<(), Failure> {
     .await
 }
 
-/// What is read of a network for all of these.
-struct Numbers {
-    vault: Placed<VaultData>,
-    rewards: RewardsData,
-    registry: RegistryData,
-    fee_bps: u16,
-}
-
-impl Numbers {
-    fn read(chain: &dyn Chain, context: &Context) -> Result<Self, Failure> {
-        let terms = context.config()?.chain.network_terms()?;
-        let network = NetworkContracts::find(chain, &terms)?;
-        let (rewards, registry) = (network.rewards(chain)?.data, network.registry(chain)?.data);
-        Ok(Self { vault: network.vault().clone(), rewards, registry, fee_bps: terms.fee_bps })
-    }
-}
-
 /// A sum beyond all money, as commands tell it.
 fn beyond(error: AmountError) -> TellError {
     DeskError::from(error).into()
 }
 
 fn show(context: &Context) -> Result<(), Failure> {
-    let chain = chain::open(&context.config()?.chain)?.chain;
-    let numbers = Numbers::read(&*chain, context)?;
-    context.out().result(&Economy::of(&numbers)?, Economy::text);
+    let Look { chain, network } = Look::open(&context.config()?)?;
+    let (rewards, registry) = (network.rewards(&*chain)?.data, network.registry(&*chain)?.data);
+    context.out().result(&Economy::of(network.vault(), &rewards, &registry)?, Economy::text);
     Ok(())
 }
 
@@ -106,27 +87,23 @@ struct ParameterRow {
 }
 
 impl Economy {
-    fn of(numbers: &Numbers) -> Result<Self, Failure> {
-        let Numbers { vault, rewards, registry, .. } = numbers;
+    fn of(vault: &Placed<VaultData>, rewards: &RewardsData, registry: &RegistryData) -> Result<Self, Failure> {
         let emission = rewards.schedule().map_err(NetworkError::from)?;
-        let schedule = Schedule::new(genesis::RESERVE, rewards.half_life).unwrap_or(Schedule::NETWORK);
-        let released = rewards.emission.released;
-        let halvings = schedule.halvings(released);
         Ok(Self {
             vault: Address::from(vault.at),
             epoch: vault.data.epoch.number,
-            closes_s: u64::from(vault.data.epoch.opened_s).saturating_add(vault.data.terms.epoch_s.into()),
+            closes_s: vault.data.closes_s(),
             fees_nanoton: vault.data.epoch.fees,
             fees_ever_nanoton: vault.data.fees_cum,
             burned_nanococoon: rewards.burned,
             median_nanococoon: vault.data.auction.recorded.median().per_ton(),
             emission_epoch: rewards.emission.epoch,
-            halvings,
+            halvings: emission.halvings(),
             rate_nanococoon: emission.rate(),
             budget_nanococoon: emission.budget().map_err(beyond)?,
-            released_nanococoon: released,
+            released_nanococoon: emission.released(),
             ceiling_nanococoon: rewards.emission.ceiling,
-            to_halving_nanococoon: to_halving(released, halvings).map_err(beyond)?,
+            to_halving_nanococoon: emission.to_halving(),
             owed_nanococoon: rewards.owed,
             stopped_until_s: rewards.stopped_until_s,
             parameters: ParameterName::value_variants().iter().map(|name| ParameterRow::of(*name, registry)).collect(),
@@ -172,29 +149,10 @@ impl Economy {
     }
 }
 
-/// What has to be released until half of what was left at the last halving is gone.
-fn to_halving(released: Amount, halvings: u32) -> Result<Amount, AmountError> {
-    let keeps = genesis::RESERVE.nano().checked_shr(halvings.saturating_add(1)).unwrap_or(0);
-    genesis::RESERVE.checked_sub(Amount::from_nano(keeps)).map(|at| at.saturating_sub(released))
-}
-
 impl ParameterRow {
     fn of(name: ParameterName, registry: &RegistryData) -> Self {
         let parameter = name.parameter();
         let bounds = parameter.bounds();
         Self { name: name.to_string(), value: registry.value(parameter), min: bounds.min, max: bounds.max }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_rate_halves_when_half_of_what_is_left_is_gone() {
-        let whole = |cocoon: u128| Amount::from_nano(cocoon * 1_000_000_000);
-        assert_eq!(to_halving(Amount::ZERO, 0), Ok(whole(160_000_000)));
-        assert_eq!(to_halving(whole(160_000_000), 1), Ok(whole(80_000_000)));
-        assert_eq!(to_halving(whole(200_000_000), 1), Ok(whole(40_000_000)));
     }
 }

@@ -5,20 +5,20 @@ mod action;
 mod tests;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use cocoon_market::{Amount, ContractAddress};
 use cocoon_settlement::chain::{Address, Chain};
 use cocoon_settlement::contract::{Action, ContractMessage, Decision, GovernorData, GovernorMessage, LockData, LockMessage, Notice};
 use cocoon_settlement::economy::votes::{GRACE_S, Phase, Proposal};
-use cocoon_settlement::ledger::Order;
 use cocoon_settlement::settler::{NetworkContracts, Placed};
 use serde::Serialize;
 
 use self::action::{action_of, action_text, check, from_ledger};
 use super::blocking;
 use super::lock::{ask_lock, own_lock};
-use super::telling::{Ask, Course, Scene, TellError, account_of, tell};
-use crate::chain;
+use super::looking::{Look, own_account};
+use super::telling::{Ask, Course, Scene, TellError, tell};
 use crate::cli::{ActionCommand, GovCommand, SendingArgs, Side};
 use crate::context::Context;
 use crate::failure::{Failure, NextStep};
@@ -268,11 +268,10 @@ impl Votes {
     }
 }
 
-fn votes(context: &Context) -> Result<(std::sync::Arc<dyn Chain>, Votes), Failure> {
+fn votes(context: &Context) -> Result<(Arc<dyn Chain>, Votes), Failure> {
     let config = context.config()?;
-    let owner = account_of(context.public_keys(config.chain.network)?.owner)?;
-    let chain = chain::open(&config.chain)?.chain;
-    let network = NetworkContracts::find(&*chain, &config.chain.network_terms()?)?;
+    let owner = own_account(context, &config)?;
+    let Look { chain, network } = Look::open(&config)?;
     let votes = Votes::find(&*chain, network, owner)?;
     Ok((chain, votes))
 }
@@ -377,8 +376,7 @@ fn ask_to_execute(scene: &Scene, number: u32, given: Option<Action>) -> Result<A
     let changes = format!("what was decided would be done: {}", action_text(&action));
     let governor = votes.governor.at;
     let message = ContractMessage::Governor(GovernorMessage::Execute { number, action });
-    let order = Order::tell(governor, message).map_err(|error| TellError::Desk(error.into()))?;
-    Ok(Ask { reached: votes.network.reached(scene.owner(), Some(governor), &order)?, order, changes })
+    Ok(Ask::message(scene, &votes.network, Some(governor), governor, message, changes)?)
 }
 
 /// What was proposed: as this node proposed it, else as the chain shows it.

@@ -5,15 +5,14 @@ use std::borrow::Cow;
 use cocoon_market::{Amount, ContractAddress};
 use cocoon_settlement::chain::{Address, Bounce, Chain};
 use cocoon_settlement::contract::{ContractMessage, GovernorData, LockData, LockMessage, Purpose};
-use cocoon_settlement::economy::locks::{LOCK_WEEKS_MAX, WEEK_S, week_of, weight};
-use cocoon_settlement::ledger::Order;
+use cocoon_settlement::economy::locks::{LOCK_WEEKS_MAX, WEEK_S, week_begins_s, week_of, weight};
 use cocoon_settlement::settler::{NetworkContracts, Placed};
 use serde::Serialize;
 
 use super::blocking;
-use super::telling::{Ask, Course, Scene, TellError, account_of, tell};
-use super::token::with_enough;
-use crate::chain;
+use super::looking::{Look, own_account};
+use super::telling::{Ask, Course, Scene, TellError, tell};
+use super::token::{ask_wallet, with_enough};
 use crate::cli::{LockArgs, LockCommand, UnlockArgs, UntilArgs};
 use crate::context::Context;
 use crate::failure::{Exit, Failure, NextStep};
@@ -163,9 +162,8 @@ pub(super) fn weight_of_all(data: &GovernorData, at_s: u32) -> Result<Amount, Te
 /// Shows the lock. It needs the chain alone, so that it can be asked while a node runs.
 fn show(context: &Context) -> Result<(), Failure> {
     let config = context.config()?;
-    let owner = account_of(context.public_keys(config.chain.network)?.owner)?;
-    let chain = chain::open(&config.chain)?.chain;
-    let network = NetworkContracts::find(&*chain, &config.chain.network_terms()?)?;
+    let owner = own_account(context, &config)?;
+    let Look { chain, network } = Look::open(&config)?;
     context.out().result(&state(&*chain, &network, owner)?, State::text);
     Ok(())
 }
@@ -223,19 +221,15 @@ fn ask_to_lock(scene: &Scene, amount: Amount, until: UntilArgs) -> Result<Ask, F
     let lock = network.lock(scene.chain(), governor.at, scene.owner())?;
     check(lock.as_ref().map(|lock| &lock.data), ends_week, true)?;
     let message = ContractMessage::Move { amount, to: governor.at, purpose: Purpose::Lock { ends_week } };
-    let changes = format!("{} would be locked until {}", cocoon_text(amount), time_text(ends_s(ends_week)));
-    super::token::ask_wallet(scene, &network, message, changes)
-}
-
-fn ends_s(week: u32) -> u64 {
-    u64::from(week).saturating_mul(WEEK_S.into())
+    let changes = format!("{} would be locked until {}", cocoon_text(amount), time_text(week_begins_s(ends_week).into()));
+    ask_wallet(scene, &network, message, changes)
 }
 
 fn ask_to_lengthen(scene: &Scene, until: UntilArgs) -> Result<Ask, Failure> {
     let (network, governor, lock) = own_lock(scene)?;
     let ends_week = ends_week(until, lock.now_s())?;
     check(Some(&lock.data), ends_week, false)?;
-    let changes = format!("{} would stay locked until {}", cocoon_text(lock.data.amount), time_text(ends_s(ends_week)));
+    let changes = format!("{} would stay locked until {}", cocoon_text(lock.data.amount), time_text(week_begins_s(ends_week).into()));
     ask_lock(scene, &network, governor.at, LockMessage::Lengthen(ends_week), changes)
 }
 
@@ -270,8 +264,7 @@ pub(super) fn ask_lock(
     changes: String,
 ) -> Result<Ask, Failure> {
     let lock = network.lock_of(governor, scene.owner())?;
-    let order = Order::tell(lock, ContractMessage::Lock(message)).map_err(|error| TellError::Desk(error.into()))?;
-    Ok(Ask { reached: network.reached(scene.owner(), Some(governor), &order)?, order, changes })
+    Ok(Ask::message(scene, network, Some(governor), lock, ContractMessage::Lock(message), changes)?)
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ pub mod token;
 pub mod up;
 
 mod dry_run;
+mod looking;
 mod telling;
 
 use std::borrow::Cow;

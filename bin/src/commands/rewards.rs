@@ -1,7 +1,6 @@
 //! `swarm rewards`: what verified usage earned, and what of it is free.
 
 use std::borrow::Cow;
-use std::io::Read as _;
 use std::path::PathBuf;
 
 use cocoon_market::Amount;
@@ -14,14 +13,14 @@ use serde::Serialize;
 
 use super::auction::provider_at;
 use super::blocking;
-use super::telling::{Ask, Course, Scene, Session, TellError, account_of, own_contract, tell};
-use crate::chain;
+use super::looking::{Look, own_terms};
+use super::telling::{Ask, Course, Scene, Session, TellError, own_contract, tell};
 use crate::cli::{RewardsArgs, RewardsCommand, SendingArgs};
 use crate::context::Context;
+use crate::durable::read_at_most;
 use crate::failure::{Exit, Failure, NextStep};
 use crate::output::{Table, cocoon_text, time_text, ton_text};
 use crate::wiring::desk::DeskError;
-use crate::wiring::own::class_number;
 
 /// Why no reward moves.
 #[derive(Debug, thiserror::Error)]
@@ -141,12 +140,9 @@ async fn claim(context: &Context, files: Vec<PathBuf>, sending: SendingArgs) -> 
 
 /// An attestation from a file, of which no more is read than one can have.
 fn read(path: PathBuf) -> Result<Attestation, RewardError> {
-    let most = u64::try_from(ATTESTATION_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
-    let mut bytes = Vec::new();
-    let read = std::fs::File::open(&path).and_then(|file| file.take(most).read_to_end(&mut bytes));
-    match read {
+    match read_at_most(&path, ATTESTATION_BYTES_MAX) {
         Err(source) => Err(RewardError::File { path, source }),
-        Ok(_) => Attestation::from_json(&bytes).map_err(|source| RewardError::Paper { path, source }),
+        Ok(bytes) => Attestation::from_json(&bytes).map_err(|source| RewardError::Paper { path, source }),
     }
 }
 
@@ -267,7 +263,7 @@ impl Stage {
 
 impl Own {
     fn of(rewards: &RewardsData, view: &ProviderView) -> Result<Self, DeskError> {
-        let (its, now_s) = (&view.data.rewards, u32::try_from(view.seen_at_s).unwrap_or(u32::MAX));
+        let (its, now_s) = (&view.data.rewards, view.now_s());
         let vesting_nanococoon = its.vesting.locked(now_s)?;
         let epochs = its.epochs.iter().map(|(epoch, fees)| Epoch {
             epoch: *epoch,
@@ -357,12 +353,9 @@ impl State {
 /// Shows the rewards. It needs the chain alone, so that it can be asked while a node runs.
 fn show(context: &Context) -> Result<(), Failure> {
     let config = context.config()?;
-    let keys = context.public_keys(config.chain.network)?;
-    let network = config.chain.network_terms()?;
-    let (owner, class) = (account_of(keys.owner)?, class_number(config.provide.class));
-    let provider = ProviderTerms { owner, operator: keys.operator, class, network };
-    let chain = chain::open(&config.chain)?.chain;
-    context.out().result(&state(&*chain, &NetworkContracts::find(&*chain, &network)?, &provider)?, State::text);
+    let provider = own_terms(context, &config)?;
+    let Look { chain, network } = Look::open(&config)?;
+    context.out().result(&state(&*chain, &network, &provider)?, State::text);
     Ok(())
 }
 
@@ -417,7 +410,7 @@ fn ask_to_collect(scene: &Scene, epoch: Option<u32>) -> Result<Ask, Failure> {
 
 fn ask_to_take(scene: &Scene) -> Result<Ask, Failure> {
     let (network, _, own) = paying(scene)?;
-    let (vesting, now_s) = (own.data.rewards.vesting, u32::try_from(own.seen_at_s).unwrap_or(u32::MAX));
+    let (vesting, now_s) = (own.data.rewards.vesting, own.now_s());
     let free = vesting.free(now_s).map_err(|error| TellError::Desk(error.into()))?;
     if free.is_zero() {
         let vesting = vesting.locked(now_s).map_err(|error| TellError::Desk(error.into()))?;
@@ -427,8 +420,7 @@ fn ask_to_take(scene: &Scene) -> Result<Ask, Failure> {
 }
 
 fn ask(scene: &Scene, network: &NetworkContracts, own: &ProviderView, message: ProviderMessage, changes: String) -> Result<Ask, Failure> {
-    let order = Order::Provider { contract: own.contract, message };
-    Ok(Ask { reached: network.reached(scene.owner(), None, &order)?, order, changes })
+    Ok(Ask::new(scene, network, None, Order::Provider { contract: own.contract, message }, changes)?)
 }
 
 #[cfg(test)]

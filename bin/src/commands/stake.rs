@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cocoon_market::Amount;
-use cocoon_settlement::chain::{Address, Bounce, Chain};
+use cocoon_settlement::chain::{Address, Bounce};
 use cocoon_settlement::contract::{CellError, ProviderMessage, ProviderTerms};
 use cocoon_settlement::ledger::{Order, OrderFailure};
-use cocoon_settlement::settler::{ProviderCheckError, ProviderView, SettleError, verify_provider};
+use cocoon_settlement::settler::{ProviderCheckError, ProviderView, SettleError};
 use serde::Serialize;
 
 use super::blocking;
-use super::dry_run::DryRun;
+use super::dry_run::{DryRun, Prepared};
 use crate::cli::{SendingArgs, StakeArgs, UnstakeArgs, WithdrawArgs};
 use crate::context::Context;
 use crate::failure::{Exit, Failure, NextStep};
@@ -22,7 +22,7 @@ use crate::wiring::desk::{Desk, DeskError};
 use crate::wiring::keeper::Duty;
 use crate::wiring::office::Office;
 use crate::wiring::open_home::OpenHome;
-use crate::wiring::own::{free_collateral, provider_terms};
+use crate::wiring::own::{free_collateral, look_at, provider_terms};
 use crate::wiring::session::pace;
 
 /// Why the collateral did not change.
@@ -215,15 +215,9 @@ impl State {
 async fn show(context: &Context) -> Result<(), Failure> {
     let OpenHome { config, keys, chain, .. } = OpenHome::open(context).await?;
     let terms = provider_terms(&keys, config.provide.class, config.chain.network_terms()?)?;
-    let view = blocking(move || look(&*chain, &terms)).await?;
+    let view = blocking(move || look_at(&*chain, &terms).map_err(ChangeError::from)).await?;
     context.out().result(&State::of(&view), State::text);
     Ok(())
-}
-
-fn look(chain: &dyn Chain, terms: &ProviderTerms) -> Result<ProviderView, ChangeError> {
-    let contract = terms.address().map_err(|error: CellError| ChangeError::Desk(error.into()))?;
-    let account = chain.account(&Address::from(contract)).map_err(|error| ChangeError::Desk(error.into()))?;
-    verify_provider(&account, contract, terms.operator, &terms.network).map_err(|error| DeskError::from(error).into())
 }
 
 async fn run(context: &Context, change: Change, sending: SendingArgs) -> Result<(), Failure> {
@@ -247,16 +241,11 @@ async fn run(context: &Context, change: Change, sending: SendingArgs) -> Result<
     let state = match carried_out {
         Ok(()) => {
             let desk = Arc::clone(office.desk());
-            blocking(move || look(desk.chain(), &terms)).await
+            blocking(move || look_at(desk.chain(), &terms).map_err(ChangeError::from)).await
         }
         Err(error) => Err(error),
     };
-    // What the keeper is doing may hang on a chain that does not answer; a second Ctrl-C does not wait for it.
-    tokio::select! {
-        biased;
-        () = signals.requested() => {}
-        () = office.close() => {}
-    }
+    office.close_unless(&mut signals).await;
     context.out().event(change.name(), &State::of(&state?), State::text);
     Ok(())
 }
@@ -347,30 +336,12 @@ impl Change {
     }
 }
 
-/// A message that would be sent, and what it would change.
-#[derive(Clone, Debug, Serialize)]
-struct Prepared {
-    contract: Address,
-    /// What it would change, for people.
-    changes: String,
-    #[serde(flatten)]
-    message: DryRun,
-    #[serde(skip)]
-    rest: &'static str,
-}
-
-impl Prepared {
-    fn text(&self) -> String {
-        format!("Nothing was sent. If it were, {}.\n{}", self.changes, self.message.text(self.rest))
-    }
-}
-
 /// Looks at the contract, and checks that the chain would take the message.
 fn prepare(desk: &Desk, terms: &ProviderTerms, change: Change) -> Result<(Order, Prepared), ChangeError> {
-    let mut view = match look(desk.chain(), terms) {
+    let mut view = match look_at(desk.chain(), terms) {
         Ok(view) => Some(view),
-        Err(ChangeError::NotDeployed) => None,
-        Err(error) => return Err(error),
+        Err(DeskError::Provider(ProviderCheckError::NotDeployed)) => None,
+        Err(error) => return Err(error.into()),
     };
     // As the contract will be told before any of it is released.
     if let (Change::Unbond { .. }, Some(view)) = (change, &mut view)

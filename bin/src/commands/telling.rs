@@ -5,17 +5,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cocoon_market::ContractAddress;
+use cocoon_market::{Amount, ContractAddress};
 use cocoon_settlement::chain::{Address, BASECHAIN, Bounce, Chain, ChainError, Page, Transaction};
-use cocoon_settlement::contract::{Exit as Refusal, NetworkTerms, Notice, ProviderTerms};
+use cocoon_settlement::contract::{ContractMessage, Exit as Refusal, NetworkTerms, Notice, ProviderTerms};
 use cocoon_settlement::ledger::{Landed, Order, OrderFailure, OrderId, OrderState};
-use cocoon_settlement::settler::{
-    NetworkContracts, NetworkError, ProviderCheckError, ProviderView, SettleError, find_transaction, verify_provider,
-};
+use cocoon_settlement::settler::{NetworkContracts, NetworkError, ProviderCheckError, ProviderView, SettleError, find_transaction};
 use serde::Serialize;
 
 use super::blocking;
-use super::dry_run::{DryRun, is_refused};
+use super::dry_run::{DryRun, Prepared, is_refused};
+use crate::chain::poll;
 use crate::cli::SendingArgs;
 use crate::context::Context;
 use crate::failure::{Failure, NextStep};
@@ -25,7 +24,7 @@ use crate::wiring::desk::{Desk, DeskError};
 use crate::wiring::keeper::Duty;
 use crate::wiring::office::Office;
 use crate::wiring::open_home::OpenHome;
-use crate::wiring::own::provider_terms;
+use crate::wiring::own::{look_at, provider_terms};
 use crate::wiring::session::pace;
 
 /// How often the chain is asked what came of a message: a fraction of a block, and within a public endpoint's limits.
@@ -47,9 +46,9 @@ pub(super) enum TellError {
     #[error("the wallet holds {}, and the message needs {}", ton_text(*balance), ton_text(*needed))]
     Poor {
         /// What it takes.
-        needed: cocoon_market::Amount,
+        needed: Amount,
         /// What there is.
-        balance: cocoon_market::Amount,
+        balance: Amount,
     },
     /// A rehearsal says so.
     #[error("nothing was sent: {} would refuse it, for {}", at.friendly(Bounce::Yes), reason_text(*exit_code))]
@@ -164,11 +163,10 @@ impl Scene {
 
 /// A node's contract as it is on chain.
 pub(super) fn own_contract(chain: &dyn Chain, terms: &ProviderTerms) -> Result<ProviderView, TellError> {
-    let contract = terms.address().map_err(DeskError::from)?;
-    let account = chain.account(&Address::from(contract))?;
-    verify_provider(&account, contract, terms.operator, &terms.network).map_err(|error| match error {
-        ProviderCheckError::NotDeployed => TellError::NoProvider,
-        error => TellError::Provider(error),
+    look_at(chain, terms).map_err(|error| match error {
+        DeskError::Provider(ProviderCheckError::NotDeployed) => TellError::NoProvider,
+        DeskError::Provider(error) => TellError::Provider(error),
+        error => error.into(),
     })
 }
 
@@ -181,19 +179,28 @@ pub(super) struct Ask {
     pub(super) reached: Vec<Address>,
 }
 
-/// A message that would be sent, and what it would change.
-#[derive(Clone, Debug, Serialize)]
-struct Prepared {
-    contract: Address,
-    /// What it would change, for people.
-    changes: String,
-    #[serde(flatten)]
-    message: DryRun,
-}
+impl Ask {
+    /// An order, which reaches what the network says it does. `governor` is where votes are, if it reaches them.
+    pub(super) fn new(
+        scene: &Scene,
+        network: &NetworkContracts,
+        governor: Option<ContractAddress>,
+        order: Order,
+        changes: String,
+    ) -> Result<Self, TellError> {
+        Ok(Self { reached: network.reached(scene.owner(), governor, &order)?, order, changes })
+    }
 
-impl Prepared {
-    fn text(&self) -> String {
-        format!("Nothing was sent. If it were, {}.\n{}", self.changes, self.message.text("and the rest comes back"))
+    /// The order to tell a contract something.
+    pub(super) fn message(
+        scene: &Scene,
+        network: &NetworkContracts,
+        governor: Option<ContractAddress>,
+        contract: ContractAddress,
+        message: ContractMessage,
+        changes: String,
+    ) -> Result<Self, TellError> {
+        Self::new(scene, network, governor, Order::tell(contract, message).map_err(DeskError::from)?, changes)
     }
 }
 
@@ -305,13 +312,10 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Ends what is under way. What the keeper is doing may hang on a chain that does not answer; another Ctrl-C does not wait for it.
+    /// Ends what is under way, unless Ctrl-C comes again.
     pub(super) async fn close(self) {
-        let Some((office, mut signals)) = self.sends else { return };
-        tokio::select! {
-            biased;
-            () = signals.requested() => {}
-            () = office.close() => {}
+        if let Some((office, mut signals)) = self.sends {
+            office.close_unless(&mut signals).await;
         }
     }
 }
@@ -326,6 +330,7 @@ fn rehearsed(scene: &Scene, ask: &Ask) -> Result<Prepared, TellError> {
         contract: Address::from(ask.order.destination().map_err(DeskError::from)?),
         changes: ask.changes.clone(),
         message: DryRun::over(scene.chain(), preview, &ask.reached)?,
+        rest: "and the rest comes back",
     })
 }
 
@@ -372,7 +377,7 @@ fn await_transaction(
     until: Instant,
     look: impl Fn() -> Result<Option<Transaction>, SettleError>,
 ) -> Result<Option<Transaction>, ChainError> {
-    crate::chain::poll(until.saturating_duration_since(Instant::now()), LOOK_PERIOD, || match look() {
+    poll(until.saturating_duration_since(Instant::now()), LOOK_PERIOD, || match look() {
         Ok(found) => Ok(found),
         Err(SettleError::Chain(error)) => Err(error),
         // An account so busy that the transaction is out of sight: what became of it shows in what holds afterwards.

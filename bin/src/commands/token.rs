@@ -4,20 +4,18 @@ use std::borrow::Cow;
 
 use cocoon_market::{Amount, ContractAddress};
 use cocoon_settlement::chain::{Address, Bounce, Chain};
-use cocoon_settlement::contract::{ContractMessage, NetworkTerms, ProviderTerms, Purpose};
-use cocoon_settlement::ledger::Order;
+use cocoon_settlement::contract::{ContractMessage, ProviderTerms, Purpose};
 use cocoon_settlement::settler::{NetworkContracts, NetworkError};
 use serde::Serialize;
 
 use super::blocking;
+use super::looking::{Look, own_account, own_terms};
 use super::telling::{Ask, Course, Scene, TellError, account_of, own_contract, tell};
-use crate::chain;
 use crate::cli::{TokenArgs, TokenCommand};
 use crate::context::Context;
 use crate::failure::{Exit, Failure, NextStep};
 use crate::output::{Table, cocoon_text, time_text};
 use crate::wiring::desk::DeskError;
-use crate::wiring::own::class_number;
 
 /// Why COCOON did not move.
 #[derive(Debug, thiserror::Error)]
@@ -118,14 +116,11 @@ impl Holdings {
 /// Shows what this node has. It needs the chain alone, so that it can be asked while a node runs.
 fn show(context: &Context) -> Result<(), Failure> {
     let config = context.config()?;
-    let keys = context.public_keys(config.chain.network)?;
-    let terms = config.chain.network_terms()?;
-    let owner = account_of(keys.owner)?;
-    let provider = ProviderTerms { owner, operator: keys.operator, class: class_number(config.provide.class), network: terms };
-    let chain = chain::open(&config.chain)?.chain;
-    let network = NetworkContracts::find(&*chain, &terms)?;
+    let provider = own_terms(context, &config)?;
+    let Look { chain, network } = Look::open(&config)?;
+    let owner = provider.owner;
     let holdings = Holdings {
-        owner: keys.owner,
+        owner: Address::from(owner),
         free_nanococoon: network.balance(&*chain, owner)?,
         rewards: earned(&*chain, &provider)?,
         lock: locked(&*chain, &network, owner)?,
@@ -139,7 +134,7 @@ fn earned(chain: &dyn Chain, provider: &ProviderTerms) -> Result<Option<Vesting>
         Err(TellError::NoProvider) => return Ok(None),
         other => other?,
     };
-    let (vesting, now_s) = (view.data.rewards.vesting, u32::try_from(view.seen_at_s).unwrap_or(u32::MAX));
+    let (vesting, now_s) = (view.data.rewards.vesting, view.now_s());
     let takable_nanococoon = vesting.free(now_s).map_err(DeskError::from)?;
     let vesting_nanococoon = vesting.locked(now_s).map_err(DeskError::from)?;
     Ok(Some(Vesting { takable_nanococoon, vesting_nanococoon }))
@@ -164,8 +159,7 @@ struct Balance {
 }
 
 impl Balance {
-    fn of(chain: &dyn Chain, terms: &NetworkTerms, owner: ContractAddress) -> Result<Self, NetworkError> {
-        let network = NetworkContracts::find(chain, terms)?;
+    fn of(chain: &dyn Chain, network: &NetworkContracts, owner: ContractAddress) -> Result<Self, NetworkError> {
         let wallet = Address::from(network.wallet_of(owner)?);
         Ok(Self { owner: Address::from(owner), wallet, nanococoon: network.balance(chain, owner)? })
     }
@@ -178,17 +172,16 @@ impl Balance {
 fn balance(context: &Context, address: Option<Address>) -> Result<(), Failure> {
     let config = context.config()?;
     let owner = match address {
-        Some(address) => address,
-        None => context.public_keys(config.chain.network)?.owner,
+        Some(address) => account_of(address)?,
+        None => own_account(context, &config)?,
     };
-    let terms = config.chain.network_terms()?;
-    let chain = chain::open(&config.chain)?.chain;
-    context.out().result(&Balance::of(&*chain, &terms, account_of(owner)?)?, Balance::text);
+    let Look { chain, network } = Look::open(&config)?;
+    context.out().result(&Balance::of(&*chain, &network, owner)?, Balance::text);
     Ok(())
 }
 
 fn after(scene: &Scene, _course: &Course) -> Result<Balance, Failure> {
-    Ok(Balance::of(scene.chain(), &scene.terms, scene.owner())?)
+    Ok(Balance::of(scene.chain(), &scene.network()?, scene.owner())?)
 }
 
 /// The network, once it is sure that the wallet has so much.
@@ -206,10 +199,7 @@ pub(super) fn with_enough(scene: &Scene, amount: Amount) -> Result<NetworkContra
 
 /// A message to the owner's jetton wallet, which `changes` so.
 pub(super) fn ask_wallet(scene: &Scene, network: &NetworkContracts, message: ContractMessage, changes: String) -> Result<Ask, Failure> {
-    let owner = scene.owner();
-    let order = Order::tell(network.wallet_of(owner)?, message).map_err(|error| TellError::Desk(error.into()))?;
-    let reached = network.reached(owner, None, &order)?;
-    Ok(Ask { order, changes, reached })
+    Ok(Ask::message(scene, network, None, network.wallet_of(scene.owner())?, message, changes)?)
 }
 
 fn ask_to_send(scene: &Scene, amount: Amount, to: ContractAddress) -> Result<Ask, Failure> {

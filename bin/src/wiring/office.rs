@@ -21,6 +21,7 @@ use super::desk::Desk;
 use super::keeper::{Duty, Keeper, Pace};
 use super::node::StartError;
 use crate::keystore::Keys;
+use crate::signals::StopSignals;
 
 /// A desk with its keeper.
 #[derive(Debug)]
@@ -56,6 +57,15 @@ impl Office {
         drop(self.cancel);
         // A keeper that panicked has said so; its orders are in the ledger.
         let _ = self.keeper.await;
+    }
+
+    /// The same, unless somebody asks to stop meanwhile: what the keeper is doing may hang on a chain that does not answer.
+    pub async fn close_unless(self, signals: &mut StopSignals) {
+        tokio::select! {
+            biased;
+            () = signals.requested() => {}
+            () = self.close() => {}
+        }
     }
 }
 

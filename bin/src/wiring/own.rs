@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use cocoon_market::offer::ModelClass;
 use cocoon_market::{Amount, NodeId};
+use cocoon_settlement::chain::{Address, Chain};
 use cocoon_settlement::contract::order::BATCH_MAX;
 use cocoon_settlement::contract::{Command, NetworkTerms, ProviderTerms};
 use cocoon_settlement::ledger::{Order, OrderId, Role};
-use cocoon_settlement::settler::{ProviderCheckError, ProviderView, SettleError, batch_needs};
+use cocoon_settlement::settler::{ProviderCheckError, ProviderView, SettleError, batch_needs, verify_provider};
 
 use super::desk::{Desk, DeskError};
 use crate::config::{Config, Network, ProvideConfig, TermsError};
@@ -130,6 +131,15 @@ pub const fn class_number(class: ModelClass) -> u8 {
 pub fn provider_terms(keys: &Keys, class: ModelClass, network: NetworkTerms) -> Result<ProviderTerms, KeystoreError> {
     let operator: NodeId = keys.operator().node_id();
     Ok(ProviderTerms { owner: keys.wallet()?.account(), operator, class: class_number(class), network })
+}
+
+/// The contract of these terms as it is on chain.
+///
+/// # Errors
+/// [`DeskError::Provider`] when it is not there, or is another; [`DeskError::Chain`].
+pub fn look_at(chain: &dyn Chain, terms: &ProviderTerms) -> Result<ProviderView, DeskError> {
+    let contract = terms.address()?;
+    Ok(verify_provider(&chain.account(&Address::from(contract))?, contract, terms.operator, &terms.network)?)
 }
 
 /// The same as configured; none where the network's terms are not configured, which only those need who buy or sell.

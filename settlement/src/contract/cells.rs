@@ -79,14 +79,17 @@ pub(super) fn load_cells(from: &mut CellParser<'_>) -> Result<BTreeMap<u8, ArcCe
     Ok(from.load_dict(8, key_reader_u8, val_reader_ref_cell)?.into_iter().collect())
 }
 
+/// How contracts write that there is no account.
+pub(super) const NOBODY: ContractAddress = ContractAddress([0; 32]);
+
 /// An account that may be nobody, which contracts write as zero.
 pub(super) fn account_or_nobody(account: [u8; 32]) -> Option<ContractAddress> {
-    (account != [0; 32]).then_some(ContractAddress(account))
+    (account != NOBODY.0).then_some(ContractAddress(account))
 }
 
 /// What [`account_or_nobody`] reads.
 pub(super) fn nobody_or(account: Option<ContractAddress>) -> ContractAddress {
-    account.unwrap_or(ContractAddress([0; 32]))
+    account.unwrap_or(NOBODY)
 }
 
 pub(super) fn load_account_hash(from: &mut CellParser<'_>) -> Result<ContractAddress, CellError> {
@@ -123,6 +126,14 @@ pub(super) fn bytes_cell(bytes: &[u8]) -> Result<ArcCell, CellError> {
     let mut cell = CellBuilder::new();
     cell.store_slice(bytes)?;
     Ok(cell.build()?.to_arc())
+}
+
+/// The `StateInit` of TON's block.tlb that has this code and data, and nothing else. Its hash is the account.
+pub(crate) fn state_init(code: &ArcCell, data: &ArcCell) -> Result<ArcCell, TonCellError> {
+    let mut init = CellBuilder::new();
+    // No split depth, not special, code and data present, no libraries.
+    init.store_u8(5, 0b00110)?.store_reference(code)?.store_reference(data)?;
+    Ok(init.build()?.to_arc())
 }
 
 pub(super) fn from_base64(text: &str) -> Result<ArcCell, CellError> {

@@ -3,9 +3,9 @@
 use std::sync::LazyLock;
 
 use serde::Deserialize;
-use tonlib_core::cell::{ArcCell, CellBuilder};
+use tonlib_core::cell::ArcCell;
 
-use super::cells::{CellError, from_base64, hash_of};
+use super::cells::{CellError, from_base64, hash_of, state_init};
 
 /// A contract of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -108,10 +108,7 @@ impl Contract {
     /// # Errors
     /// As for [`Contract::code`].
     pub fn state_init(self, data: &ArcCell) -> Result<ArcCell, CellError> {
-        let mut init = CellBuilder::new();
-        // No split depth, not special, code and data present, no libraries.
-        init.store_u8(5, 0b00110)?.store_reference(&self.code()?)?.store_reference(data)?;
-        Ok(init.build()?.to_arc())
+        Ok(state_init(&self.code()?, data)?)
     }
 }
 

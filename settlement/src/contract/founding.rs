@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use cocoon_market::ids::Digest;
 use cocoon_market::{Amount, ContractAddress, NetworkId};
 use tonlib_core::cell::ArcCell;
 
@@ -98,8 +97,8 @@ impl Founding {
         let governor = GovernorTerms { network, founder, minter: token, guardian: founder, start_s: plan.treasury_from_s };
         let treasury = governor.address()?;
         let Believed { auditors, keys } = believed;
-        let commitment: Digest = auditors.commitment;
-        let rewards = RewardsTerms { network, founder, half_life: plan.half_life, commitment, keys: keys.clone() };
+        let (half_life, commitment) = (plan.half_life, auditors.commitment);
+        let rewards = RewardsTerms { network, founder, half_life, commitment, keys: keys.clone() };
         let reserve = rewards.address()?;
         let registry = RegistryTerms { network, governor: treasury, founder, auditors, keys };
         let genesis = Genesis { reserve, treasury, stakers: founder, opening: founder };

@@ -9,7 +9,7 @@ use tonlib_core::cell::dict::predefined_readers::key_reader_u32;
 use tonlib_core::cell::{ArcCell, BagOfCells, Cell, CellBuilder, CellParser, TonCellError};
 
 use super::cells::{
-    CellError, account_or_nobody, from_base64, hash_of, load_32, load_account_hash, load_amount, load_amounts, load_i32, nobody_or,
+    CellError, NOBODY, account_or_nobody, from_base64, hash_of, load_32, load_account_hash, load_amount, load_amounts, load_i32, nobody_or,
     read_amounts, store_amount, store_amounts, to_base64, write_amounts,
 };
 use super::code::Contract;
@@ -325,7 +325,6 @@ impl GovernorMessage {
 impl GovernorData {
     /// As it is deployed.
     pub fn new(terms: GovernorTerms) -> Self {
-        let nobody = ContractAddress([0; 32]);
         Self {
             next: 0,
             stopped_s: 0,
@@ -334,8 +333,8 @@ impl GovernorData {
             weeks: BTreeMap::new(),
             proposals: BTreeMap::new(),
             founder: Some(terms.founder),
-            registry: nobody,
-            rewards: nobody,
+            registry: NOBODY,
+            rewards: NOBODY,
             network: terms.network,
             minter: terms.minter,
             guardian: terms.guardian,

@@ -9,7 +9,7 @@ use tonlib_core::TonAddress;
 use tonlib_core::cell::dict::predefined_writers::val_writer_ref_cell;
 use tonlib_core::cell::{ArcCell, Cell, CellBuilder, CellParser};
 
-use super::cells::{CellError, hash_of, load_32, load_amount, load_i32, store_amount};
+use super::cells::{CellError, account_or_nobody, hash_of, load_32, load_amount, load_i32, store_amount};
 use super::code::Contract;
 use super::message::{QueryId, begun};
 use crate::chain::{Address, BASECHAIN};
@@ -128,7 +128,7 @@ impl MinterData {
         }
         let network = NetworkId(load_i32(&mut from)?);
         from.ensure_empty()?;
-        Ok(Self { supply, founder: (founder != [0; 32]).then_some(ContractAddress(founder)), network })
+        Ok(Self { supply, founder: account_or_nobody(founder), network })
     }
 }
 

@@ -11,7 +11,7 @@ use super::cells::{CellError, hash_of, load_account_hash, load_amounts, store_am
 use super::code::Contract;
 use super::governor::Action;
 use super::message::{QueryId, begun};
-use crate::economy::locks::WEEK_S;
+use crate::economy::locks::week_begins_s;
 
 const OP_LENGTHEN: u32 = 0x434c_0001;
 const OP_VOTE: u32 = 0x434c_0002;
@@ -76,7 +76,7 @@ impl LockData {
 
     /// When it ends, in seconds since the Unix epoch.
     pub const fn ends_s(&self) -> u32 {
-        self.ends_week.saturating_mul(WEEK_S)
+        week_begins_s(self.ends_week)
     }
 
     /// As the contract stores it.

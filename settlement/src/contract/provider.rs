@@ -8,7 +8,8 @@ use tonlib_core::cell::dict::predefined_readers::key_reader_u32;
 use tonlib_core::cell::{ArcCell, Cell, CellBuilder, CellParser, TonCellError};
 
 use super::cells::{
-    CellError, hash_of, load_32, load_amount, load_amounts, load_i32, read_amounts, store_amount, store_amounts, write_amounts,
+    CellError, account_or_nobody, hash_of, load_32, load_amount, load_amounts, load_i32, nobody_or, read_amounts, store_amount,
+    store_amounts, write_amounts,
 };
 use super::code::Contract;
 use crate::economy::vesting::Vesting;
@@ -338,7 +339,7 @@ impl ProviderData {
         to.store_u32(32, self.stake.unbond_at_s)?;
         store_amount(&mut to, self.stake.bond)?;
         let mut poke = CellBuilder::new();
-        poke.store_slice(self.poke.map_or([0; 32], |by| by.0).as_slice())?.store_u32(32, self.answer_by_s)?;
+        poke.store_slice(nobody_or(self.poke).as_bytes())?.store_u32(32, self.answer_by_s)?;
         to.store_child(poke.build()?)?;
         Ok(to.build()?)
     }
@@ -417,7 +418,7 @@ fn stake_of(cell: &Cell) -> Result<(NodeId, Stake, Option<ContractAddress>, u32)
     let mut poke = poke.parser();
     let (by, answer_by_s) = (load_32(&mut poke)?, poke.load_u32(32)?);
     poke.ensure_empty()?;
-    Ok((operator, stake, (by != [0; 32]).then_some(ContractAddress(by)), answer_by_s))
+    Ok((operator, stake, account_or_nobody(by), answer_by_s))
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use tonlib_core::cell::dict::predefined_readers::key_reader_u8;
 use tonlib_core::cell::{ArcCell, Cell, CellBuilder, CellParser, TonCellError};
 
-use super::cells::{CellError, account_or_nobody, hash_of, load_32, load_account_hash, load_cells, load_i32, nobody_or, store_cells};
+use super::cells::{
+    CellError, NOBODY, account_or_nobody, hash_of, load_32, load_account_hash, load_cells, load_i32, nobody_or, store_cells,
+};
 use super::code::Contract;
 use super::message::{QueryId, begun};
 use super::proof::ProofBytes;
@@ -176,7 +178,6 @@ impl Told {
 impl RegistryData {
     /// As it is deployed.
     pub fn new(terms: RegistryTerms) -> Self {
-        let nobody = ContractAddress([0; 32]);
         Self {
             standards: Digest([0; 32]),
             network: terms.network,
@@ -186,8 +187,8 @@ impl RegistryData {
             auditors: terms.auditors,
             pending: None,
             founder: Some(terms.founder),
-            vault: nobody,
-            rewards: nobody,
+            vault: NOBODY,
+            rewards: NOBODY,
         }
     }
 

@@ -8,7 +8,7 @@ use tonlib_core::cell::dict::predefined_readers::key_reader_u32;
 use tonlib_core::cell::{ArcCell, Cell, CellBuilder, CellParser, TonCellError};
 
 use super::cells::{
-    CellError, account_or_nobody, hash_of, load_32, load_account_hash, load_amounts, load_cells, load_i32, nobody_or, read_amounts,
+    CellError, NOBODY, account_or_nobody, hash_of, load_32, load_account_hash, load_amounts, load_cells, load_i32, nobody_or, read_amounts,
     store_amounts, store_cells, write_amounts,
 };
 use super::code::Contract;
@@ -134,8 +134,7 @@ pub struct Known {
 
 impl Default for Known {
     fn default() -> Self {
-        let nobody = ContractAddress([0; 32]);
-        Self { providers: Digest([0; 32]), fee_bps: 0, vault: nobody, registry: nobody, governor: nobody, minter: nobody }
+        Self { providers: Digest([0; 32]), fee_bps: 0, vault: NOBODY, registry: NOBODY, governor: NOBODY, minter: NOBODY }
     }
 }
 

@@ -201,6 +201,11 @@ impl VaultData {
         })
     }
 
+    /// From when the open epoch can be closed, in seconds since the Unix epoch.
+    pub fn closes_s(&self) -> u64 {
+        u64::from(self.epoch.opened_s).saturating_add(self.terms.epoch_s.into())
+    }
+
     /// The auction that is open, or was last: what was sold is gone, and the rest is sold as a lot of its own would be.
     pub fn auction_now(&self) -> Auction {
         Auction::open(self.unsold, self.auction.recorded.last(), self.epoch.opened_s.into(), self.auction.duration_s)

@@ -78,6 +78,12 @@ impl Schedule {
         u32::try_from((1..u128::BITS).take_while(is_past).count()).unwrap_or(u128::BITS)
     }
 
+    /// What has still to be released until the rate halves again.
+    pub fn to_halving(&self, released: Amount) -> Amount {
+        let next = self.reserve.saturating_sub(halved(self.reserve, self.halvings(released).saturating_add(1)));
+        next.saturating_sub(released)
+    }
+
     /// What an epoch may pay after so much was released, rollover aside.
     pub fn rate(&self, released: Amount) -> Amount {
         halved(self.first_rate(), self.halvings(released))
@@ -121,6 +127,16 @@ impl Emission {
         self.released
     }
 
+    /// How often the rate halved.
+    pub fn halvings(&self) -> u32 {
+        self.schedule.halvings(self.released)
+    }
+
+    /// What has still to be released until it halves again.
+    pub fn to_halving(&self) -> Amount {
+        self.schedule.to_halving(self.released)
+    }
+
     /// What the open epoch may pay without rollover.
     pub fn rate(&self) -> Amount {
         self.schedule.rate(self.released)
@@ -158,6 +174,16 @@ mod tests {
 
     fn nano(nano: u128) -> Amount {
         Amount::from_nano(nano)
+    }
+
+    #[test]
+    fn the_rate_halves_when_half_of_what_is_left_is_gone() {
+        let whole = |cocoon: u128| nano(cocoon * 1_000_000_000);
+        let after = |cocoon| Emission::resumed(Schedule::NETWORK, 0, whole(cocoon), Amount::ZERO);
+        let so_far = |cocoon| (after(cocoon).halvings(), after(cocoon).to_halving());
+        assert_eq!(so_far(0), (0, whole(160_000_000)));
+        assert_eq!(so_far(160_000_000), (1, whole(80_000_000)));
+        assert_eq!(so_far(200_000_000), (1, whole(40_000_000)));
     }
 
     #[test]

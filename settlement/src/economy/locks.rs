@@ -68,7 +68,7 @@ impl Lock {
 
     /// When it ends, in seconds since the Unix epoch.
     pub const fn ends_s(&self) -> u32 {
-        self.ends_week.saturating_mul(WEEK_S)
+        week_begins_s(self.ends_week)
     }
 
     /// Its weight at a moment, whoever counts it.
@@ -164,6 +164,11 @@ impl Locks {
     }
 }
 
+/// When a week begins, in seconds since the Unix epoch.
+pub const fn week_begins_s(week: u32) -> u32 {
+    week.saturating_mul(WEEK_S)
+}
+
 /// The week that runs at a moment, counted from the Unix epoch.
 pub fn week_of(at_s: u32) -> u32 {
     at_s.checked_div(WEEK_S).unwrap_or(0)
@@ -178,7 +183,7 @@ pub fn weight(amount: Amount, ends_week: u32, at_s: u32) -> Result<Amount, Amoun
 }
 
 fn left_s(ends_week: u32, at_s: u32) -> u32 {
-    ends_week.saturating_mul(WEEK_S).saturating_sub(at_s)
+    week_begins_s(ends_week).saturating_sub(at_s)
 }
 
 /// A lock that is over was forgotten already.

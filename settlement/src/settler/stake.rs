@@ -20,6 +20,11 @@ pub struct ProviderView {
 }
 
 impl ProviderView {
+    /// When it was seen, as contracts count time.
+    pub fn now_s(&self) -> u32 {
+        u32::try_from(self.seen_at_s).unwrap_or(u32::MAX)
+    }
+
     /// What batches can be paid from.
     pub fn operations(&self) -> Amount {
         self.data.operations(self.balance)

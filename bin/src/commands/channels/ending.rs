@@ -59,12 +59,7 @@ pub(super) async fn run(context: &Context, end: End, args: &EndArgs) -> Result<(
         () = signals.requested() => Err(EndError::Interrupted),
         carried_out = carry_out(context.out(), &office, &prepared, Duration::from_secs(args.wait)) => carried_out,
     };
-    // What the keeper is doing may hang on a chain that does not answer; a second Ctrl-C does not wait for it.
-    tokio::select! {
-        biased;
-        () = signals.requested() => {}
-        () = office.close() => {}
-    }
+    office.close_unless(&mut signals).await;
     Ok(carried_out?)
 }
 

@@ -25,12 +25,13 @@ use cocoon_settlement::economy::locks::{LOCK_WEEKS_MAX, WEEK_S};
 use cocoon_settlement::economy::parameter::Parameter;
 use cocoon_settlement::economy::votes::{DELAY_S, VOTE_S};
 use cocoon_settlement::ledger::Order;
-use cocoon_settlement::settler::{NetworkContracts, outgoing};
+use cocoon_settlement::settler::{NetworkContracts, NetworkError, outgoing};
 use cocoon_settlement::wallet::{OwnerWallet, next_seqno};
 
 use super::stage::BLOCK_TIME;
 use super::story::Story;
 use super::{DemoError, PATIENCE};
+use crate::chain::poll_any;
 use crate::config::{development_auditors, devnet_founder};
 
 /// How long a signed message can take effect, in seconds of the chain's clock.
@@ -44,9 +45,6 @@ const LOCKED: Amount = Amount::from_nano(1_000_000_000_000_000);
 
 /// What the vote makes of an auction's time: 18 hours, a tenth less than it was.
 const AUCTION_S: u64 = 64_800;
-
-/// Between the end of a vote and the first moment to carry out what tunes a reference, in seconds.
-const TIMELOCK_S: u32 = 2 * 86_400;
 
 /// A chain's clock that can be set forward.
 #[derive(Clone, Default)]
@@ -214,15 +212,8 @@ impl Economy {
     }
 
     /// Looks at the chain again and again until it shows something.
-    fn wait<T>(&self, what: &'static str, mut shown: impl FnMut() -> Result<Option<T>, DemoError>) -> Result<T, DemoError> {
-        let start = Instant::now();
-        while start.elapsed() < PATIENCE {
-            if let Some(shown) = shown()? {
-                return Ok(shown);
-            }
-            std::thread::sleep(BLOCK_TIME / 5);
-        }
-        Err(DemoError::Late(what))
+    fn wait<T>(&self, what: &'static str, shown: impl FnMut() -> Result<Option<T>, DemoError>) -> Result<T, DemoError> {
+        poll_any(PATIENCE, BLOCK_TIME / 5, shown)?.ok_or(DemoError::Late(what))
     }
 
     /// The development auditor certifies the work behind the provider's claim, the proof is made here and now, and the contract checks it.
@@ -288,7 +279,8 @@ impl Economy {
         let vote = ContractMessage::Lock(LockMessage::Vote { number, is_yes: true });
         let decision = self.told(lock, vote, "the vote", || Ok(self.decision(number)?.filter(|its| !its.yes.is_zero())))?;
         self.story.voted(number, decision.yes, decision.all);
-        self.forward.skip(VOTE_S.saturating_add(TIMELOCK_S));
+        let timelock_s = decision.proposal().map_err(NetworkError::from)?.timelock_s();
+        self.forward.skip(VOTE_S.saturating_add(timelock_s));
         let execute = ContractMessage::Governor(GovernorMessage::Execute { number, action });
         self.told(governor, execute, "the change", || {
             let seconds = self.contracts()?.vault().data.auction.next_duration_s;

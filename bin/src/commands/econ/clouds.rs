@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::beyond;
 use crate::config::text;
 use crate::context::Context;
-use crate::durable::{self, Existing};
+use crate::durable::{self, Existing, read_at_most};
 use crate::failure::{Exit, Failure, NextStep};
 use crate::output::{Table, ton_text};
 
@@ -18,7 +18,7 @@ use crate::output::{Table, ton_text};
 const FILE: &str = "cloud-prices.toml";
 
 /// A list that people write stays far below it.
-const BYTES_MAX: u64 = 64 * 1024;
+const BYTES_MAX: usize = 64 * 1024;
 
 /// The list of this program.
 const LIST: &str = include_str!("cloud-prices.toml");
@@ -125,9 +125,9 @@ pub(super) fn run(context: &Context, usd_per_ton: Option<Amount>, provider: Opti
 /// The home's list, or that of this program where the home has none.
 fn read(file: &Path) -> Result<(Option<PathBuf>, List), CloudsError> {
     let failed = |source| CloudsError::Read { path: file.to_owned(), source };
-    let text = match std::fs::metadata(file) {
-        Ok(found) if found.len() > BYTES_MAX => return Err(CloudsError::Large(file.to_owned())),
-        Ok(_) => Some(std::fs::read_to_string(file).map_err(failed)?),
+    let text = match read_at_most(file, BYTES_MAX) {
+        Ok(bytes) if bytes.len() > BYTES_MAX => return Err(CloudsError::Large(file.to_owned())),
+        Ok(bytes) => Some(String::from_utf8(bytes).map_err(|_| failed(std::io::ErrorKind::InvalidData.into()))?),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => return Err(failed(error)),
     };
@@ -184,7 +184,7 @@ mod tests {
             let error = read(&file).unwrap_err();
             assert!(matches!(error, CloudsError::Parse { .. }) && error.next_step().contains("mend"), "{error}");
         }
-        std::fs::write(&file, vec![b'#'; usize::try_from(BYTES_MAX).unwrap() + 1]).unwrap();
+        std::fs::write(&file, vec![b'#'; BYTES_MAX + 1]).unwrap();
         assert!(matches!(read(&file), Err(CloudsError::Large(_))));
     }
 

@@ -10,12 +10,12 @@ use cocoon_settlement::economy::price::Curve;
 use cocoon_settlement::settler::NetworkError;
 use serde::Serialize;
 
-use super::{Numbers, beyond};
-use crate::chain;
+use super::beyond;
+use crate::commands::looking::{Look, own_terms};
+use crate::config::Config;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, NextStep};
 use crate::output::{Table, ton_text};
-use crate::wiring::own::provider_terms;
 
 /// The curve's own bounds, in nano-units: prices of a unit of work lie far within.
 const PRICE_MIN: Amount = Amount::from_nano(1);
@@ -74,11 +74,12 @@ pub(super) fn run(context: &Context, price: Amount, utilisation: Option<u16>, pr
     if price.is_zero() || price > PRICE_MAX {
         return Err(PriceError::Price.into());
     }
-    let chain = chain::open(&context.config()?.chain)?.chain;
-    let registry = Numbers::read(&*chain, context)?.registry;
+    let config = context.config()?;
+    let Look { chain, network } = Look::open(&config)?;
+    let registry = network.registry(&*chain)?.data;
     let used = match utilisation {
         Some(percent) => Used { paid: percent.into(), backed: 100 },
-        None if providers.is_empty() => recorded(&*chain, &[own(context)?])?,
+        None if providers.is_empty() => recorded(&*chain, &[own(context, &config)?])?,
         None => recorded(&*chain, providers)?,
     };
     let (step, target) = (registry.value(Parameter::CurveStep), registry.value(Parameter::CurveTarget));
@@ -93,10 +94,8 @@ fn curve(step: u64, target: u64) -> Option<Curve> {
     Curve::new(u32::try_from(step).ok()?, u32::try_from(target).ok()?, PRICE_MIN, PRICE_MAX)
 }
 
-fn own(context: &Context) -> Result<Address, Failure> {
-    let config = context.config()?;
-    let terms = provider_terms(&context.keys(config.chain.network)?, config.provide.class, config.chain.network_terms()?)?;
-    Ok(Address::from(terms.address().map_err(NetworkError::from)?))
+fn own(context: &Context, config: &Config) -> Result<Address, Failure> {
+    Ok(Address::from(own_terms(context, config)?.address().map_err(NetworkError::from)?))
 }
 
 /// What the last epochs of these contracts recorded, together.

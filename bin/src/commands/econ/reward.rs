@@ -5,11 +5,12 @@ use cocoon_settlement::economy::auction::Rate;
 use cocoon_settlement::economy::emission::Emission;
 use cocoon_settlement::economy::genesis;
 use cocoon_settlement::economy::reward::{Burn, Claims, Pool, REWARD_BPS, RewardError};
+use cocoon_settlement::economy::vesting::LIQUID_BPS;
 use cocoon_settlement::settler::NetworkError;
 use serde::Serialize;
 
-use super::{Numbers, beyond};
-use crate::chain;
+use super::beyond;
+use crate::commands::looking::Look;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::{cocoon_text, ton_text};
@@ -30,9 +31,6 @@ struct Projection {
     budget_bps: u64,
 }
 
-/// Of a reward, what is free at once, in basis points.
-const FREE_BPS: u32 = 3_000;
-
 /// What the epoch has so far.
 struct Epoch {
     fees: Amount,
@@ -43,13 +41,12 @@ struct Epoch {
 
 /// Runs it.
 pub(super) fn run(context: &Context, price: Amount) -> Result<(), Failure> {
-    let chain = chain::open(&context.config()?.chain)?.chain;
-    let numbers = Numbers::read(&*chain, context)?;
-    let data = &numbers.vault.data;
-    let emission = numbers.rewards.schedule().map_err(NetworkError::from)?;
+    let Look { chain, network } = Look::open(&context.config()?)?;
+    let data = &network.vault().data;
+    let emission = network.rewards(&*chain)?.data.schedule().map_err(NetworkError::from)?;
     let epoch = Epoch { fees: data.epoch.fees, burn: data.burn, median: data.auction.recorded.median(), emission };
     let kept_bps = u32::from(data.auditors_bps).saturating_add(data.treasury_bps.into());
-    let projection = Projection::of(price, numbers.fee_bps, kept_bps, &epoch).map_err(beyond)?;
+    let projection = Projection::of(price, network.terms().fee_bps, kept_bps, &epoch).map_err(beyond)?;
     context.out().result(&projection, Projection::text);
     Ok(())
 }
@@ -63,7 +60,7 @@ impl Projection {
         let (own, all) = (epoch.median.value(burn)?, epoch.median.value(lot)?);
         let reward = paid(fee, &Burn { fees, lot, burned: all }, epoch)?;
         let (most, _) = own.split_bps(REWARD_BPS)?;
-        let (free, _) = reward.split_bps(FREE_BPS)?;
+        let (free, _) = reward.split_bps(LIQUID_BPS)?;
         let share = reward.nano().saturating_mul(10_000).checked_div(most.nano()).unwrap_or(10_000);
         Ok(Self {
             price_nanoton: price,

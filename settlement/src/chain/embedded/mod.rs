@@ -55,7 +55,7 @@ use super::{Address, ChainError, Hash, Head};
 pub use self::faucet::FaucetError;
 pub use self::inspect::Surroundings;
 pub use self::options::{Blocks, Clock, OpenError, Options, Supply, system_clock};
-pub use self::rehearsal::{Rehearsal, rehearse};
+pub use self::rehearsal::{Rehearsal, RehearsalStage, rehearse};
 pub use self::replay::ReplayError;
 pub use self::store::StoreError;
 pub use self::write::WritePoint;

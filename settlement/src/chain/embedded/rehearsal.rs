@@ -31,33 +31,65 @@ impl Rehearsal {
     }
 }
 
-/// Executes a message from outside on the named accounts as `chain` shows them. All others are empty here, so name those whose code
-/// the message reaches. Prices are this program's own: TON's of 2026.
+/// Copies of accounts, on which messages are tried one after the other.
+#[derive(Debug)]
+pub struct RehearsalStage {
+    copies: Embedded,
+    /// Blocks whose transactions were told.
+    told: u32,
+    /// What all messages so far cost.
+    spent: Amount,
+}
+
+impl RehearsalStage {
+    /// The named accounts as `chain` shows them. All others are empty here, so name those whose code the messages reach. Prices are this
+    /// program's own: TON's of 2026.
+    ///
+    /// # Errors
+    /// Whatever reading the accounts fails with; [`ChainError::BadRequest`] when one is frozen.
+    pub fn new(chain: &dyn Chain, reached: &[Address]) -> Result<Self, ChainError> {
+        let mut accounts = Vec::new();
+        let mut now_s = 0;
+        for address in reached {
+            let state = chain.account(address)?;
+            now_s = state.seen_at.unix_s.max(now_s);
+            accounts.push((*address, state));
+        }
+        let now = Timestamp(now_s.saturating_mul(1000));
+        let begun: Vec<_> = accounts.iter().map(|(address, state)| copy(address, state)).collect::<Result<_, _>>()?;
+        let options = Options { blocks: Blocks::Instant, clock: std::sync::Arc::new(move || now) };
+        let copies = Embedded::with_accounts(begun.into_iter().flatten().collect(), options).map_err(|error| match error {
+            OpenError::Store(error) => error.into(),
+            error => ChainError::Execution(error.into()),
+        })?;
+        Ok(Self { copies, told: 0, spent: Amount::ZERO })
+    }
+
+    /// Executes a message from outside, on what those before it left.
+    ///
+    /// # Errors
+    /// [`ChainError::Rejected`] as the chain would.
+    pub fn send(&mut self, boc: &[u8]) -> Result<Rehearsal, ChainError> {
+        self.copies.send_boc(boc)?;
+        let last = self.copies.head()?.seqno;
+        let mut transactions = Vec::new();
+        for seqno in self.told.saturating_add(1)..=last {
+            transactions.extend(self.copies.block_transactions(seqno)?);
+        }
+        let supply = self.copies.supply()?;
+        let spent = supply.fees.checked_add(supply.burned).unwrap_or(Amount::MAX);
+        let cost = spent.saturating_sub(self.spent);
+        (self.told, self.spent) = (last, spent);
+        Ok(Rehearsal { transactions, cost })
+    }
+}
+
+/// Executes one message from outside on the named accounts, as [`RehearsalStage`] does.
 ///
 /// # Errors
-/// [`ChainError::Rejected`] as the chain would; whatever reading the accounts fails with; [`ChainError::BadRequest`] when one is frozen.
+/// As for [`RehearsalStage::new`] and [`RehearsalStage::send`].
 pub fn rehearse(chain: &dyn Chain, boc: &[u8], reached: &[Address]) -> Result<Rehearsal, ChainError> {
-    let mut accounts = Vec::new();
-    let mut now_s = 0;
-    for address in reached {
-        let state = chain.account(address)?;
-        now_s = state.seen_at.unix_s.max(now_s);
-        accounts.push((*address, state));
-    }
-    let now = Timestamp(now_s.saturating_mul(1000));
-    let begun: Vec<_> = accounts.iter().map(|(address, state)| copy(address, state)).collect::<Result<_, _>>()?;
-    let options = Options { blocks: Blocks::Instant, clock: std::sync::Arc::new(move || now) };
-    let stage = Embedded::with_accounts(begun.into_iter().flatten().collect(), options).map_err(|error| match error {
-        OpenError::Store(error) => error.into(),
-        error => ChainError::Execution(error.into()),
-    })?;
-    stage.send_boc(boc)?;
-    let mut transactions = Vec::new();
-    for seqno in 1..=stage.head()?.seqno {
-        transactions.extend(stage.block_transactions(seqno)?);
-    }
-    let supply = stage.supply()?;
-    Ok(Rehearsal { transactions, cost: supply.fees.checked_add(supply.burned).unwrap_or(Amount::MAX) })
+    RehearsalStage::new(chain, reached)?.send(boc)
 }
 
 /// The account as it would stand in the first block; `None` for one that does not exist.
