@@ -4,6 +4,7 @@
 //! device, so it is never chosen unless wgpu was asked for by name.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -131,8 +132,8 @@ pub enum DeviceError {
 /// An open device. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Device {
-    burn: burn::tensor::Device,
-    adapter: Option<AdapterInfo>,
+    adapter: Option<(AdapterInfo, burn::tensor::Device)>,
+    threads: NonZeroUsize,
 }
 
 impl Device {
@@ -152,12 +153,23 @@ impl Device {
 
     /// The CPU.
     pub fn cpu() -> Self {
-        Self { burn: burn::tensor::Device::flex(), adapter: None }
+        Self { adapter: None, threads: available_threads() }
+    }
+
+    /// The same device with another number of threads for what the CPU computes.
+    #[must_use]
+    pub fn with_threads(self, threads: NonZeroUsize) -> Self {
+        Self { threads, ..self }
+    }
+
+    /// Threads for what the CPU computes: as many as it has, unless told otherwise.
+    pub fn threads(&self) -> NonZeroUsize {
+        self.threads
     }
 
     /// The adapter, or none for the CPU.
     pub fn adapter(&self) -> Option<&AdapterInfo> {
-        self.adapter.as_ref()
+        self.adapter.as_ref().map(|(adapter, _)| adapter)
     }
 
     /// Whether this is the CPU device, not an adapter of whichever kind.
@@ -165,8 +177,9 @@ impl Device {
         self.adapter.is_none()
     }
 
-    pub(crate) fn burn(&self) -> &burn::tensor::Device {
-        &self.burn
+    /// The adapter as burn has it; none for the CPU, which has an engine of its own.
+    pub(crate) fn burn(&self) -> Option<&burn::tensor::Device> {
+        self.adapter.as_ref().map(|(_, device)| device)
     }
 
     fn auto() -> Self {
@@ -183,7 +196,7 @@ impl Device {
         // An adapter can be set up once in a process, so what is open is kept and shared.
         static OPEN: Mutex<Vec<Device>> = Mutex::new(Vec::new());
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(device) = open.iter().find(|device| device.adapter.as_ref() == Some(&adapter)) {
+        if let Some(device) = open.iter().find(|device| device.adapter() == Some(&adapter)) {
             return Ok(device.clone());
         }
         let burn = burn::tensor::Device::wgpu_options()
@@ -191,7 +204,7 @@ impl Device {
             .graphics_api(burn_api(adapter.backend))
             .init()
             .map_err(|source| DeviceError::Init { adapter: adapter.clone(), source: Box::new(source) })?;
-        let device = Self { burn, adapter: Some(adapter) };
+        let device = Self { adapter: Some((adapter, burn)), threads: available_threads() };
         open.push(device.clone());
         Ok(device)
     }
@@ -199,11 +212,15 @@ impl Device {
 
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.adapter {
+        match self.adapter() {
             None => f.write_str("CPU"),
             Some(adapter) => adapter.fmt(f),
         }
     }
+}
+
+fn available_threads() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
 /// The graphics APIs that compute well, best first. OpenGL is left out: its adapters do not say

@@ -48,6 +48,7 @@ pub mod catalogue;
 pub mod chat;
 pub mod commitment;
 pub mod device;
+mod engine;
 pub mod generation;
 pub mod gguf;
 pub mod model;
@@ -57,10 +58,11 @@ pub mod tokenizer;
 
 pub use chat::ChatMessage;
 pub use device::{AdapterInfo, Device, DeviceChoice, DeviceError};
+pub use engine::EngineError;
 pub use generation::{
     Cancel, Event, Finish, FinishReason, GenerateError, GeneratedToken, Generation, GenerationRequest, Prompt, RequestError,
 };
 pub use gguf::{Gguf, GgufError};
-pub use model::{LoadError, Model, ModelSummary};
+pub use model::{Family, LoadError, Model, ModelSummary};
 pub use sampling::{Sampling, SamplingError};
 pub use tokenizer::{TokenId, Tokenizer, TokenizerError};

@@ -15,9 +15,9 @@
 //! Usage counts a prompt's tokens as they are read: all of them from the first generated token on,
 //! fewer if the answer was cancelled before.
 //!
-//! Memory grows with the tokens: a cache of keys and values that doubles up to what the request
-//! can need, or the context.
+//! Memory grows with the tokens: keys and values are kept in pages of thirty-two.
 
+mod job;
 mod stop;
 
 #[cfg(test)]
@@ -27,15 +27,14 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use burn::tensor::ExecutionError;
 use cocoon_market::Usage;
 
 use crate::chat::{ChatError, ChatMessage};
-use crate::commitment::{TokenCommitment, commit_input};
-use crate::model::{KvCache, Model};
-use crate::sampling::{Sampler, Sampling, ScoreError};
-use crate::tokenizer::{EncodeError, TextStream, TokenId};
-use stop::StopScanner;
+use crate::engine::{Batch, EngineError, PAGE_POSITIONS, PageId};
+use crate::model::{Model, Session};
+use crate::sampling::{Sampling, ScoreError};
+use crate::tokenizer::{EncodeError, TokenId};
+pub(crate) use job::Job;
 pub use stop::{STOP_BYTES_MAX, STOPS_MAX, StopError};
 
 /// Prompt tokens read in one pass. Large enough to keep a device busy, small enough that a
@@ -136,12 +135,9 @@ pub enum GenerateError {
     /// The model gave scores that are no numbers.
     #[error("model is broken")]
     Scores(#[from] ScoreError),
-    /// The device failed.
-    #[error("device failed")]
-    Device(#[from] ExecutionError),
-    /// The device gave scores of another type than was computed.
-    #[error("device returned scores that cannot be read")]
-    Unreadable,
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
 }
 
 /// Why an answer ended.
@@ -198,20 +194,8 @@ pub struct Finish {
 #[derive(Debug)]
 pub struct Generation<'m> {
     model: &'m Model,
-    prompt: Vec<TokenId>,
-    /// Tokens chosen and not yet read by the model: none before the first, then the last one.
-    last: Option<TokenId>,
-    cache: KvCache,
-    sampler: Sampler,
-    text: TextStream,
-    stops: StopScanner,
-    cancel: Cancel,
-    tokens_max: u64,
-    usage: Usage,
-    input_commitment: [u8; 32],
-    output: TokenCommitment,
-    /// Why there will be no more tokens, once that is known.
-    ending: Option<FinishReason>,
+    job: Job,
+    session: Box<dyn Session>,
     finished: bool,
 }
 
@@ -241,32 +225,8 @@ impl Model {
     ///
     /// [`RequestError`] when the request cannot be served by this model.
     pub fn start(&self, request: &GenerationRequest) -> Result<Generation<'_>, RequestError> {
-        let prompt = self.encode_prompt(&request.prompt)?;
-        let context = self.summary().context_tokens;
-        if prompt.len() >= context {
-            return Err(RequestError::ContextExceeded { prompt: prompt.len(), context });
-        }
-        if request.max_tokens == 0 {
-            return Err(RequestError::NoTokensWanted);
-        }
-        let room = (context - prompt.len()) as u64;
-        let tokens_max = room.min(request.max_tokens.into());
-        Ok(Generation {
-            model: self,
-            cache: self.llama().new_cache(prompt.len() + tokens_max as usize),
-            stops: StopScanner::new(&request.stop)?,
-            usage: Usage::default(),
-            input_commitment: commit_input(&prompt),
-            prompt,
-            last: None,
-            sampler: Sampler::new(request.sampling),
-            text: TextStream::default(),
-            cancel: request.cancel.clone(),
-            tokens_max,
-            output: TokenCommitment::output(),
-            ending: None,
-            finished: false,
-        })
+        let job = Job::new(self, request)?;
+        Ok(Generation { model: self, job, session: Arc::clone(self.network()).session(), finished: false })
     }
 
     /// Generates a whole answer, handing every event to `on_event`, which may break it off.
@@ -285,7 +245,7 @@ impl Model {
             let flow = on_event(&event);
             match event {
                 Event::Finished(finish) => return Ok(finish),
-                Event::Token(_) if flow.is_break() => generation.ending = Some(FinishReason::Cancelled),
+                Event::Token(_) if flow.is_break() => generation.job.end(FinishReason::Cancelled),
                 Event::Token(_) => {}
             }
         }
@@ -295,85 +255,38 @@ impl Model {
 impl Generation<'_> {
     /// Number of prompt tokens.
     pub fn input_tokens(&self) -> u64 {
-        self.prompt.len() as u64
+        self.job.prompt() as u64
     }
 
     /// Commitment to the input tokens.
     pub fn input_commitment(&self) -> [u8; 32] {
-        self.input_commitment
+        self.job.input_commitment()
     }
 
     /// Commitment to the output tokens so far.
     pub fn output_commitment(&self) -> [u8; 32] {
-        self.output.digest()
+        self.job.output_commitment()
     }
 
     fn step(&mut self) -> Result<Event, GenerateError> {
-        if self.ending.is_none() && self.cancel.is_cancelled() {
-            self.ending = Some(FinishReason::Cancelled);
-        }
-        if let Some(reason) = self.ending {
-            return Ok(self.finish(reason));
-        }
-        let Some(scores) = self.scores()? else { return Ok(self.finish(FinishReason::Cancelled)) };
-        let id = self.sampler.choose(&scores)?;
-        Ok(self.take(id))
-    }
-
-    /// The scores of the next token; none when cancelled while reading the prompt.
-    fn scores(&mut self) -> Result<Option<Vec<f32>>, GenerateError> {
-        let llama = self.model.llama();
-        let scores = match self.last {
-            Some(id) => llama.scores(&[id], &mut self.cache),
-            None => {
-                let parts = self.prompt.len().div_ceil(PREFILL_TOKENS);
-                let (before, last) = self.prompt.split_at((parts - 1) * PREFILL_TOKENS);
-                for part in before.chunks(PREFILL_TOKENS) {
-                    llama.read(part, &mut self.cache);
-                    self.usage.input_tokens += part.len() as u64;
-                    if self.cancel.is_cancelled() {
-                        return Ok(None);
-                    }
-                }
-                self.usage.input_tokens += last.len() as u64;
-                llama.scores(last, &mut self.cache)
+        loop {
+            if let Some(event) = self.job.ending() {
+                self.finished = true;
+                return Ok(event);
             }
-        };
-        scores.try_into_data()?.try_into_vec().map(Some).map_err(|_| GenerateError::Unreadable)
-    }
-
-    fn take(&mut self, id: TokenId) -> Event {
-        self.last = Some(id);
-        self.output.push(id);
-        self.usage.output_tokens += 1;
-        let text = self.text.push(self.model.tokenizer().bytes_of(id));
-        let (text, stopped) = self.stops.push(&text);
-        self.ending = if stopped {
-            Some(FinishReason::StopSequence)
-        } else if self.model.tokenizer().is_end(id) {
-            Some(FinishReason::Stop)
-        } else if self.usage.output_tokens >= self.tokens_max {
-            Some(FinishReason::Length)
-        } else {
-            None
-        };
-        Event::Token(GeneratedToken { id, text, usage: self.usage })
-    }
-
-    fn finish(&mut self, reason: FinishReason) -> Event {
-        self.finished = true;
-        let text = if reason == FinishReason::StopSequence { String::new() } else { self.rest() };
-        let (input_commitment, output_commitment) = (self.input_commitment, self.output.digest());
-        Event::Finished(Finish { reason, text, usage: self.usage, input_commitment, output_commitment })
-    }
-
-    /// Text still held back: half a character, or what was no stop sequence after all.
-    fn rest(&mut self) -> String {
-        let (mut text, stopped) = self.stops.push(&self.text.finish());
-        if !stopped {
-            text.push_str(&self.stops.flush());
+            let next = self.job.next(PREFILL_TOKENS);
+            let (tokens, wanted) = (next.ids.len(), next.wanted);
+            let end = self.job.read() + tokens;
+            // The session has no other sequence, so its pages are simply counted.
+            let pages = (0..end.div_ceil(PAGE_POSITIONS) as PageId).collect();
+            let mut batch = Batch::default();
+            batch.push(next.ids, self.job.read(), pages, wanted);
+            let output = self.session.pass(&batch)?;
+            self.job.advance(tokens);
+            if wanted {
+                return self.job.choose(&output.scores, self.model.tokenizer());
+            }
         }
-        text
     }
 }
 

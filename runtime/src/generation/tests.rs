@@ -1,5 +1,5 @@
 use super::*;
-use crate::commitment::commit_output;
+use crate::commitment::{commit_input, commit_output};
 use crate::device::Device;
 use crate::gguf::Gguf;
 use crate::tiny::tiny_llama;
@@ -141,12 +141,14 @@ fn cancelling_ends_between_tokens_with_what_was_done() {
 fn cancelling_ends_while_a_long_prompt_is_read() {
     let model = tiny();
     let request = GenerationRequest::new(Prompt::Tokens(vec![7; 2_000]), 5);
-    let mut generation = model.start(&request).unwrap();
+    let mut job = Job::new(&model, &request).unwrap();
+    let part = job.next(PREFILL_TOKENS);
+    assert_eq!((part.ids.len(), part.wanted), (PREFILL_TOKENS, false));
+    job.advance(PREFILL_TOKENS);
+    assert!(job.ending().is_none());
     request.cancel.cancel();
-    // Straight into the prompt, as if the switch were thrown during its first part.
-    assert!(generation.scores().unwrap().is_none());
-    assert_eq!(generation.cache.len(), PREFILL_TOKENS);
-    let Some(Ok(Event::Finished(finish))) = generation.next() else { panic!("no end") };
+    let Some(Event::Finished(finish)) = job.ending() else { panic!("no end") };
+    assert_eq!(finish.reason, FinishReason::Cancelled);
     assert_eq!(finish.usage, Usage { input_tokens: PREFILL_TOKENS as u64, output_tokens: 0 });
 }
 

@@ -26,10 +26,10 @@ use std::path::Path;
 
 use memmap2::Mmap;
 
+use crate::engine::weights::Elements;
 use cursor::Cursor;
 pub use error::GgufError;
 pub use quant::TensorType;
-pub(crate) use quant::{BLOCK_ELEMENTS, Blocks, ByteBlock, NibbleBlock};
 pub use value::{Array, Value};
 pub use writer::GgufWriter;
 
@@ -210,15 +210,13 @@ impl Gguf {
     ///
     /// [`GgufError::NoSuchTensor`] when the file has none of that name.
     pub fn dequantise(&self, name: &str) -> Result<Vec<f32>, GgufError> {
-        let entry = self.tensors.get(name).ok_or_else(|| GgufError::NoSuchTensor { name: name.to_owned() })?;
-        let bytes = self.bytes.as_slice();
-        Ok(entry.kind.dequantise(&bytes[entry.start..entry.end], entry.elements))
+        Ok(self.elements(name)?.values())
     }
 
-    /// The blocks of tensor `name`, if its type has a form that products read directly.
-    pub(crate) fn blocks(&self, name: &str) -> Option<Blocks> {
-        let entry = self.tensors.get(name)?;
-        entry.kind.blocks(&self.bytes.as_slice()[entry.start..entry.end])
+    /// The elements of tensor `name` in the form that they have.
+    pub(crate) fn elements(&self, name: &str) -> Result<Elements, GgufError> {
+        let entry = self.tensors.get(name).ok_or_else(|| GgufError::NoSuchTensor { name: name.to_owned() })?;
+        Ok(entry.kind.elements(&self.bytes.as_slice()[entry.start..entry.end]))
     }
 
     fn typed<'a, T>(&'a self, key: &str, expected: &'static str, read: impl Fn(&'a Value) -> Option<T>) -> Result<Option<T>, GgufError> {

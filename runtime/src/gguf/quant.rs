@@ -4,6 +4,8 @@
 //! precision, then packed small integers. The layouts are ggml's; every formula here is exact in
 //! `f32` up to the final rounding of a product and a sum.
 
+use crate::engine::weights::{BLOCK, ByteBlock, Elements, NibbleBlock, WordBlock};
+
 /// A way of storing tensor elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TensorType {
@@ -25,7 +27,6 @@ pub enum TensorType {
     Q6K,
 }
 
-const BLOCK: usize = 32;
 const SUPER_BLOCK: usize = 256;
 
 impl TensorType {
@@ -80,119 +81,37 @@ impl TensorType {
         }
     }
 
-    /// The elements of whole blocks, in order. `elements` only sizes the result.
-    pub(super) fn dequantise(self, bytes: &[u8], elements: usize) -> Vec<f32> {
-        let mut out = Vec::with_capacity(elements);
+    /// The elements of whole blocks, in the form that they have.
+    pub(super) fn elements(self, bytes: &[u8]) -> Elements {
         match self {
-            Self::F32 => out.extend(bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b))),
-            Self::F16 => out.extend(bytes.as_chunks::<2>().0.iter().map(|b| half(*b))),
-            Self::Bf16 => out.extend(bytes.as_chunks::<2>().0.iter().map(|b| brain_half(*b))),
-            Self::Q8_0 => bytes.as_chunks::<34>().0.iter().for_each(|block| q8_0(block, &mut out)),
-            Self::Q4_0 => bytes.as_chunks::<18>().0.iter().for_each(|block| q4_0(block, &mut out)),
-            Self::Q4_1 => bytes.as_chunks::<20>().0.iter().for_each(|block| q4_1(block, &mut out)),
-            Self::Q4K => bytes.as_chunks::<144>().0.iter().for_each(|block| q4_k(block, &mut out)),
-            Self::Q6K => bytes.as_chunks::<210>().0.iter().for_each(|block| q6_k(block, &mut out)),
-        }
-        out
-    }
-}
-
-/// Thirty-two weights as nibbles: `scale * nibble + offset`, the first sixteen in the low nibbles.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct NibbleBlock {
-    pub(crate) scale: f32,
-    pub(crate) offset: f32,
-    pub(crate) nibbles: [u8; 16],
-}
-
-/// Thirty-two weights as signed bytes: `scale * byte`.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct ByteBlock {
-    pub(crate) scale: f32,
-    pub(crate) bytes: [i8; BLOCK],
-}
-
-/// Quantised elements as they are, for those types that matrix products read directly.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Blocks {
-    Nibbles(Vec<NibbleBlock>),
-    Bytes(Vec<ByteBlock>),
-}
-
-/// Elements in a block of [`Blocks`].
-pub(crate) const BLOCK_ELEMENTS: usize = BLOCK;
-
-impl TensorType {
-    /// The blocks of types that have a direct form; equal to the dequantised elements.
-    pub(super) fn blocks(self, bytes: &[u8]) -> Option<Blocks> {
-        match self {
-            Self::Q4_0 => Some(Blocks::Nibbles(bytes.as_chunks::<18>().0.iter().map(nibbles_around_8).collect())),
-            Self::Q4_1 => Some(Blocks::Nibbles(bytes.as_chunks::<20>().0.iter().map(nibbles_and_minimum).collect())),
-            Self::Q8_0 => Some(Blocks::Bytes(bytes.as_chunks::<34>().0.iter().map(signed_bytes).collect())),
-            Self::F32 | Self::F16 | Self::Bf16 | Self::Q4K | Self::Q6K => None,
+            Self::F32 => Elements::Values(bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()),
+            Self::F16 => Elements::Values(bytes.as_chunks::<2>().0.iter().map(|b| half(*b)).collect()),
+            Self::Bf16 => Elements::Values(bytes.as_chunks::<2>().0.iter().map(|b| half::bf16::from_le_bytes(*b).to_f32()).collect()),
+            Self::Q8_0 => Elements::Bytes(bytes.as_chunks::<34>().0.iter().map(q8_0).collect()),
+            Self::Q4_0 => Elements::Nibbles(bytes.as_chunks::<18>().0.iter().map(q4_0).collect()),
+            Self::Q4_1 => Elements::Nibbles(bytes.as_chunks::<20>().0.iter().map(q4_1).collect()),
+            Self::Q4K => Elements::Nibbles(bytes.as_chunks::<144>().0.iter().flat_map(q4_k).collect()),
+            Self::Q6K => Elements::Words(bytes.as_chunks::<210>().0.iter().flat_map(q6_k).collect()),
         }
     }
 }
 
-fn nibbles_around_8(block: &[u8; 18]) -> NibbleBlock {
+fn half(bytes: [u8; 2]) -> f32 {
+    half::f16::from_le_bytes(bytes).to_f32()
+}
+
+fn q8_0(block: &[u8; 34]) -> ByteBlock {
+    ByteBlock { scale: half([block[0], block[1]]), bytes: std::array::from_fn(|at| block[2 + at].cast_signed()) }
+}
+
+fn q4_0(block: &[u8; 18]) -> NibbleBlock {
     let scale = half([block[0], block[1]]);
     NibbleBlock { scale, offset: -8.0 * scale, nibbles: std::array::from_fn(|at| block[2 + at]) }
 }
 
-fn nibbles_and_minimum(block: &[u8; 20]) -> NibbleBlock {
+fn q4_1(block: &[u8; 20]) -> NibbleBlock {
     let (scale, offset) = (half([block[0], block[1]]), half([block[2], block[3]]));
     NibbleBlock { scale, offset, nibbles: std::array::from_fn(|at| block[4 + at]) }
-}
-
-fn signed_bytes(block: &[u8; 34]) -> ByteBlock {
-    let scale = half([block[0], block[1]]);
-    ByteBlock { scale, bytes: std::array::from_fn(|at| block[2 + at].cast_signed()) }
-}
-
-fn brain_half(bytes: [u8; 2]) -> f32 {
-    f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16)
-}
-
-/// IEEE half precision to single: exact for every value.
-pub(super) fn half(bytes: [u8; 2]) -> f32 {
-    let bits = u32::from(u16::from_le_bytes(bytes));
-    let sign = (bits >> 15) << 31;
-    let exponent = (bits >> 10) & 0x1f;
-    let fraction = bits & 0x3ff;
-    let magnitude = match exponent {
-        // Subnormal: the fraction counts units of 2^-24.
-        0 => (fraction as f32 * f32::from_bits(0x3380_0000)).to_bits(),
-        0x1f => 0x7f80_0000 | (fraction << 13),
-        _ => ((exponent + 112) << 23) | (fraction << 13),
-    };
-    f32::from_bits(sign | magnitude)
-}
-
-fn low(byte: u8) -> f32 {
-    f32::from(byte & 0x0f)
-}
-
-fn high(byte: u8) -> f32 {
-    f32::from(byte >> 4)
-}
-
-fn q8_0(block: &[u8; 34], out: &mut Vec<f32>) {
-    let scale = half([block[0], block[1]]);
-    out.extend(block[2..].iter().map(|&byte| scale * f32::from(byte.cast_signed())));
-}
-
-/// The first half of the block is in the low nibbles, the second in the high ones.
-fn q4_0(block: &[u8; 18], out: &mut Vec<f32>) {
-    let scale = half([block[0], block[1]]);
-    out.extend(block[2..].iter().map(|&byte| scale * (low(byte) - 8.0)));
-    out.extend(block[2..].iter().map(|&byte| scale * (high(byte) - 8.0)));
-}
-
-fn q4_1(block: &[u8; 20], out: &mut Vec<f32>) {
-    let scale = half([block[0], block[1]]);
-    let minimum = half([block[2], block[3]]);
-    out.extend(block[4..].iter().map(|&byte| scale * low(byte) + minimum));
-    out.extend(block[4..].iter().map(|&byte| scale * high(byte) + minimum));
 }
 
 /// Scale and minimum of one of eight sub-blocks, from twelve bytes of six-bit pairs: the first
@@ -207,34 +126,35 @@ fn q4_k_pair(packed: &[u8], sub: usize) -> (f32, f32) {
     (f32::from(scale), f32::from(minimum))
 }
 
-/// Each 32 bytes hold two sub-blocks: one in the low nibbles, the next in the high ones.
-fn q4_k(block: &[u8; 144], out: &mut Vec<f32>) {
-    let scale = half([block[0], block[1]]);
-    let minimum = half([block[2], block[3]]);
+/// Each 32 bytes hold two sub-blocks: one in the low nibbles, the next in the high ones. Scale and
+/// minimum of a sub-block are products of eleven and six bits, so nothing is rounded.
+fn q4_k(block: &[u8; 144]) -> [NibbleBlock; SUPER_BLOCK / BLOCK] {
+    let (scale, minimum) = (half([block[0], block[1]]), half([block[2], block[3]]));
     let (packed, values) = (&block[4..16], &block[16..]);
-    for (pair, bytes) in values.chunks_exact(BLOCK).enumerate() {
-        let (s, m) = q4_k_pair(packed, 2 * pair);
-        out.extend(bytes.iter().map(|&byte| scale * s * low(byte) - minimum * m));
-        let (s, m) = q4_k_pair(packed, 2 * pair + 1);
-        out.extend(bytes.iter().map(|&byte| scale * s * high(byte) - minimum * m));
-    }
+    std::array::from_fn(|sub| {
+        let bytes = &values[sub / 2 * BLOCK..][..BLOCK];
+        let nibble = |at: usize| bytes[at] >> (4 * (sub % 2)) & 0x0f;
+        let (s, m) = q4_k_pair(packed, sub);
+        let nibbles = std::array::from_fn(|at| nibble(at) | nibble(at + BLOCK / 2) << 4);
+        NibbleBlock { scale: scale * s, offset: -(minimum * m), nibbles }
+    })
 }
 
 /// Two halves of 128: four runs of 32 take their low four bits from the nibbles of 64 bytes and
-/// their upper two from one pair of bits each of 32 bytes; a scale covers 16 values.
-fn q6_k(block: &[u8; 210], out: &mut Vec<f32>) {
+/// their upper two from one pair of bits each of 32 bytes; a scale of eight bits covers 16 values,
+/// and its products with them are kept, so that a run has one scale.
+fn q6_k(block: &[u8; 210]) -> [WordBlock; SUPER_BLOCK / BLOCK] {
     let scale = half([block[208], block[209]]);
-    for part in 0..2 {
-        let lows = &block[64 * part..64 * (part + 1)];
-        let highs = &block[128 + 32 * part..128 + 32 * (part + 1)];
-        let scales = &block[192 + 8 * part..192 + 8 * (part + 1)];
-        for run in 0..4 {
-            out.extend((0..BLOCK).map(|at| {
-                let nibble = lows[32 * (run % 2) + at] >> (4 * (run / 2)) & 0x0f;
-                let value = nibble | ((highs[at] >> (2 * run)) & 3) << 4;
-                let sub_scale = f32::from(scales[2 * run + at / 16].cast_signed());
-                scale * sub_scale * (f32::from(value) - 32.0)
-            }));
-        }
-    }
+    std::array::from_fn(|index| {
+        let (part, run) = (index / 4, index % 4);
+        let lows = &block[64 * part..][..64];
+        let highs = &block[128 + 32 * part..][..32];
+        let scales = &block[192 + 8 * part..][..8];
+        let words = std::array::from_fn(|at| {
+            let nibble = lows[32 * (run % 2) + at] >> (4 * (run / 2)) & 0x0f;
+            let value = nibble | ((highs[at] >> (2 * run)) & 3) << 4;
+            i16::from(scales[2 * run + at / 16].cast_signed()) * (i16::from(value) - 32)
+        });
+        WordBlock { scale, words }
+    })
 }

@@ -1,6 +1,7 @@
-//! Hyperparameters: the metadata of a Llama, checked.
+//! Hyperparameters of decoders, checked.
 
 use super::LoadError;
+use crate::engine::{Heads, Sight};
 use crate::gguf::Gguf;
 
 /// Most layers read. The largest published Llama has 126.
@@ -12,97 +13,185 @@ const WIDTH_MAX: u64 = 1 << 20;
 /// Longest context, the largest that any published model claims.
 const CONTEXT_MAX: u64 = 10_000_000;
 
-/// A Llama's hyperparameters.
+/// The families that one definition of a decoder covers. They differ in single parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Llama, and what is built as it is: SmolLM2, Mistral.
+    Llama,
+    /// Qwen2 and Qwen2.5: biases on queries, keys and values.
+    Qwen2,
+    /// Qwen3: norms over each head's queries and keys.
+    Qwen3,
+}
+
+impl Family {
+    /// Every family.
+    pub const ALL: [Self; 3] = [Self::Llama, Self::Qwen2, Self::Qwen3];
+
+    /// The name that GGUF files have for it, which also begins the keys of its hyperparameters.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Llama => "llama",
+            Self::Qwen2 => "qwen2",
+            Self::Qwen3 => "qwen3",
+        }
+    }
+
+    /// Whether queries, keys and values have biases.
+    pub(crate) fn has_biases(self) -> bool {
+        matches!(self, Self::Qwen2)
+    }
+
+    /// Whether heads of queries and keys are normed.
+    pub(crate) fn has_head_norms(self) -> bool {
+        matches!(self, Self::Qwen3)
+    }
+
+    /// Whether GGUF files store rows of queries and keys so that neighbours turn together.
+    pub(crate) fn pairs_neighbours(self) -> bool {
+        matches!(self, Self::Llama)
+    }
+}
+
+/// How positions beyond the trained context turn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum RopeScaling {
+    /// As trained.
+    None,
+    /// All positions divided.
+    Linear {
+        /// By this.
+        factor: f64,
+    },
+    /// As Llama 3.1 and later do.
+    Llama3 {
+        /// Long wavelengths are divided by this.
+        factor: f64,
+        /// Turns in the trained context up to which a wavelength is long.
+        low: f64,
+        /// Turns from which on it is short.
+        high: f64,
+        /// The trained context.
+        original: usize,
+    },
+}
+
+/// How heads turn with their positions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct RopeConfig {
+    /// Pairs that turn; the rest of a head does not.
+    pub(crate) pairs: usize,
+    /// The base of the frequencies.
+    pub(crate) base: f64,
+    /// What a longer context changes.
+    pub(crate) scaling: RopeScaling,
+}
+
+/// A decoder's hyperparameters.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Config {
+    pub(crate) family: Family,
     pub(crate) layers: usize,
     pub(crate) hidden: usize,
     pub(crate) feed_forward: usize,
-    pub(crate) heads: usize,
-    pub(crate) kv_heads: usize,
-    pub(crate) head_size: usize,
+    pub(crate) heads: Heads,
     pub(crate) context: usize,
     pub(crate) epsilon: f64,
-    pub(crate) rope_base: f64,
-    /// Positions are divided by this.
-    pub(crate) rope_stretch: f64,
+    pub(crate) rope: RopeConfig,
+    pub(crate) sight: Sight,
+}
+
+/// The keys of a family's hyperparameters.
+struct Keys<'a> {
+    file: &'a Gguf,
+    family: Family,
 }
 
 impl Config {
     pub(crate) fn from_gguf(file: &Gguf) -> Result<Self, LoadError> {
-        check_architecture(file)?;
-        let heads = required(file, "llama.attention.head_count", WIDTH_MAX)?;
-        let kv_heads = optional(file, "llama.attention.head_count_kv", WIDTH_MAX)?.unwrap_or(heads);
-        let hidden = required(file, "llama.embedding_length", WIDTH_MAX)?;
-        let head_size = optional(file, "llama.attention.key_length", WIDTH_MAX)?.unwrap_or(hidden / heads);
+        let keys = Keys { file, family: family(file)? };
+        keys.check_dense()?;
+        let queries = keys.required("attention.head_count", WIDTH_MAX)?;
+        let key_heads = keys.optional("attention.head_count_kv", WIDTH_MAX)?.unwrap_or(queries);
+        let hidden = keys.required("embedding_length", WIDTH_MAX)?;
+        let size = keys.optional("attention.key_length", WIDTH_MAX)?.unwrap_or(hidden / queries);
         let config = Self {
-            layers: required(file, "llama.block_count", LAYERS_MAX)?,
+            family: keys.family,
+            layers: keys.required("block_count", LAYERS_MAX)?,
             hidden,
-            feed_forward: required(file, "llama.feed_forward_length", WIDTH_MAX)?,
-            heads,
-            kv_heads,
-            head_size,
-            context: required(file, "llama.context_length", CONTEXT_MAX)?,
-            epsilon: positive(file, "llama.attention.layer_norm_rms_epsilon", None)?,
-            rope_base: positive(file, "llama.rope.freq_base", Some(10_000.0))?,
-            rope_stretch: rope_stretch(file)?,
+            feed_forward: keys.required("feed_forward_length", WIDTH_MAX)?,
+            heads: Heads { queries, keys: key_heads, size },
+            context: keys.required("context_length", CONTEXT_MAX)?,
+            epsilon: keys.positive("attention.layer_norm_rms_epsilon", None)?,
+            rope: RopeConfig { pairs: size / 2, base: keys.positive("rope.freq_base", Some(10_000.0))?, scaling: keys.rope_scaling()? },
+            sight: keys.optional("attention.sliding_window", CONTEXT_MAX)?.map_or(Sight::Back, Sight::Window),
         };
-        config.check(file)?;
+        config.check(&keys)?;
         Ok(config)
     }
 
-    fn check(&self, file: &Gguf) -> Result<(), LoadError> {
-        let bad = |key| Err(LoadError::BadHyperparameter { key });
-        if !self.heads.is_multiple_of(self.kv_heads) {
-            return bad("llama.attention.head_count_kv");
+    fn check(&self, keys: &Keys<'_>) -> Result<(), LoadError> {
+        if !self.heads.queries.is_multiple_of(self.heads.keys) {
+            return Err(keys.bad("attention.head_count_kv"));
         }
-        if self.head_size == 0 || !self.head_size.is_multiple_of(2) {
-            return bad("llama.attention.key_length");
+        if self.heads.size == 0 || !self.heads.size.is_multiple_of(2) {
+            return Err(keys.bad("attention.key_length"));
         }
-        let same = |key, expected: usize| match optional(file, key, WIDTH_MAX)? {
-            Some(found) if found != expected => bad(key),
-            _ => Ok(()),
-        };
-        same("llama.attention.value_length", self.head_size)?;
-        same("llama.rope.dimension_count", self.head_size)
+        for part in ["attention.value_length", "rope.dimension_count"] {
+            if keys.optional(part, WIDTH_MAX)?.is_some_and(|found| found != self.heads.size) {
+                return Err(keys.bad(part));
+            }
+        }
+        Ok(())
     }
 }
 
-fn check_architecture(file: &Gguf) -> Result<(), LoadError> {
+fn family(file: &Gguf) -> Result<Family, LoadError> {
     const KEY: &str = "general.architecture";
-    match file.string(KEY)? {
-        Some("llama") => {}
-        Some(found) => return Err(LoadError::UnsupportedArchitecture { found: found.to_owned() }),
-        None => return Err(LoadError::MissingMetadata { key: KEY }),
+    let found = file.string(KEY)?.ok_or_else(|| LoadError::MissingMetadata { key: KEY.to_owned() })?;
+    let known = Family::ALL.into_iter().find(|family| family.name() == found);
+    known.ok_or_else(|| LoadError::UnsupportedArchitecture { found: found.to_owned() })
+}
+
+impl Keys<'_> {
+    fn key(&self, part: &str) -> String {
+        format!("{}.{part}", self.family.name())
     }
-    match file.uint("llama.expert_count")? {
-        None | Some(0) => Ok(()),
-        Some(experts) => Err(LoadError::Experts { experts }),
+
+    fn bad(&self, part: &str) -> LoadError {
+        LoadError::BadHyperparameter { key: self.key(part) }
     }
-}
 
-fn optional(file: &Gguf, key: &'static str, limit: u64) -> Result<Option<usize>, LoadError> {
-    let Some(value) = file.uint(key)? else { return Ok(None) };
-    if value == 0 || value > limit {
-        return Err(LoadError::BadHyperparameter { key });
+    fn check_dense(&self) -> Result<(), LoadError> {
+        match self.file.uint(&self.key("expert_count"))? {
+            None | Some(0) => Ok(()),
+            Some(experts) => Err(LoadError::Experts { experts }),
+        }
     }
-    Ok(Some(usize::try_from(value).map_err(|_| LoadError::BadHyperparameter { key })?))
-}
 
-fn required(file: &Gguf, key: &'static str, limit: u64) -> Result<usize, LoadError> {
-    optional(file, key, limit)?.ok_or(LoadError::MissingMetadata { key })
-}
+    fn optional(&self, part: &str, limit: u64) -> Result<Option<usize>, LoadError> {
+        let Some(value) = self.file.uint(&self.key(part))? else { return Ok(None) };
+        if value == 0 || value > limit {
+            return Err(self.bad(part));
+        }
+        usize::try_from(value).map(Some).map_err(|_| self.bad(part))
+    }
 
-fn positive(file: &Gguf, key: &'static str, default: Option<f64>) -> Result<f64, LoadError> {
-    let value = file.float(key)?.or(default).ok_or(LoadError::MissingMetadata { key })?;
-    if value.is_finite() && value > 0.0 { Ok(value) } else { Err(LoadError::BadHyperparameter { key }) }
-}
+    fn required(&self, part: &str, limit: u64) -> Result<usize, LoadError> {
+        self.optional(part, limit)?.ok_or_else(|| LoadError::MissingMetadata { key: self.key(part) })
+    }
 
-fn rope_stretch(file: &Gguf) -> Result<f64, LoadError> {
-    const KIND: &str = "llama.rope.scaling.type";
-    match file.string(KIND)? {
-        None | Some("none") => Ok(1.0),
-        Some("linear") => positive(file, "llama.rope.scaling.factor", Some(1.0)),
-        Some(kind) => Err(LoadError::UnsupportedRope { kind: kind.to_owned() }),
+    fn positive(&self, part: &str, default: Option<f64>) -> Result<f64, LoadError> {
+        let found = self.file.float(&self.key(part))?.or(default);
+        let value = found.ok_or_else(|| LoadError::MissingMetadata { key: self.key(part) })?;
+        if value.is_finite() && value > 0.0 { Ok(value) } else { Err(self.bad(part)) }
+    }
+
+    fn rope_scaling(&self) -> Result<RopeScaling, LoadError> {
+        match self.file.string(&self.key("rope.scaling.type"))? {
+            None | Some("none") => Ok(RopeScaling::None),
+            Some("linear") => Ok(RopeScaling::Linear { factor: self.positive("rope.scaling.factor", Some(1.0))? }),
+            Some(kind) => Err(LoadError::UnsupportedRope { kind: kind.to_owned() }),
+        }
     }
 }

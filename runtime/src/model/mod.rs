@@ -1,24 +1,25 @@
 //! A language model: weights, tokenizer and chat template out of one file.
 
-mod cache;
 mod config;
-mod llama;
+mod decoder;
 mod load;
-mod packed;
 mod rope;
 
 #[cfg(test)]
 mod tests;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::chat::{ChatError, ChatMessage, ChatTemplate};
 use crate::device::Device;
+use crate::engine::burn::Burn;
+use crate::engine::cpu::Cpu;
 use crate::gguf::{Gguf, GgufError};
 use crate::tokenizer::{Tokenizer, TokenizerError};
-pub(crate) use cache::KvCache;
 use config::Config;
-pub(crate) use llama::Llama;
+pub use config::Family;
+pub(crate) use decoder::{Network, Session};
 
 /// Why a model file was not loaded.
 #[derive(Debug, thiserror::Error)]
@@ -29,8 +30,11 @@ pub enum LoadError {
     /// Its tokenizer cannot be used.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+    /// The system has no threads to give.
+    #[error("cannot start the threads that compute")]
+    Threads(#[source] rayon::ThreadPoolBuildError),
     /// Another kind of model.
-    #[error("architecture {found:?} is not supported, only \"llama\" is")]
+    #[error("architecture {found:?} is not supported, only llama, qwen2 and qwen3 are")]
     UnsupportedArchitecture {
         /// The kind as the file names it.
         found: String,
@@ -51,13 +55,13 @@ pub enum LoadError {
     #[error("model file has no {key:?}")]
     MissingMetadata {
         /// Its key.
-        key: &'static str,
+        key: String,
     },
     /// A hyperparameter is out of range, or contradicts another.
     #[error("model file has an unusable {key:?}")]
     BadHyperparameter {
         /// Its key.
-        key: &'static str,
+        key: String,
     },
     /// A tensor is missing.
     #[error("model file has no tensor {name:?}")]
@@ -68,6 +72,12 @@ pub enum LoadError {
     /// A tensor is there that a plain Llama does not have.
     #[error("model file has a tensor {name:?} that is not understood")]
     UnexpectedTensor {
+        /// Its name.
+        name: String,
+    },
+    /// A tensor with elements that are no numbers.
+    #[error("tensor {name:?} has elements that are infinite or no numbers: the file is damaged")]
+    NotFinite {
         /// Its name.
         name: String,
     },
@@ -86,6 +96,8 @@ pub enum LoadError {
 /// What a model is, in numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelSummary {
+    /// What it is built like.
+    pub family: Family,
     /// The name inside the file, if any.
     pub name: Option<String>,
     /// Most tokens of prompt and answer together.
@@ -98,12 +110,11 @@ pub struct ModelSummary {
 
 /// A loaded model.
 ///
-/// It is `Send` and `Sync`, and generating does not change it: each generation has a cache of its
-/// own. Generations that run at once share the device's time, so a caller that wants the latency
-/// of one job runs one at a time.
+/// It is `Send` and `Sync`, and generating does not change it. Many jobs at once go through
+/// [`crate::serve::Server`], which reads them together.
 #[derive(Debug)]
 pub struct Model {
-    llama: Llama,
+    network: Arc<dyn Network>,
     tokenizer: Tokenizer,
     template: Option<String>,
     summary: ModelSummary,
@@ -111,8 +122,8 @@ pub struct Model {
 }
 
 impl Model {
-    /// Loads a GGUF file onto a device. Weights become `f32`, about seven times the size of a
-    /// four-bit file; the CPU keeps the quantised ones as well, and generates from them.
+    /// Loads a GGUF file onto a device. The CPU keeps weights as they are quantised; on an adapter
+    /// they become `f32`, about seven times the size of a four-bit file.
     ///
     /// # Errors
     ///
@@ -130,14 +141,19 @@ impl Model {
         let config = Config::from_gguf(file)?;
         let tokenizer = Tokenizer::from_gguf(file)?;
         let summary = ModelSummary {
+            family: config.family,
             name: file.string("general.name")?.map(str::to_owned),
             context_tokens: config.context,
             vocabulary: tokenizer.vocabulary(),
             parameters: file.tensors().values().map(|entry| entry.elements() as u64).sum(),
         };
-        let llama = load::load(file, config, tokenizer.vocabulary(), device)?;
+        let vocabulary = tokenizer.vocabulary();
+        let network: Arc<dyn Network> = match device.burn() {
+            None => Arc::new(load::load(file, config, vocabulary, Cpu::new(device.threads()).map_err(LoadError::Threads)?)?),
+            Some(device) => Arc::new(load::load(file, config, vocabulary, Burn::new(device.clone()))?),
+        };
         let template = file.string("tokenizer.chat_template")?.map(str::to_owned);
-        Ok(Self { llama, tokenizer, template, summary, device: device.clone() })
+        Ok(Self { network, tokenizer, template, summary, device: device.clone() })
     }
 
     /// What the model is, in numbers.
@@ -165,7 +181,7 @@ impl Model {
         ChatTemplate::parse(source, self.tokenizer.begin_text(), self.tokenizer.end_text())?.render(messages)
     }
 
-    pub(crate) fn llama(&self) -> &Llama {
-        &self.llama
+    pub(crate) fn network(&self) -> &Arc<dyn Network> {
+        &self.network
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::engine::Batch;
 use crate::gguf::{GgufWriter, Value};
 use crate::tiny::tiny_llama;
 use crate::tokenizer::TokenId;
@@ -34,20 +35,28 @@ fn rewritten(replace: impl Fn(&str) -> Option<Option<Value>>, drop_tensor: impl 
     writer.finish()
 }
 
+/// Reads parts one after the other, and gives the scores behind each.
+fn scores_of_parts(model: &Model, parts: &[&[TokenId]]) -> Vec<Vec<f32>> {
+    let mut session = Arc::clone(model.network()).session();
+    let mut start = 0;
+    let read = |part: &&[TokenId]| {
+        let mut batch = Batch::default();
+        batch.push(part, start, (0..32).collect(), true);
+        start += part.len();
+        session.pass(&batch).unwrap().scores
+    };
+    parts.iter().map(read).collect()
+}
+
 fn scores(model: &Model, parts: &[&[TokenId]]) -> Vec<f32> {
-    let mut cache = model.llama().new_cache(64);
-    let (last, before) = parts.split_last().unwrap();
-    for part in before {
-        model.llama().read(part, &mut cache);
-    }
-    model.llama().scores(last, &mut cache).into_data().try_into_vec().unwrap()
+    scores_of_parts(model, parts).pop().unwrap()
 }
 
 #[track_caller]
-fn assert_close(found: &[f32], expected: &[f32]) {
+fn assert_close(found: &[f32], expected: &[f32], error: f32) {
     assert_eq!(found.len(), expected.len());
     for (found, expected) in found.iter().zip(expected) {
-        assert!((found - expected).abs() <= 1e-4 * expected.abs().max(1.0), "{found} is not {expected}");
+        assert!((found - expected).abs() <= error * expected.abs().max(1.0), "{found} is not {expected}");
     }
 }
 
@@ -71,38 +80,29 @@ fn models_can_be_shared_between_threads() {
 fn a_prompt_in_parts_scores_as_in_one_piece() {
     let model = tiny();
     let whole = scores(&model, &[&[10, 20, 30, 40, 50, 60]]);
-    assert_close(&scores(&model, &[&[10, 20, 30], &[40, 50, 60]]), &whole);
-    assert_close(&scores(&model, &[&[10], &[20], &[30], &[40], &[50], &[60]]), &whole);
+    assert_eq!(scores(&model, &[&[10, 20, 30], &[40, 50, 60]]), whole);
+    assert_eq!(scores(&model, &[&[10], &[20], &[30], &[40], &[50], &[60]]), whole);
 }
 
 #[test]
-fn later_tokens_do_not_change_what_earlier_ones_saw() {
+fn the_order_of_tokens_matters() {
     let model = tiny();
-    let mut cache = model.llama().new_cache(64);
-    model.llama().read(&[10, 20, 30], &mut cache);
-    let after_three: Vec<f32> = model.llama().scores(&[40], &mut cache).into_data().try_into_vec().unwrap();
-    assert_close(&after_three, &scores(&model, &[&[10, 20, 30, 40]]));
-    assert_ne!(after_three, scores(&model, &[&[20, 10, 30, 40]]), "order matters");
+    assert_ne!(scores(&model, &[&[20, 10, 30, 40]]), scores(&model, &[&[10, 20, 30, 40]]));
 }
 
 #[test]
-fn a_cache_that_grows_keeps_what_it_holds() {
+fn many_pages_hold_what_they_were_given() {
     let model = tiny();
     let ids: Vec<TokenId> = (0..600).map(|i| 3 + (i * 7) % 280).collect();
-    let mut grown = model.llama().new_cache(700);
-    let mut found = Vec::new();
-    for part in ids.chunks(100) {
-        found = model.llama().scores(part, &mut grown).into_data().try_into_vec::<f32>().unwrap();
-    }
-    assert_eq!(grown.len(), 600);
-    let mut fresh = model.llama().new_cache(700);
-    assert_close(&found, &model.llama().scores(&ids, &mut fresh).into_data().try_into_vec::<f32>().unwrap());
+    let parts: Vec<&[TokenId]> = ids.chunks(100).collect();
+    assert_eq!(scores(&model, &parts), scores(&model, &[&ids]));
 }
 
 #[test]
-fn the_tensor_types_of_a_file_do_not_matter() {
+fn the_tensor_types_of_a_file_hardly_matter() {
+    // The CPU rounds what is not quantised to thirteen bits.
     let plain = load(rewritten(|_| None, |_| false)).unwrap();
-    assert_close(&scores(&plain, &[&[5, 6, 7]]), &scores(&tiny(), &[&[5, 6, 7]]));
+    assert_close(&scores(&plain, &[&[5, 6, 7]]), &scores(&tiny(), &[&[5, 6, 7]]), 5e-3);
 }
 
 #[test]

@@ -1,0 +1,283 @@
+//! The engine of burn devices: GPUs through wgpu, in single precision.
+//!
+//! Matrices are dequantised when they are loaded. Keys and values of a layer are one tensor each,
+//! with a row for each position of each page; it grows by doubling, and attention gathers the rows
+//! of a sequence out of it.
+
+use burn::Tensor;
+use burn::tensor::activation::{gelu, silu, softmax};
+use burn::tensor::{Device, Int, TensorData};
+
+use super::{Activation, Attention, Batch, CacheShape, EngineError, Heads, Kernels, PAGE_POSITIONS, Sight, Span, Turns, Weights};
+use crate::tokenizer::TokenId;
+
+/// Added to the score of a position that may not be seen. Finite, because shaders may assume that
+/// there are no infinities; its exponential is zero all the same.
+const UNSEEN: f32 = -1e30;
+
+/// Pages that a cache starts with.
+const PAGES_MIN: usize = 8;
+
+/// The engine.
+#[derive(Clone, Debug)]
+pub(crate) struct Burn {
+    device: Device,
+}
+
+impl Burn {
+    pub(crate) fn new(device: Device) -> Self {
+        Self { device }
+    }
+
+    fn upload<const N: usize>(&self, values: Vec<f32>, shape: [usize; N]) -> Tensor<N> {
+        Tensor::from_data(TensorData::new(values, shape), &self.device)
+    }
+
+    fn indices(&self, indices: impl Iterator<Item = usize>) -> Tensor<1, Int> {
+        // Rows are fewer than tokens in a batch or positions in a cache, far below what an i32 holds.
+        let indices: Vec<i32> = indices.map(|index| index as i32).collect();
+        let len = indices.len();
+        Tensor::from_data(TensorData::new(indices, [len]), &self.device)
+    }
+}
+
+/// Keys and values of all layers.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    shape: CacheShape,
+    pages: usize,
+    /// `[pages * positions, keys, size]` each; none only while being written.
+    layers: Vec<[Option<Tensor<3>>; 2]>,
+}
+
+/// What the layers of a pass share.
+#[derive(Debug)]
+pub(crate) struct Pass {
+    spans: Vec<PassSpan>,
+    /// Cosine and sine, `[rows, 1, 2 * pairs]`; the sine negative in the first half.
+    turns: Option<[Tensor<3>; 2]>,
+}
+
+#[derive(Debug)]
+struct PassSpan {
+    span: Span,
+    /// Rows of the cache that hold the sequence, `[end]`.
+    gather: Tensor<1, Int>,
+}
+
+impl Kernels for Burn {
+    type Rows = Tensor<2>;
+    /// `[in, out]`, a transposed view: rows of the file stay contiguous, which is what
+    /// matrix-vector products read fastest.
+    type Matrix = Tensor<2>;
+    /// `[1, width]`
+    type Vector = Tensor<2>;
+    type Cache = Pages;
+    type Pass = Pass;
+
+    fn matrix(&self, weights: &Weights) -> Tensor<2> {
+        self.upload(weights.values(), [weights.rows(), weights.columns]).transpose()
+    }
+
+    fn vector(&self, values: &[f32]) -> Tensor<2> {
+        self.upload(values.to_vec(), [1, values.len()])
+    }
+
+    fn cache(&self, shape: CacheShape) -> Pages {
+        Pages { shape, pages: 0, layers: vec![[None, None]; shape.layers] }
+    }
+
+    fn pass(&self, batch: &Batch, turns: Option<Turns>) -> Pass {
+        let rows = batch.ids.len();
+        let spans = batch.spans.iter().map(|span| PassSpan { gather: self.indices(places(span, 0)), span: span.clone() }).collect();
+        let turns = turns.map(|turns| {
+            let twice = |values: &[f32], first: f32| -> Vec<f32> {
+                values.chunks_exact(turns.pairs).flat_map(|row| row.iter().map(move |x| first * x).chain(row.iter().copied())).collect()
+            };
+            let shape = [rows, 1, 2 * turns.pairs];
+            [self.upload(twice(&turns.cos, 1.0), shape), self.upload(twice(&turns.sin, -1.0), shape)]
+        });
+        Pass { spans, turns }
+    }
+
+    fn embed(&self, table: &Tensor<2>, ids: &[TokenId]) -> Tensor<2> {
+        table.clone().transpose().select(0, self.indices(ids.iter().map(|id| *id as usize)))
+    }
+
+    fn rms_norm(&self, x: &Tensor<2>, weight: &Tensor<2>, epsilon: f32) -> Tensor<2> {
+        let mean_square = (x.clone() * x.clone()).mean_dim(1);
+        x.clone() * (mean_square + epsilon).sqrt().recip() * weight.clone()
+    }
+
+    fn layer_norm(&self, x: &Tensor<2>, weight: &Tensor<2>, bias: &Tensor<2>, epsilon: f32) -> Tensor<2> {
+        let centred = x.clone() - x.clone().mean_dim(1);
+        let variance = (centred.clone() * centred.clone()).mean_dim(1);
+        centred * (variance + epsilon).sqrt().recip() * weight.clone() + bias.clone()
+    }
+
+    fn project(&self, x: &Tensor<2>, matrix: &Tensor<2>, bias: Option<&Tensor<2>>) -> Tensor<2> {
+        let out = x.clone().matmul(matrix.clone());
+        match bias {
+            Some(bias) => out + bias.clone(),
+            None => out,
+        }
+    }
+
+    fn add(&self, x: Tensor<2>, y: Tensor<2>) -> Tensor<2> {
+        x + y
+    }
+
+    fn attend(&self, qkv: Tensor<2>, what: &Attention<'_, Tensor<2>>, pass: &Pass, cache: &mut Pages) -> Tensor<2> {
+        let Heads { queries, keys, size } = what.heads;
+        let [rows, _] = qkv.dims();
+        let all = qkv.reshape([rows, queries + 2 * keys, size]);
+        let part = |from: usize, heads: usize| all.clone().slice([0..rows, from..from + heads, 0..size]);
+        let prepared = |heads: Tensor<3>, norm: Option<(&Tensor<2>, f32)>| turned(normed(heads, norm), pass.turns.as_ref());
+        let (query_norm, key_norm) = match what.norms {
+            Some((query, key, epsilon)) => (Some((query, epsilon)), Some((key, epsilon))),
+            None => (None, None),
+        };
+        let query = prepared(part(0, queries), query_norm).mul_scalar(1.0 / (size as f64).sqrt());
+        let key = prepared(part(queries, keys), key_norm);
+        let value = part(queries + keys, keys);
+        cache.reserve(pass.spans.iter().flat_map(|span| &span.span.pages).max().map_or(0, |last| *last as usize + 1), &self.device);
+        let mixed = pass.spans.iter().map(|span| {
+            let range = span.span.rows.clone();
+            let rows = |x: &Tensor<3>| x.clone().slice([range.clone()]);
+            let [keys, values] = cache.keep(what.layer, span, [rows(&key), rows(&value)]);
+            self.mix(rows(&query), keys, values, what, span.span.start)
+        });
+        Tensor::cat(mixed.collect(), 0)
+    }
+
+    fn gated(&self, gate_up: Tensor<2>, f: Activation) -> Tensor<2> {
+        let [rows, twice] = gate_up.dims();
+        let gate = gate_up.clone().slice([0..rows, 0..twice / 2]);
+        let up = gate_up.slice([0..rows, twice / 2..twice]);
+        self.activate(gate, f) * up
+    }
+
+    fn activate(&self, x: Tensor<2>, f: Activation) -> Tensor<2> {
+        match f {
+            Activation::Silu => silu(x),
+            Activation::Gelu => gelu(x),
+        }
+    }
+
+    fn pick(&self, x: Tensor<2>, rows: &[usize]) -> Tensor<2> {
+        if rows.len() == x.dims()[0] { x } else { x.select(0, self.indices(rows.iter().copied())) }
+    }
+
+    fn read(&self, x: Tensor<2>) -> Result<Vec<f32>, EngineError> {
+        x.try_into_data()?.try_into_vec().map_err(|_| EngineError::Unreadable)
+    }
+}
+
+/// Rows of the cache for the positions of a span from one on.
+fn places(span: &Span, from: usize) -> impl Iterator<Item = usize> + '_ {
+    (from..span.end()).map(|position| span.pages[position / PAGE_POSITIONS] as usize * PAGE_POSITIONS + position % PAGE_POSITIONS)
+}
+
+fn normed(heads: Tensor<3>, norm: Option<(&Tensor<2>, f32)>) -> Tensor<3> {
+    let Some((weight, epsilon)) = norm else { return heads };
+    let mean_square = (heads.clone() * heads.clone()).mean_dim(2);
+    heads * (mean_square + epsilon).sqrt().recip() * weight.clone().unsqueeze::<3>()
+}
+
+/// Turns heads `[rows, heads, size]`: a multiplication with cosines, and one of swapped halves with sines.
+fn turned(heads: Tensor<3>, turns: Option<&[Tensor<3>; 2]>) -> Tensor<3> {
+    let Some([cos, sin]) = turns else { return heads };
+    let [rows, count, size] = heads.dims();
+    let width = cos.dims()[2];
+    let turning = heads.clone().slice([0..rows, 0..count, 0..width]);
+    let swapped = turning.clone().reshape([rows, count, 2, width / 2]).flip([2]).reshape([rows, count, width]);
+    let out = turning * cos.clone() + swapped * sin.clone();
+    if width == size { out } else { Tensor::cat(vec![out, heads.slice([0..rows, 0..count, width..size])], 2) }
+}
+
+impl Burn {
+    /// Attention of the rows of one span, to `[rows, queries * size]`.
+    fn mix(&self, query: Tensor<3>, keys: Tensor<3>, values: Tensor<3>, what: &Attention<'_, Tensor<2>>, start: usize) -> Tensor<2> {
+        let Heads { queries, keys: key_heads, size } = what.heads;
+        let (rows, group) = (query.dims()[0], what.heads.group());
+        let seen = keys.dims()[0];
+        let by_head = |x: Tensor<3>| x.swap_dims(0, 1).unsqueeze_dim::<4>(1);
+        let (keys, values) = (by_head(keys), by_head(values));
+        let query = query.reshape([rows, key_heads, group, size]).permute([1, 2, 0, 3]);
+        let mixed = if rows == 1 && !matches!(what.sight, Sight::Window(_)) {
+            // Products with single vectors, for which backends read keys and values as they lie.
+            let scores = keys.matmul(query.reshape([key_heads, group, size, 1])).reshape([key_heads, group, 1, seen]);
+            softmax(scores, 3).matmul(values)
+        } else {
+            let mut scores = query.reshape([key_heads, 1, group * rows, size]).matmul(keys.swap_dims(2, 3));
+            scores = scores.reshape([key_heads, group, rows, seen]);
+            if let Some(mask) = mask(what.sight, start, rows, seen) {
+                scores = scores + self.upload(mask, [1, 1, rows, seen]);
+            }
+            softmax(scores, 3).reshape([key_heads, 1, group * rows, seen]).matmul(values).reshape([key_heads, group, rows, size])
+        };
+        mixed.permute([2, 0, 1, 3]).reshape([rows, queries * size])
+    }
+}
+
+/// What is added to the scores `[rows, seen]`; none if every row sees everything.
+fn mask(sight: Sight, start: usize, rows: usize, seen: usize) -> Option<Vec<f32>> {
+    let window = match sight {
+        Sight::Whole => return None,
+        Sight::Back => seen,
+        Sight::Window(window) => window,
+    };
+    let mut mask = vec![UNSEEN; rows * seen];
+    for (row, mask) in mask.chunks_exact_mut(seen).enumerate() {
+        let end = start + row + 1;
+        mask[end.saturating_sub(window)..end].fill(0.0);
+    }
+    Some(mask)
+}
+
+impl Pages {
+    fn reserve(&mut self, pages: usize, device: &Device) {
+        if pages <= self.pages {
+            return;
+        }
+        let held = self.pages * PAGE_POSITIONS;
+        self.pages = pages.max(2 * self.pages).max(PAGES_MIN);
+        let shape = [self.pages * PAGE_POSITIONS, self.shape.keys, self.shape.size];
+        for slot in self.layers.iter_mut().flatten() {
+            let empty = Tensor::zeros(shape, device);
+            *slot = Some(match slot.take() {
+                Some(old) => empty.slice_assign([0..held, 0..shape[1], 0..shape[2]], old),
+                None => empty,
+            });
+        }
+    }
+
+    /// Writes new keys and values `[rows, keys, size]`, and gives all of the sequence `[end, keys, size]`.
+    fn keep(&mut self, layer: usize, span: &PassSpan, new: [Tensor<3>; 2]) -> [Tensor<3>; 2] {
+        let mut all = new;
+        for (slot, all) in self.layers[layer].iter_mut().zip(&mut all) {
+            // The slot is emptied first: with one owner, a tensor is written in place.
+            let mut held = slot.take().expect("reserve fills every slot before keep");
+            for (rows, place) in runs(&span.span) {
+                let [_, keys, size] = all.dims();
+                let part = all.clone().slice([rows.clone()]);
+                held = held.slice_assign([place..place + rows.len(), 0..keys, 0..size], part);
+            }
+            *all = held.clone().select(0, span.gather.clone());
+            *slot = Some(held);
+        }
+        all
+    }
+}
+
+/// New rows of a span that lie in one page, with their place in the cache.
+fn runs(span: &Span) -> Vec<(std::ops::Range<usize>, usize)> {
+    let mut runs: Vec<(std::ops::Range<usize>, usize)> = Vec::new();
+    for (row, place) in places(span, span.start).enumerate() {
+        match runs.last_mut() {
+            Some((rows, first)) if *first + rows.len() == place && place % PAGE_POSITIONS != 0 => rows.end += 1,
+            _ => runs.push((row..row + 1, place)),
+        }
+    }
+    runs
+}

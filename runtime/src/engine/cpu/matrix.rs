@@ -1,0 +1,508 @@
+//! Products with quantised matrices.
+//!
+//! Activations are rounded to fourteen bits, with a scale for every thirty-two of a row; weights
+//! stay as the file has them, or become words of thirteen bits if it has floats. What is summed in
+//! a block are integers; blocks are added up in single precision, in the order of the columns,
+//! without fused operations. So a row's result is the same bits on every path, for every number of
+//! threads, and whatever rows are beside it.
+
+use rayon::prelude::*;
+
+use super::simd::{Isa, Nibbles, Portable, Simd, TILE, TILE_BLOCK, Words};
+use crate::engine::Weights;
+use crate::engine::weights::{BLOCK, Elements, Part, WordBlock};
+
+/// Largest magnitude of a rounded activation; see [`crate::engine::weights::WORD_MAX`].
+const ACTIVATION_MAX: f32 = 8_191.0;
+
+/// Rows of activations that go through a tile together: their sums and a column block of them
+/// stay in the nearest cache.
+const ROWS_TOGETHER: usize = 64;
+
+/// Rows of activations in one turn of the inner loop: as many sums as there are registers for.
+const ROWS_INNER: usize = 4;
+
+/// Tiles that one task computes when there is one row: some ten microseconds at common widths,
+/// well above what handing out a task costs.
+const TASK_TILES: usize = 8;
+
+/// Scales of the rows of a tile, for every block.
+#[derive(Debug)]
+enum Scales {
+    /// As files have them.
+    Half(Vec<[u16; TILE]>),
+    /// Where half precision does not hold them.
+    Single(Vec<[f32; TILE]>),
+}
+
+impl Scales {
+    /// Halves if nothing is lost by it.
+    fn new(scales: Vec<[f32; TILE]>) -> Self {
+        let halves: Option<Vec<[u16; TILE]>> = scales
+            .iter()
+            .map(|scales| {
+                let halves = scales.map(|scale| half::f16::from_f32(scale));
+                (halves.map(half::f16::to_f32) == *scales).then(|| halves.map(half::f16::to_bits))
+            })
+            .collect();
+        halves.map_or(Self::Single(scales), Self::Half)
+    }
+
+    #[inline(always)]
+    fn get<S: Simd>(&self, at: usize) -> [f32; TILE] {
+        match self {
+            Self::Half(halves) => S::halves(&halves[at]),
+            Self::Single(scales) => scales[at],
+        }
+    }
+}
+
+/// Blocks of tiles, tile after tile, in one of three forms.
+#[derive(Debug)]
+enum Blocks {
+    Nibbles(Vec<Nibbles>, Scales),
+    Bytes(Vec<[i8; TILE_BLOCK]>),
+    Words(Vec<Words>),
+}
+
+/// Rows of one form, in tiles; the last one is filled up with zeros.
+#[derive(Debug)]
+struct Tiles {
+    rows: usize,
+    /// Blocks of a row.
+    width: usize,
+    blocks: Blocks,
+    scales: Scales,
+}
+
+/// A matrix.
+#[derive(Debug)]
+pub(crate) struct Matrix {
+    columns: usize,
+    parts: Vec<Tiles>,
+}
+
+impl Matrix {
+    pub(super) fn new(weights: &Weights) -> Self {
+        let parts = weights.parts.iter().map(|part| Tiles::new(part, weights.columns)).collect();
+        Self { columns: weights.columns, parts }
+    }
+
+    /// Elements of a result.
+    pub(super) fn rows(&self) -> usize {
+        self.parts.iter().map(|part| part.rows).sum()
+    }
+
+    /// A row of the matrix in single precision.
+    pub(super) fn row(&self, mut row: usize) -> Vec<f32> {
+        for part in &self.parts {
+            if row < part.rows {
+                return part.row(row, self.columns);
+            }
+            row -= part.rows;
+        }
+        vec![0.0; self.columns]
+    }
+
+    /// The products with all rows of `x`, `[rows of x, rows of the matrix]`.
+    pub(super) fn product(&self, x: &Rounded, isa: Isa) -> Vec<f32> {
+        let (rows, width) = (x.rows(), self.rows());
+        let mut out = vec![0.0; rows * width];
+        let mut first = 0;
+        for part in &self.parts {
+            part.product_into(x, isa, &mut out, first, width);
+            first += part.rows;
+        }
+        out
+    }
+}
+
+impl Tiles {
+    fn new(part: &Part, columns: usize) -> Self {
+        let (rows, width) = (part.rows, columns.div_ceil(BLOCK));
+        match &part.elements {
+            Elements::Nibbles(all) => {
+                let blocks = tiles(rows, width, |tile| {
+                    let mut out = Nibbles([0; TILE_BLOCK / 4]);
+                    tile.each(all, |row, block| {
+                        for column in 0..BLOCK {
+                            let (lane, shift) = Nibbles::place(row, column);
+                            out.0[lane] |= u16::from(block.nibble(column)) << shift;
+                        }
+                    });
+                    out
+                });
+                let offsets = Scales::new(tiles(rows, width, |tile| tile.scales(all, |block| block.offset)));
+                let scales = Scales::new(tiles(rows, width, |tile| tile.scales(all, |block| block.scale)));
+                Self { rows, width, blocks: Blocks::Nibbles(blocks, offsets), scales }
+            }
+            Elements::Bytes(all) => {
+                let blocks = tiles(rows, width, |tile| {
+                    let mut out = [0; TILE_BLOCK];
+                    tile.each(all, |row, block| {
+                        for (column, byte) in block.bytes.iter().enumerate() {
+                            out[Words::place(row, column)] = *byte;
+                        }
+                    });
+                    out
+                });
+                let scales = Scales::new(tiles(rows, width, |tile| tile.scales(all, |block| block.scale)));
+                Self { rows, width, blocks: Blocks::Bytes(blocks), scales }
+            }
+            Elements::Words(all) => Self::of_words(rows, width, all),
+            Elements::Values(all) => {
+                let row = |row: &[f32]| row.chunks(BLOCK).map(WordBlock::nearest).collect::<Vec<_>>();
+                Self::of_words(rows, width, &all.chunks(columns.max(1)).flat_map(row).collect::<Vec<_>>())
+            }
+        }
+    }
+
+    fn of_words(rows: usize, width: usize, all: &[WordBlock]) -> Self {
+        let blocks = tiles(rows, width, |tile| {
+            let mut out = Words::ZERO;
+            tile.each(all, |row, block| {
+                for (column, word) in block.words.iter().enumerate() {
+                    out.0[Words::place(row, column)] = *word;
+                }
+            });
+            out
+        });
+        let scales = Scales::new(tiles(rows, width, |tile| tile.scales(all, |block| block.scale)));
+        Self { rows, width, blocks: Blocks::Words(blocks), scales }
+    }
+
+    /// A block's words, unpacked into `buffer` if they are not kept as such.
+    #[inline(always)]
+    fn words<'a, S: Simd>(&'a self, at: usize, buffer: &'a mut Words) -> &'a Words {
+        match &self.blocks {
+            Blocks::Nibbles(blocks, _) => S::nibbles(&blocks[at], buffer),
+            Blocks::Bytes(blocks) => S::bytes(&blocks[at], buffer),
+            Blocks::Words(blocks) => return &blocks[at],
+        }
+        buffer
+    }
+
+    #[inline(always)]
+    fn offsets<S: Simd>(&self, at: usize) -> Option<[f32; TILE]> {
+        match &self.blocks {
+            Blocks::Nibbles(_, offsets) => Some(offsets.get::<S>(at)),
+            Blocks::Bytes(_) | Blocks::Words(_) => None,
+        }
+    }
+
+    fn row(&self, row: usize, columns: usize) -> Vec<f32> {
+        let (tile, lane) = (row / TILE, row % TILE);
+        let mut buffer = Words::ZERO;
+        let mut out = Vec::with_capacity(self.width * BLOCK);
+        for at in tile * self.width..(tile + 1) * self.width {
+            let scale = self.scales.get::<Portable>(at)[lane];
+            let offset = self.offsets::<Portable>(at).map_or(0.0, |offsets| offsets[lane]);
+            let words = self.words::<Portable>(at, &mut buffer);
+            out.extend((0..BLOCK).map(|column| scale * f32::from(words.0[Words::place(lane, column)]) + offset));
+        }
+        out.truncate(columns);
+        out
+    }
+
+    /// Writes this part's results into rows of `width` elements, from element `first` of each.
+    fn product_into(&self, x: &Rounded, isa: Isa, out: &mut [f32], first: usize, width: usize) {
+        let rows = x.rows();
+        if rows == 1 {
+            let out = &mut out[first..first + self.rows];
+            return out.par_chunks_mut(TASK_TILES * TILE).enumerate().for_each(|(task, out)| {
+                let mut sums = [[0.0; TILE]; 1];
+                for (at, out) in out.chunks_mut(TILE).enumerate() {
+                    sums[0].fill(0.0);
+                    self.tile(task * TASK_TILES + at, x, 0, isa, &mut sums);
+                    out.copy_from_slice(&sums[0][..out.len()]);
+                }
+            });
+        }
+        for (group, out) in out.chunks_mut(ROWS_TOGETHER * width).enumerate() {
+            let (start, together) = (group * ROWS_TOGETHER, out.len() / width);
+            let mut sums = vec![[0.0; TILE]; self.rows.div_ceil(TILE) * together];
+            sums.par_chunks_mut(together).enumerate().for_each(|(tile, sums)| self.tile(tile, x, start, isa, sums));
+            out.par_chunks_mut(width).enumerate().for_each(|(row, out)| {
+                for (tile, out) in out[first..first + self.rows].chunks_mut(TILE).enumerate() {
+                    out.copy_from_slice(&sums[tile * together + row][..out.len()]);
+                }
+            });
+        }
+    }
+
+    /// The products of a tile with rows of `x` from `start` on, as many as there are sums.
+    fn tile(&self, tile: usize, x: &Rounded, start: usize, isa: Isa, sums: &mut [[f32; TILE]]) {
+        match isa {
+            Isa::Portable => self.tile_with::<Portable>(tile, x, start, sums),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the instruction set was found on this processor.
+            Isa::Avx2 => unsafe { self.tile_avx2(tile, x, start, sums) },
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,f16c")]
+    fn tile_avx2(&self, tile: usize, x: &Rounded, start: usize, sums: &mut [[f32; TILE]]) {
+        self.tile_with::<super::simd::Avx2>(tile, x, start, sums);
+    }
+
+    #[inline(always)]
+    fn tile_with<S: Simd>(&self, tile: usize, x: &Rounded, start: usize, sums: &mut [[f32; TILE]]) {
+        let mut buffer = Words::ZERO;
+        for block in 0..self.width {
+            let at = tile * self.width + block;
+            let scales = self.scales.get::<S>(at);
+            let offsets = self.offsets::<S>(at);
+            let words = self.words::<S>(at, &mut buffer);
+            let (fours, rest) = sums.as_chunks_mut::<ROWS_INNER>();
+            let whole = ROWS_INNER * fours.len();
+            for (group, sums) in fours.iter_mut().enumerate() {
+                let row = start + ROWS_INNER * group;
+                let parts = std::array::from_fn::<_, ROWS_INNER, _>(|at| x.block(row + at, block));
+                let dots = S::dots(words, parts.map(|part| part.values));
+                for ((sums, dots), part) in sums.iter_mut().zip(dots).zip(parts) {
+                    accumulate(sums, dots, &scales, offsets.as_ref(), part);
+                }
+            }
+            for (row, sums) in rest.iter_mut().enumerate() {
+                let part = x.block(start + whole + row, block);
+                let [dots] = S::dots(words, [part.values]);
+                accumulate(sums, dots, &scales, offsets.as_ref(), part);
+            }
+        }
+    }
+}
+
+/// Adds a block: `scale * x.scale * dots + offset * x.sum`, row by row.
+#[inline(always)]
+fn accumulate(sums: &mut [f32; TILE], dots: [i32; TILE], scales: &[f32; TILE], offsets: Option<&[f32; TILE]>, x: RoundedBlock<'_>) {
+    for row in 0..TILE {
+        sums[row] += scales[row] * x.scale * dots[row] as f32;
+    }
+    if let Some(offsets) = offsets {
+        for row in 0..TILE {
+            sums[row] += offsets[row] * x.sum;
+        }
+    }
+}
+
+/// One tile's share of the rows of a matrix in blocks.
+struct TileOf {
+    tile: usize,
+    block: usize,
+    rows: usize,
+    width: usize,
+}
+
+impl TileOf {
+    /// Hands over this tile's blocks, with their rows inside the tile.
+    fn each<B>(&self, all: &[B], mut take: impl FnMut(usize, &B)) {
+        let first = self.tile * TILE;
+        for row in 0..TILE.min(self.rows - first) {
+            if let Some(block) = all.get((first + row) * self.width + self.block) {
+                take(row, block);
+            }
+        }
+    }
+
+    fn scales<B>(&self, all: &[B], scale: impl Fn(&B) -> f32) -> [f32; TILE] {
+        let mut out = [0.0; TILE];
+        self.each(all, |row, block| out[row] = scale(block));
+        out
+    }
+}
+
+/// Something for each block of each tile.
+fn tiles<T: Send>(rows: usize, width: usize, make: impl Fn(TileOf) -> T + Sync) -> Vec<T> {
+    let count = rows.div_ceil(TILE) * width;
+    (0..count).into_par_iter().map(|at| make(TileOf { tile: at / width, block: at % width, rows, width })).collect()
+}
+
+/// Activations, rounded block by block.
+#[derive(Debug)]
+pub(super) struct Rounded {
+    /// Blocks of a row.
+    width: usize,
+    values: Vec<[i16; BLOCK]>,
+    /// Scale of each block, and the sum of what it stands for.
+    scales: Vec<(f32, f32)>,
+}
+
+/// One block of a row.
+#[derive(Clone, Copy)]
+struct RoundedBlock<'a> {
+    values: &'a [i16; BLOCK],
+    scale: f32,
+    sum: f32,
+}
+
+impl Rounded {
+    /// Rounds rows of `columns`.
+    pub(super) fn new(x: &[f32], columns: usize) -> Self {
+        let width = columns.div_ceil(BLOCK);
+        let rows = x.len() / columns.max(1);
+        let mut values = vec![[0; BLOCK]; rows * width];
+        let mut scales = vec![(0.0, 0.0); rows * width];
+        let each = |((x, values), scales): ((&[f32], &mut [[i16; BLOCK]]), &mut [(f32, f32)])| {
+            for ((x, values), scale) in x.chunks(BLOCK).zip(values).zip(scales) {
+                *scale = round_block(x, values);
+            }
+        };
+        if rows < ROWS_INNER {
+            x.chunks(columns).zip(values.chunks_mut(width)).zip(scales.chunks_mut(width)).for_each(each);
+        } else {
+            x.par_chunks(columns).zip(values.par_chunks_mut(width)).zip(scales.par_chunks_mut(width)).for_each(each);
+        }
+        Self { width, values, scales }
+    }
+
+    fn rows(&self) -> usize {
+        self.values.len() / self.width.max(1)
+    }
+
+    #[inline(always)]
+    fn block(&self, row: usize, block: usize) -> RoundedBlock<'_> {
+        let at = row * self.width + block;
+        let (scale, sum) = self.scales[at];
+        RoundedBlock { values: &self.values[at], scale, sum }
+    }
+}
+
+/// Rounds a block; gives its scale and the sum of what it stands for.
+fn round_block(x: &[f32], values: &mut [i16; BLOCK]) -> (f32, f32) {
+    let largest = x.iter().fold(0f32, |largest, x| largest.max(x.abs()));
+    if largest == 0.0 || !largest.is_finite() {
+        // What is no number makes scores that are no numbers, which end the job with an error.
+        return if largest == 0.0 { (0.0, 0.0) } else { (f32::NAN, f32::NAN) };
+    }
+    let inverse = ACTIVATION_MAX / largest;
+    let scale = largest / ACTIVATION_MAX;
+    let mut sum = 0;
+    for (value, x) in values.iter_mut().zip(x) {
+        let nearest = nearest(x * inverse);
+        sum += nearest;
+        *value = nearest as i16;
+    }
+    (scale, scale * sum as f32)
+}
+
+/// The nearest integer, of two the even one, for magnitudes below 2^22. Adding a number whose last
+/// place is the unit leaves rounding to the addition, which every vector unit has.
+#[inline(always)]
+fn nearest(x: f32) -> i32 {
+    const SHIFT: f32 = 12_582_912.0;
+    (x + SHIFT).to_bits().cast_signed() - SHIFT.to_bits().cast_signed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::weights::{ByteBlock, NibbleBlock};
+    use proptest::prelude::*;
+    use rand_chacha::ChaCha8Rng;
+    use rand_chacha::rand_core::{RngCore, SeedableRng};
+
+    fn number(random: &mut ChaCha8Rng) -> f32 {
+        random.next_u32() as f32 / u32::MAX as f32 - 0.5
+    }
+
+    /// Random weights of a form, 0 to 3.
+    fn weights(form: u8, rows: usize, columns: usize, random: &mut ChaCha8Rng) -> Weights {
+        let blocks = rows * columns / BLOCK;
+        let byte = |random: &mut ChaCha8Rng| random.next_u32().to_le_bytes()[0];
+        let half = |random: &mut ChaCha8Rng| half::f16::from_f32(number(random)).to_f32();
+        let elements = match form {
+            0 => Elements::Nibbles(
+                (0..blocks)
+                    .map(|_| NibbleBlock { scale: half(random), offset: half(random), nibbles: std::array::from_fn(|_| byte(random)) })
+                    .collect(),
+            ),
+            1 => Elements::Bytes(
+                (0..blocks)
+                    .map(|_| ByteBlock { scale: number(random), bytes: std::array::from_fn(|_| byte(random).cast_signed()) })
+                    .collect(),
+            ),
+            2 => Elements::Words(
+                (0..blocks)
+                    .map(|_| WordBlock {
+                        scale: number(random),
+                        words: std::array::from_fn(|_| (random.next_u32() % 8_191) as i16 - 4_095),
+                    })
+                    .collect(),
+            ),
+            _ => Elements::Values((0..rows * columns).map(|_| number(random)).collect()),
+        };
+        Weights::new(rows, columns, elements)
+    }
+
+    #[test]
+    fn a_product_is_that_of_the_values_up_to_rounding() {
+        let mut random = ChaCha8Rng::seed_from_u64(1);
+        for form in 0..4 {
+            let (rows, columns) = (37, 96);
+            let weights = weights(form, rows, columns, &mut random);
+            let x: Vec<f32> = (0..3 * columns).map(|_| number(&mut random)).collect();
+            let found = Matrix::new(&weights).product(&Rounded::new(&x, columns), Isa::detect());
+            let dense = weights.values();
+            for (at, found) in found.iter().enumerate() {
+                let (row, x) = (&dense[at % rows * columns..][..columns], &x[at / rows * columns..][..columns]);
+                let exact: f64 = row.iter().zip(x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
+                let size: f64 = row.iter().zip(x).map(|(w, x)| (f64::from(*w) * f64::from(*x)).abs()).sum();
+                assert!((f64::from(*found) - exact).abs() < 2e-4 * size, "form {form}: {found} is not {exact}");
+            }
+        }
+    }
+
+    #[test]
+    fn rows_come_back_as_they_were() {
+        let mut random = ChaCha8Rng::seed_from_u64(2);
+        for form in 0..3 {
+            let weights = weights(form, 20, 64, &mut random);
+            let matrix = Matrix::new(&weights);
+            for (row, expected) in weights.values().chunks_exact(64).enumerate() {
+                assert_eq!(matrix.row(row), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn widths_that_are_no_whole_blocks_are_filled_with_zeros() {
+        let mut random = ChaCha8Rng::seed_from_u64(3);
+        let weights = weights(3, 5, 40, &mut random);
+        let x = vec![1.0; 40];
+        let found = Matrix::new(&weights).product(&Rounded::new(&x, 40), Isa::detect());
+        for (row, found) in weights.values().chunks_exact(40).zip(found) {
+            let exact: f32 = row.iter().sum();
+            assert!((found - exact).abs() < 5e-3, "{found} is not {exact}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_none_stay_none() {
+        let mut random = ChaCha8Rng::seed_from_u64(4);
+        let weights = weights(1, 16, 32, &mut random);
+        let mut x = vec![1.0; 32];
+        x[7] = f32::INFINITY;
+        let found = Matrix::new(&weights).product(&Rounded::new(&x, 32), Isa::detect());
+        assert!(found.iter().all(|value| value.is_nan()));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn paths_and_neighbours_do_not_change_a_bit(seed in any::<u64>(), form in 0u8..4, rows in 1usize..70, blocks in 1usize..5, count in 1usize..80) {
+            let mut random = ChaCha8Rng::seed_from_u64(seed);
+            let columns = blocks * BLOCK;
+            let matrix = Matrix::new(&weights(form, rows, columns, &mut random));
+            let x: Vec<f32> = (0..count * columns).map(|_| number(&mut random)).collect();
+            let together = matrix.product(&Rounded::new(&x, columns), Isa::Portable);
+            for isa in Isa::available() {
+                for (at, x) in x.chunks_exact(columns).enumerate() {
+                    let alone = matrix.product(&Rounded::new(x, columns), *isa);
+                    let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+                    prop_assert_eq!(bits(&alone), bits(&together[at * rows..][..rows]));
+                }
+            }
+        }
+    }
+}

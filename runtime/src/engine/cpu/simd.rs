@@ -1,0 +1,186 @@
+//! The inner loops of integer products, once in plain Rust and once for each instruction set.
+//!
+//! A tile is sixteen rows of a matrix; a block is thirty-two columns of it, kept so that one vector
+//! has two neighbouring columns of several rows. Products of two columns are what multiply-add
+//! instructions sum, and the sums of different rows never meet: there is no sum across a vector.
+//!
+//! Sums are integers, so every path gives the same bits.
+
+use crate::engine::weights::BLOCK;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+
+#[cfg(target_arch = "x86_64")]
+pub(super) use avx2::Avx2;
+
+/// Rows of a tile.
+pub(super) const TILE: usize = 16;
+
+/// Elements of a block of a tile.
+pub(super) const TILE_BLOCK: usize = TILE * BLOCK;
+
+/// A block of a tile as words, `[column pair][row][2]`.
+#[derive(Clone, Debug, PartialEq)]
+#[repr(align(64))]
+pub(super) struct Words(pub(super) [i16; TILE_BLOCK]);
+
+impl Words {
+    pub(super) const ZERO: Self = Self([0; TILE_BLOCK]);
+
+    /// Where a column of a row is.
+    pub(super) const fn place(row: usize, column: usize) -> usize {
+        column / 2 * (2 * TILE) + row * 2 + column % 2
+    }
+}
+
+/// Nibbles of a block of a tile: the word lane `l` of quarter `q` has columns `8q + 2j + l % 2` of
+/// row `l / 2` in its nibble `j`.
+#[derive(Clone, Debug, PartialEq)]
+#[repr(align(64))]
+pub(super) struct Nibbles(pub(super) [u16; TILE_BLOCK / 4]);
+
+impl Nibbles {
+    /// The lane of a column of a row, and by how many bits its nibble is shifted.
+    pub(super) const fn place(row: usize, column: usize) -> (usize, usize) {
+        (column / 8 * (2 * TILE) + row * 2 + column % 2, column % 8 / 2 * 4)
+    }
+}
+
+/// What paths differ in.
+pub(super) trait Simd {
+    /// Nibbles to words.
+    fn nibbles(packed: &Nibbles, out: &mut Words);
+    /// Bytes, placed as words are, to words.
+    fn bytes(packed: &[i8; TILE_BLOCK], out: &mut Words);
+    /// The sums of products of a block with `T` rows of activations.
+    fn dots<const T: usize>(block: &Words, x: [&[i16; BLOCK]; T]) -> [[i32; TILE]; T];
+    /// Half precision to single.
+    fn halves(halves: &[u16; TILE]) -> [f32; TILE];
+}
+
+/// Plain Rust, for any processor.
+#[derive(Debug)]
+pub(super) struct Portable;
+
+impl Simd for Portable {
+    #[inline(always)]
+    fn nibbles(packed: &Nibbles, out: &mut Words) {
+        for (at, lanes) in packed.0.chunks_exact(2 * TILE).enumerate() {
+            for j in 0..4 {
+                let words = &mut out.0[(4 * at + j) * 2 * TILE..][..2 * TILE];
+                for (word, lane) in words.iter_mut().zip(lanes) {
+                    *word = (lane >> (4 * j) & 0x0f).cast_signed();
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn bytes(packed: &[i8; TILE_BLOCK], out: &mut Words) {
+        for (word, byte) in out.0.iter_mut().zip(packed) {
+            *word = i16::from(*byte);
+        }
+    }
+
+    #[inline(always)]
+    fn dots<const T: usize>(block: &Words, x: [&[i16; BLOCK]; T]) -> [[i32; TILE]; T] {
+        let mut sums = [[0i32; TILE]; T];
+        for (at, words) in block.0.chunks_exact(2 * TILE).enumerate() {
+            for (sums, x) in sums.iter_mut().zip(x) {
+                let (first, second) = (i32::from(x[2 * at]), i32::from(x[2 * at + 1]));
+                for (sum, pair) in sums.iter_mut().zip(words.as_chunks::<2>().0) {
+                    // Bounds on words and activations keep sums within range; saying so keeps loops free of checks.
+                    let products = i32::from(pair[0]).wrapping_mul(first).wrapping_add(i32::from(pair[1]).wrapping_mul(second));
+                    *sum = sum.wrapping_add(products);
+                }
+            }
+        }
+        sums
+    }
+
+    #[inline(always)]
+    fn halves(halves: &[u16; TILE]) -> [f32; TILE] {
+        halves.map(|bits| half::f16::from_bits(bits).to_f32())
+    }
+}
+
+/// An instruction set, chosen once when an engine starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Isa {
+    /// Plain Rust.
+    Portable,
+    /// AVX2 with conversions from half precision.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+}
+
+impl Isa {
+    /// The best that this processor has.
+    pub(crate) fn detect() -> Self {
+        *Self::available().last().unwrap_or(&Self::Portable)
+    }
+
+    /// All that this processor has, best last.
+    pub(crate) fn available() -> &'static [Self] {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c") {
+            return &[Self::Portable, Self::Avx2];
+        }
+        &[Self::Portable]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand_chacha::ChaCha8Rng;
+    use rand_chacha::rand_core::{RngCore, SeedableRng};
+
+    fn check<S: Simd>(seed: u64) {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let nibbles = Nibbles(std::array::from_fn(|_| random.next_u32() as u16));
+        let bytes: [i8; TILE_BLOCK] = std::array::from_fn(|_| random.next_u32() as i8);
+        let x: [[i16; BLOCK]; 4] = std::array::from_fn(|_| std::array::from_fn(|_| (random.next_u32() % 16_383) as i16 - 8_191));
+        let (mut plain, mut found) = (Words::ZERO, Words::ZERO);
+        Portable::nibbles(&nibbles, &mut plain);
+        S::nibbles(&nibbles, &mut found);
+        assert_eq!(plain, found);
+        Portable::bytes(&bytes, &mut plain);
+        S::bytes(&bytes, &mut found);
+        assert_eq!(plain, found);
+        assert_eq!(Portable::dots(&plain, x.each_ref()), S::dots(&plain, x.each_ref()));
+        let extremes = Words([crate::engine::weights::WORD_MAX; TILE_BLOCK]);
+        let top = [8_191; BLOCK];
+        assert_eq!(S::dots(&extremes, [&top]), [[32 * 8_191 * 4_096; TILE]]);
+        let halves = std::array::from_fn(|_| (random.next_u32() as u16) & 0xbbff);
+        assert_eq!(Portable::halves(&halves), S::halves(&halves));
+    }
+
+    #[test]
+    fn every_path_gives_the_same_bits() {
+        for seed in 0..20 {
+            check::<Portable>(seed);
+            #[cfg(target_arch = "x86_64")]
+            if Isa::available().contains(&Isa::Avx2) {
+                check::<Avx2>(seed);
+            }
+        }
+    }
+
+    #[test]
+    fn places_are_where_products_look() {
+        let (row, column) = (5, 19);
+        let mut nibbles = Nibbles([0; TILE_BLOCK / 4]);
+        let (lane, shift) = Nibbles::place(row, column);
+        nibbles.0[lane] = 9 << shift;
+        let mut words = Words::ZERO;
+        Portable::nibbles(&nibbles, &mut words);
+        assert_eq!(words.0[Words::place(row, column)], 9);
+        let mut x = [0; BLOCK];
+        x[column] = -3;
+        let sums = Portable::dots(&words, [&x]);
+        assert_eq!(sums[0][row], -27);
+        assert_eq!(sums[0].iter().filter(|sum| **sum != 0).count(), 1);
+    }
+}

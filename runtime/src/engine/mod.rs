@@ -1,0 +1,239 @@
+//! What computes: the small set of operations that model families are written in, and the engines
+//! that carry them out.
+//!
+//! A family (`model::decoder`, say) is one function over [`Kernels`]; it knows no device, no file
+//! format and no precision. An engine knows nothing of families. So there is one definition of
+//! each family, and one place for each device:
+//!
+//! | engine | computes in | runs on |
+//! |---|---|---|
+//! | [`cpu::Cpu`] | quantised weights, activations of fifteen bits, sums in `f32` | any processor, SIMD chosen at run time |
+//! | [`burn::Burn`] | `f32` | whatever burn runs on: GPUs through wgpu |
+//!
+//! # Invariants
+//!
+//! - What a row becomes depends on its own sequence alone, never on its neighbours in the batch or
+//!   on how a prompt was cut into passes. The CPU engine keeps this to the last bit.
+//! - Engines do not check what they are given: spans lie inside the rows, pages inside the cache.
+//!   Whoever plans a [`Batch`] is responsible, and nothing in it comes from a stranger.
+
+pub(crate) mod burn;
+pub(crate) mod cpu;
+pub(crate) mod weights;
+
+use std::fmt;
+use std::ops::Range;
+
+use crate::tokenizer::TokenId;
+pub(crate) use weights::Weights;
+
+/// Positions whose keys and values lie together. Small enough that a short chat wastes little of
+/// its last page, large enough that a page of one head fills vectors and fits the nearest cache.
+pub(crate) const PAGE_POSITIONS: usize = 32;
+
+/// A page's number in the cache of a session.
+pub(crate) type PageId = u32;
+
+/// Why an engine gave no result.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The device failed, was lost, or ran out of memory.
+    #[error("device failed")]
+    Device(#[from] ::burn::tensor::ExecutionError),
+    /// The device gave something of another type than was computed.
+    #[error("device returned something that cannot be read")]
+    Unreadable,
+}
+
+/// The rows that one sequence has in a pass, behind what its pages hold already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// Where its rows are among those of the pass.
+    pub(crate) rows: Range<usize>,
+    /// Positions that were there before.
+    pub(crate) start: usize,
+    /// Its pages in order, enough for all positions up to the last row.
+    pub(crate) pages: Vec<PageId>,
+}
+
+impl Span {
+    /// Positions there are when the pass is over.
+    pub(crate) fn end(&self) -> usize {
+        self.start + self.rows.len()
+    }
+}
+
+/// What a pass reads: tokens of one or several sequences.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Batch {
+    /// A token for each row.
+    pub(crate) ids: Vec<TokenId>,
+    /// Which rows belong together; they cover all rows in order.
+    pub(crate) spans: Vec<Span>,
+    /// Rows whose results are wanted, ascending.
+    pub(crate) wanted: Vec<usize>,
+}
+
+impl Batch {
+    /// Adds the next tokens of a sequence; with `wanted`, what follows the last one is asked for.
+    pub(crate) fn push(&mut self, ids: &[TokenId], start: usize, pages: Vec<PageId>, wanted: bool) {
+        let rows = self.ids.len()..self.ids.len() + ids.len();
+        if wanted {
+            self.wanted.extend(rows.clone().last());
+        }
+        self.ids.extend_from_slice(ids);
+        self.spans.push(Span { rows, start, pages });
+    }
+
+    /// The position of each row in its sequence.
+    pub(crate) fn positions(&self) -> impl Iterator<Item = usize> {
+        self.spans.iter().flat_map(|span| span.start..span.end())
+    }
+}
+
+/// What the heads of an attention look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Heads {
+    /// Heads of queries.
+    pub(crate) queries: usize,
+    /// Heads of keys and of values; each is shared by a group of query heads.
+    pub(crate) keys: usize,
+    /// Elements in a head.
+    pub(crate) size: usize,
+}
+
+impl Heads {
+    /// Query heads that share a key head.
+    pub(crate) fn group(self) -> usize {
+        self.queries / self.keys
+    }
+
+    /// Elements of a row of queries, keys and values side by side.
+    pub(crate) fn row(self) -> usize {
+        (self.queries + 2 * self.keys) * self.size
+    }
+}
+
+/// What a position sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sight {
+    /// Itself and all before it.
+    Back,
+    /// Itself and as many before it as make this many together.
+    Window(usize),
+    /// The whole sequence, which is read in one pass.
+    Whole,
+}
+
+/// One attention of a family.
+#[derive(Debug)]
+pub(crate) struct Attention<'a, V> {
+    /// Its heads.
+    pub(crate) heads: Heads,
+    /// What each position sees.
+    pub(crate) sight: Sight,
+    /// Weights of a root-mean-square norm over each query head and each key head, and its epsilon.
+    pub(crate) norms: Option<(&'a V, &'a V, f32)>,
+    /// Which layer's keys and values are meant.
+    pub(crate) layer: usize,
+}
+
+/// A function of single elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Activation {
+    /// `x * sigmoid(x)`
+    Silu,
+    /// `x * Phi(x)`, with the error function
+    Gelu,
+}
+
+/// How much a cache of keys and values holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CacheShape {
+    /// Layers that keep something.
+    pub(crate) layers: usize,
+    /// Heads of keys, and of values.
+    pub(crate) keys: usize,
+    /// Elements in a head.
+    pub(crate) size: usize,
+}
+
+impl CacheShape {
+    /// Elements of all keys, or of all values, in one page of one layer.
+    pub(crate) fn page_elements(self) -> usize {
+        self.keys * self.size * PAGE_POSITIONS
+    }
+
+    /// Bytes of a page, keys and values of all layers, in single precision.
+    pub(crate) fn page_bytes(self) -> u64 {
+        (2 * self.layers * self.page_elements() * size_of::<f32>()) as u64
+    }
+}
+
+/// The operations that families are made of.
+///
+/// Rows are activations `[rows, width]`. Matrices are `[out, in]`, as files have them.
+pub(crate) trait Kernels: fmt::Debug + Send + Sync + 'static {
+    /// Activations on the device.
+    type Rows: Clone;
+    /// A projection.
+    type Matrix: fmt::Debug + Send + Sync;
+    /// One number for each element of a row: a norm's weights, or a bias.
+    type Vector: fmt::Debug + Send + Sync;
+    /// Keys and values in pages.
+    type Cache: fmt::Debug + Send;
+    /// What all layers of a pass share: which rows belong together, and how positions turn.
+    type Pass;
+
+    /// Runs work where this engine's threads are.
+    fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        work()
+    }
+
+    /// Puts a matrix onto the device.
+    fn matrix(&self, weights: &Weights) -> Self::Matrix;
+    /// Puts a vector onto the device.
+    fn vector(&self, values: &[f32]) -> Self::Vector;
+    /// An empty cache; its memory is taken as pages are used.
+    fn cache(&self, shape: CacheShape) -> Self::Cache;
+    /// Prepares a pass. `rope` has cosine and sine for each row and pair, or nothing turns.
+    fn pass(&self, batch: &Batch, rope: Option<Turns>) -> Self::Pass;
+
+    /// Rows of a matrix, `[ids, in]`.
+    fn embed(&self, table: &Self::Matrix, ids: &[TokenId]) -> Self::Rows;
+    /// `x / sqrt(mean(x^2) + epsilon) * weight`, row by row.
+    fn rms_norm(&self, x: &Self::Rows, weight: &Self::Vector, epsilon: f32) -> Self::Rows;
+    /// `(x - mean) / sqrt(variance + epsilon) * weight + bias`, row by row.
+    fn layer_norm(&self, x: &Self::Rows, weight: &Self::Vector, bias: &Self::Vector, epsilon: f32) -> Self::Rows;
+    /// `x * matrix^T + bias`, `[rows, in]` to `[rows, out]`.
+    fn project(&self, x: &Self::Rows, matrix: &Self::Matrix, bias: Option<&Self::Vector>) -> Self::Rows;
+    /// The sum of two.
+    fn add(&self, x: Self::Rows, y: Self::Rows) -> Self::Rows;
+    /// Norms and turns queries and keys, keeps keys and values, and mixes the values that each row
+    /// sees: `[rows, heads.row()]` to `[rows, queries * size]`. Scores are divided by `sqrt(size)`.
+    fn attend(&self, qkv: Self::Rows, what: &Attention<'_, Self::Vector>, pass: &Self::Pass, cache: &mut Self::Cache) -> Self::Rows;
+    /// `f(gate) * up` of rows that have both side by side, `[rows, 2 * width]` to `[rows, width]`.
+    fn gated(&self, gate_up: Self::Rows, f: Activation) -> Self::Rows;
+    /// A function of every element.
+    fn activate(&self, x: Self::Rows, f: Activation) -> Self::Rows;
+    /// Some of the rows, in the order given.
+    fn pick(&self, x: Self::Rows, rows: &[usize]) -> Self::Rows;
+    /// Brings rows to the host, row after row.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] when anything on the way to them failed.
+    fn read(&self, x: Self::Rows) -> Result<Vec<f32>, EngineError>;
+}
+
+/// Cosines and sines for each row of a pass, `[rows, pairs]`: element `i` of a head turns with
+/// element `i + pairs`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Turns {
+    /// Pairs in a head.
+    pub(crate) pairs: usize,
+    /// Cosines.
+    pub(crate) cos: Vec<f32>,
+    /// Sines.
+    pub(crate) sin: Vec<f32>,
+}

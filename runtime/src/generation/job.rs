@@ -1,0 +1,166 @@
+//! One answer in the making, apart from what computes it: which tokens are read next, and what
+//! becomes of the scores.
+
+use cocoon_market::Usage;
+
+use super::stop::StopScanner;
+use super::{Cancel, Event, Finish, FinishReason, GenerateError, GeneratedToken, GenerationRequest, RequestError};
+use crate::commitment::{TokenCommitment, commit_input};
+use crate::model::Model;
+use crate::sampling::Sampler;
+use crate::tokenizer::{TextStream, TokenId, Tokenizer};
+
+/// The tokens that a job wants to be read next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Next<'a> {
+    /// At least one.
+    pub(crate) ids: &'a [TokenId],
+    /// Whether they are the last ones known, so that scores are wanted.
+    pub(crate) wanted: bool,
+}
+
+/// An answer in the making.
+#[derive(Debug)]
+pub(crate) struct Job {
+    /// The prompt, and what was chosen behind it.
+    tokens: Vec<TokenId>,
+    prompt: usize,
+    /// Tokens that keys and values are kept of.
+    read: usize,
+    sampler: Sampler,
+    text: TextStream,
+    stops: StopScanner,
+    cancel: Cancel,
+    tokens_max: u64,
+    output_tokens: u64,
+    input_commitment: [u8; 32],
+    output: TokenCommitment,
+    /// Why there will be no more tokens, once that is known.
+    ending: Option<FinishReason>,
+}
+
+impl Job {
+    /// Checks a request.
+    pub(crate) fn new(model: &Model, request: &GenerationRequest) -> Result<Self, RequestError> {
+        let tokens = model.encode_prompt(&request.prompt)?;
+        let (prompt, context) = (tokens.len(), model.summary().context_tokens);
+        if prompt >= context {
+            return Err(RequestError::ContextExceeded { prompt, context });
+        }
+        if request.max_tokens == 0 {
+            return Err(RequestError::NoTokensWanted);
+        }
+        let room = (context - prompt) as u64;
+        Ok(Self {
+            stops: StopScanner::new(&request.stop)?,
+            input_commitment: commit_input(&tokens),
+            tokens,
+            prompt,
+            read: 0,
+            sampler: Sampler::new(request.sampling),
+            text: TextStream::default(),
+            cancel: request.cancel.clone(),
+            tokens_max: room.min(request.max_tokens.into()),
+            output_tokens: 0,
+            output: TokenCommitment::output(),
+            ending: None,
+        })
+    }
+
+    /// Number of prompt tokens.
+    pub(crate) fn prompt(&self) -> usize {
+        self.prompt
+    }
+
+    /// Prompt and answer so far.
+    pub(crate) fn tokens(&self) -> &[TokenId] {
+        &self.tokens
+    }
+
+    /// Most positions that will be kept: the last token chosen is never read.
+    pub(crate) fn positions_max(&self) -> usize {
+        self.prompt + self.tokens_max as usize - 1
+    }
+
+    /// Positions that are kept.
+    pub(crate) fn read(&self) -> usize {
+        self.read
+    }
+
+    /// Whether scores come with the next token read.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.tokens.len() - self.read == 1
+    }
+
+    /// Tokens to read next, at most `max`.
+    pub(crate) fn next(&self, max: usize) -> Next<'_> {
+        let end = self.tokens.len().min(self.read + max);
+        Next { ids: &self.tokens[self.read..end], wanted: end == self.tokens.len() }
+    }
+
+    /// Counts tokens that were read, or whose keys and values were there already.
+    pub(crate) fn advance(&mut self, tokens: usize) {
+        self.read += tokens;
+    }
+
+    /// Ends the job at its next step.
+    pub(crate) fn end(&mut self, reason: FinishReason) {
+        self.ending = Some(reason);
+    }
+
+    /// The last event, if there will be no more tokens.
+    pub(crate) fn ending(&mut self) -> Option<Event> {
+        if self.ending.is_none() && self.cancel.is_cancelled() {
+            self.ending = Some(FinishReason::Cancelled);
+        }
+        self.ending.map(|reason| self.finish(reason))
+    }
+
+    /// Chooses a token.
+    pub(crate) fn choose(&mut self, scores: &[f32], tokenizer: &Tokenizer) -> Result<Event, GenerateError> {
+        let id = self.sampler.choose(scores)?;
+        self.tokens.push(id);
+        self.output.push(id);
+        self.output_tokens += 1;
+        let text = self.text.push(tokenizer.bytes_of(id));
+        let (text, stopped) = self.stops.push(&text);
+        self.ending = if stopped {
+            Some(FinishReason::StopSequence)
+        } else if tokenizer.is_end(id) {
+            Some(FinishReason::Stop)
+        } else if self.output_tokens >= self.tokens_max {
+            Some(FinishReason::Length)
+        } else {
+            None
+        };
+        Ok(Event::Token(GeneratedToken { id, text, usage: self.usage() }))
+    }
+
+    /// Everything metered: prompt tokens as they are read.
+    pub(crate) fn usage(&self) -> Usage {
+        Usage { input_tokens: self.read.min(self.prompt) as u64, output_tokens: self.output_tokens }
+    }
+
+    pub(crate) fn input_commitment(&self) -> [u8; 32] {
+        self.input_commitment
+    }
+
+    pub(crate) fn output_commitment(&self) -> [u8; 32] {
+        self.output.digest()
+    }
+
+    fn finish(&mut self, reason: FinishReason) -> Event {
+        let text = if reason == FinishReason::StopSequence { String::new() } else { self.rest() };
+        let (input_commitment, output_commitment) = (self.input_commitment, self.output.digest());
+        Event::Finished(Finish { reason, text, usage: self.usage(), input_commitment, output_commitment })
+    }
+
+    /// Text still held back: half a character, or what was no stop sequence after all.
+    fn rest(&mut self) -> String {
+        let (mut text, stopped) = self.stops.push(&self.text.finish());
+        if !stopped {
+            text.push_str(&self.stops.flush());
+        }
+        text
+    }
+}

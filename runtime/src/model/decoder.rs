@@ -1,0 +1,127 @@
+//! Decoders: Llama and its relatives, the one definition for all engines.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::config::Config;
+use super::rope::Rope;
+use crate::engine::{Activation, Attention, Batch, CacheShape, EngineError, Kernels};
+
+/// A decoder's weights in an engine.
+#[derive(Debug)]
+pub(crate) struct Decoder<K: Kernels> {
+    pub(crate) kernels: K,
+    pub(crate) config: Config,
+    pub(crate) rope: Rope,
+    /// `[vocabulary, hidden]`
+    pub(crate) embedding: Arc<K::Matrix>,
+    pub(crate) layers: Vec<Layer<K>>,
+    pub(crate) norm: K::Vector,
+    /// `[vocabulary, hidden]`; the embedding itself in tied models.
+    pub(crate) head: Arc<K::Matrix>,
+}
+
+/// One layer. Projections that read the same input are one matrix.
+#[derive(Debug)]
+pub(crate) struct Layer<K: Kernels> {
+    pub(crate) attention_norm: K::Vector,
+    /// Queries, keys, values.
+    pub(crate) qkv: K::Matrix,
+    pub(crate) qkv_bias: Option<K::Vector>,
+    /// Over each head of queries, and of keys.
+    pub(crate) head_norms: Option<(K::Vector, K::Vector)>,
+    pub(crate) attention_out: K::Matrix,
+    pub(crate) feed_forward_norm: K::Vector,
+    /// Gate, up.
+    pub(crate) gate_up: K::Matrix,
+    pub(crate) down: K::Matrix,
+}
+
+/// What a pass gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Output {
+    /// Scores of what may follow each wanted row, `[wanted, vocabulary]`.
+    pub(crate) scores: Vec<f32>,
+}
+
+impl<K: Kernels> Decoder<K> {
+    /// What a position keeps.
+    pub(crate) fn cache_shape(&self) -> CacheShape {
+        CacheShape { layers: self.config.layers, keys: self.config.heads.keys, size: self.config.heads.size }
+    }
+
+    /// Reads a batch, and scores what may follow the wanted rows.
+    pub(crate) fn pass(&self, batch: &Batch, cache: &mut K::Cache) -> Result<Output, EngineError> {
+        let kernels = &self.kernels;
+        let hidden = self.hidden(batch, cache);
+        if batch.wanted.is_empty() {
+            return Ok(Output::default());
+        }
+        let last = kernels.rms_norm(&kernels.pick(hidden, &batch.wanted), &self.norm, self.epsilon());
+        Ok(Output { scores: kernels.read(kernels.project(&last, &self.head, None))? })
+    }
+
+    /// What the layers make of a batch, `[rows, hidden]`.
+    fn hidden(&self, batch: &Batch, cache: &mut K::Cache) -> K::Rows {
+        let kernels = &self.kernels;
+        let pass = kernels.pass(batch, Some(self.rope.turns(batch)));
+        let mut x = kernels.embed(&self.embedding, &batch.ids);
+        for (index, layer) in self.layers.iter().enumerate() {
+            let normed = kernels.rms_norm(&x, &layer.attention_norm, self.epsilon());
+            x = kernels.add(x, self.attend(layer, index, &normed, &pass, cache));
+            let normed = kernels.rms_norm(&x, &layer.feed_forward_norm, self.epsilon());
+            let wide = kernels.gated(kernels.project(&normed, &layer.gate_up, None), Activation::Silu);
+            x = kernels.add(x, kernels.project(&wide, &layer.down, None));
+        }
+        x
+    }
+
+    fn attend(&self, layer: &Layer<K>, index: usize, x: &K::Rows, pass: &K::Pass, cache: &mut K::Cache) -> K::Rows {
+        let norms = layer.head_norms.as_ref().map(|(query, key)| (query, key, self.epsilon()));
+        let what = Attention { heads: self.config.heads, sight: self.config.sight, norms, layer: index };
+        let qkv = self.kernels.project(x, &layer.qkv, layer.qkv_bias.as_ref());
+        self.kernels.project(&self.kernels.attend(qkv, &what, pass, cache), &layer.attention_out, None)
+    }
+
+    fn epsilon(&self) -> f32 {
+        self.config.epsilon as f32
+    }
+}
+
+/// A decoder, whatever engine it is in.
+pub(crate) trait Network: fmt::Debug + Send + Sync {
+    /// What a position keeps.
+    fn cache_shape(&self) -> CacheShape;
+    /// Opens a session with a cache of its own.
+    fn session(self: Arc<Self>) -> Box<dyn Session>;
+}
+
+/// A decoder at work, with the keys and values of the sequences that it reads.
+pub(crate) trait Session: fmt::Debug + Send {
+    /// Reads a batch.
+    fn pass(&mut self, batch: &Batch) -> Result<Output, EngineError>;
+}
+
+#[derive(Debug)]
+struct Running<K: Kernels> {
+    decoder: Arc<Decoder<K>>,
+    cache: K::Cache,
+}
+
+impl<K: Kernels> Network for Decoder<K> {
+    fn cache_shape(&self) -> CacheShape {
+        Decoder::cache_shape(self)
+    }
+
+    fn session(self: Arc<Self>) -> Box<dyn Session> {
+        let cache = self.kernels.cache(Decoder::cache_shape(&self));
+        Box::new(Running { decoder: self, cache })
+    }
+}
+
+impl<K: Kernels> Session for Running<K> {
+    fn pass(&mut self, batch: &Batch) -> Result<Output, EngineError> {
+        let Self { decoder, cache } = self;
+        decoder.kernels.enter(|| decoder.pass(batch, cache))
+    }
+}
