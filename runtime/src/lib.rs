@@ -15,6 +15,7 @@
 //! - [`sampling`]: choosing a token, the same on every platform.
 //! - [`generation`]: requests, the stream of events, and how answers end.
 //! - [`commitment`]: what receipts say about tokens.
+//! - [`fingerprint`]: what receipts say about hidden states, and how close an auditor's must be.
 //! - [`tiny`]: a generated model of some 100 KB for tests.
 //!
 //! # What it does not do
@@ -48,6 +49,7 @@ pub mod catalogue;
 pub mod chat;
 pub mod commitment;
 pub mod device;
+pub mod fingerprint;
 pub mod generation;
 pub mod gguf;
 pub mod model;
@@ -57,6 +59,7 @@ pub mod tokenizer;
 
 pub use chat::ChatMessage;
 pub use device::{AdapterInfo, Device, DeviceChoice, DeviceError};
+pub use fingerprint::{Fingerprint, FingerprintBuilder, FingerprintError, Fingerprints, Tolerance, Verdict};
 pub use generation::{
     Cancel, Event, Finish, FinishReason, GenerateError, GeneratedToken, Generation, GenerationRequest, Prompt, RequestError,
 };
