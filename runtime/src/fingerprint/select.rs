@@ -190,6 +190,14 @@ mod tests {
     }
 
     #[test]
+    fn a_full_chunk_takes_no_more_rows() {
+        let mut selection = Selection::of(&[1.0; 3 * CHUNK_ROWS], 3).unwrap();
+        let before = selection.peaks();
+        assert_eq!(selection.push(&[9.0; 3]), Err(FingerprintError::ChunkRows { rows: 33 }));
+        assert_eq!(selection.peaks(), before);
+    }
+
+    #[test]
     fn of_equal_magnitudes_the_first_is_taken_whatever_its_sign() {
         let rows: Vec<f32> = (0..4_096).map(|at| if at % 3 == 0 { -2.0 } else { 2.0 }).collect();
         let positions: Vec<u32> = Selection::of(&rows, 1_024).unwrap().peaks().into_iter().map(|peak| peak.position).collect();
