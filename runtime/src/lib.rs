@@ -15,6 +15,7 @@
 //! - [`sampling`]: choosing a token, the same on every platform.
 //! - [`generation`]: requests, the stream of events, and how answers end.
 //! - [`commitment`]: what receipts say about tokens.
+//! - [`fingerprint`]: what receipts say about hidden states, and how close an auditor's must be.
 //! - [`tiny`]: a generated model of some 100 KB for tests.
 //!
 //! # What it does not do
@@ -49,20 +50,24 @@ pub mod chat;
 pub mod commitment;
 pub mod device;
 mod engine;
+pub mod fingerprint;
 pub mod generation;
 pub mod gguf;
 pub mod model;
 pub mod sampling;
+pub mod serve;
 pub mod tiny;
 pub mod tokenizer;
 
 pub use chat::ChatMessage;
 pub use device::{AdapterInfo, Device, DeviceChoice, DeviceError};
 pub use engine::EngineError;
+pub use fingerprint::{Fingerprint, FingerprintBuilder, FingerprintError, Fingerprints, Tolerance, Verdict};
 pub use generation::{
     Cancel, Event, Finish, FinishReason, GenerateError, GeneratedToken, Generation, GenerationRequest, Prompt, RequestError,
 };
 pub use gguf::{Gguf, GgufError};
 pub use model::{Family, LoadError, Model, ModelSummary};
 pub use sampling::{Sampling, SamplingError};
+pub use serve::{Server, ServingLimits};
 pub use tokenizer::{TokenId, Tokenizer, TokenizerError};

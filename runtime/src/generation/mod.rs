@@ -138,6 +138,9 @@ pub enum GenerateError {
     /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The engine failed while it served this job together with others.
+    #[error("the device failed, and the job with it: ask again")]
+    Lost,
 }
 
 /// Why an answer ended.

@@ -1,0 +1,355 @@
+//! Serving many requests with one model: continuous batching.
+//!
+//! A [`Server`] reads the tokens of all its jobs together, pass by pass. Jobs join and leave
+//! between passes. It is a plain value without threads or clocks: whoever owns it calls
+//! [`Server::step`] until it [is idle](Server::is_idle).
+//!
+//! # What a pass reads
+//!
+//! One token of every job that writes, since each of them waits for it. Then prompts, as far as
+//! [`ServingLimits::rows`] allows: jobs that read theirs get equal shares, and what one does not
+//! need goes to the next. A long prompt is read in parts, so nobody waits for it; and while
+//! somebody writes, prompts get a smaller share of a pass, so that writing goes on smoothly.
+//!
+//! # Memory
+//!
+//! Keys and values lie in pages of a budget. A job is let in when all that it can ever need is
+//! there, so it never has to be thrown out; until then it waits, in order of arrival. One that
+//! could never fit is refused with the figures.
+//!
+//! # Beginnings that were read before
+//!
+//! Pages that are full stay until their room is needed, and a prompt that begins as an earlier one
+//! skips them. How fast a first token comes may so tell a requester that somebody asked for the
+//! same beginning; [`ServingLimits::reuse`] switches this off.
+
+mod pages;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::engine::{Batch, EngineError, PAGE_POSITIONS};
+use crate::generation::{Event, FinishReason, GenerateError, GenerationRequest, Job, RequestError};
+use crate::model::{Model, Session};
+use pages::{Hold, PagePool};
+
+/// Rows of prompts in a pass while some job writes, as a share of all rows.
+const SHARE_WHILE_WRITING: usize = 2;
+
+/// Fewest rows that a prompt gets: below this, reading a matrix costs more than computing with it.
+const PROMPT_ROWS_MIN: usize = 16;
+
+/// What a server may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServingLimits {
+    /// Jobs that read or write at once.
+    pub jobs: usize,
+    /// Jobs that wait to be let in.
+    pub waiting: usize,
+    /// Most tokens in a pass.
+    pub rows: usize,
+    /// Bytes for keys and values.
+    pub cache_bytes: u64,
+    /// Whether prompts may use what was read for earlier ones.
+    pub reuse: bool,
+}
+
+impl Default for ServingLimits {
+    /// Sixteen jobs, as many waiting, passes of 256 tokens, 1 GiB.
+    fn default() -> Self {
+        Self { jobs: 16, waiting: 16, rows: 256, cache_bytes: 1 << 30, reuse: true }
+    }
+}
+
+/// A job's number, unique in its server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(u64);
+
+/// Why a request was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum AdmitError {
+    /// The model cannot serve it.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// It could never fit into the memory for keys and values.
+    #[error("the request needs up to {needed_bytes} bytes for keys and values, {available_bytes} are there: ask for fewer tokens")]
+    TooLarge {
+        /// What prompt and answer can need.
+        needed_bytes: u64,
+        /// All there is.
+        available_bytes: u64,
+    },
+    /// As many wait as may.
+    #[error("{waiting} jobs wait already: try again later")]
+    Busy {
+        /// How many wait.
+        waiting: usize,
+    },
+}
+
+/// What was metered of a job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Meter {
+    /// Tokens of the prompt that were not read because they had been before.
+    pub cached_tokens: u64,
+    /// Bytes of keys and values held.
+    pub cache_bytes: u64,
+    /// Passes that it took part in.
+    pub passes: u64,
+}
+
+/// Something that happened to a job.
+#[derive(Debug)]
+pub struct Served {
+    /// Which job.
+    pub ticket: Ticket,
+    /// What happened; an error ends the job, and so does [`Event::Finished`].
+    pub event: Result<Event, GenerateError>,
+    /// What was metered of it so far.
+    pub meter: Meter,
+}
+
+/// A job that has its pages.
+#[derive(Debug)]
+struct Seat {
+    ticket: Ticket,
+    job: Job,
+    hold: Hold,
+    cached_tokens: u64,
+    passes: u64,
+    failed: bool,
+}
+
+/// A job that waits for room.
+#[derive(Debug)]
+struct Waiting {
+    ticket: Ticket,
+    job: Job,
+}
+
+/// A model that serves many jobs.
+#[derive(Debug)]
+pub struct Server {
+    model: Arc<Model>,
+    session: Box<dyn Session>,
+    limits: ServingLimits,
+    page_bytes: u64,
+    pool: PagePool,
+    seats: Vec<Seat>,
+    waiting: VecDeque<Waiting>,
+    tickets: u64,
+    /// Which job that reads its prompt comes first in the next pass.
+    turn: usize,
+}
+
+impl Server {
+    /// A server without jobs.
+    pub fn new(model: Arc<Model>, limits: ServingLimits) -> Self {
+        let network = Arc::clone(model.network());
+        let page_bytes = network.cache_shape().page_bytes();
+        let pages = usize::try_from(limits.cache_bytes / page_bytes.max(1)).unwrap_or(usize::MAX);
+        // More than all jobs together could ever use would only be a longer list.
+        let pages_max = limits.jobs.saturating_mul(model.summary().context_tokens.div_ceil(PAGE_POSITIONS));
+        let pool = PagePool::new(pages.min(pages_max));
+        let session = network.session();
+        Self { model, session, limits, page_bytes, pool, seats: Vec::new(), waiting: VecDeque::new(), tickets: 0, turn: 0 }
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// Jobs that read, write or wait.
+    pub fn jobs(&self) -> usize {
+        self.seats.len() + self.waiting.len()
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_idle(&self) -> bool {
+        self.jobs() == 0
+    }
+
+    /// Takes a request.
+    ///
+    /// # Errors
+    ///
+    /// [`AdmitError`]; nothing has changed then.
+    pub fn admit(&mut self, request: &GenerationRequest) -> Result<Ticket, AdmitError> {
+        self.take(Job::new(&self.model, request)?)
+    }
+
+    /// Takes a request that was checked.
+    pub(crate) fn take(&mut self, job: Job) -> Result<Ticket, AdmitError> {
+        let pages = job.positions_max().div_ceil(PAGE_POSITIONS);
+        if pages > self.pool.total() {
+            let bytes = |pages: usize| self.page_bytes.saturating_mul(pages as u64);
+            return Err(AdmitError::TooLarge { needed_bytes: bytes(pages), available_bytes: bytes(self.pool.total()) });
+        }
+        if self.waiting.len() >= self.limits.waiting && !self.has_room() {
+            return Err(AdmitError::Busy { waiting: self.waiting.len() });
+        }
+        let ticket = Ticket(self.tickets);
+        self.tickets += 1;
+        self.waiting.push_back(Waiting { ticket, job });
+        Ok(ticket)
+    }
+
+    /// Reads one batch, and tells what happened.
+    pub fn step(&mut self) -> Vec<Served> {
+        let mut out = Vec::new();
+        self.drop_ended(&mut out);
+        self.seat_waiting(&mut out);
+        let plan = self.plan();
+        if plan.is_empty() {
+            return out;
+        }
+        let batch = self.batch(&plan);
+        match self.session.pass(&batch) {
+            Ok(output) => self.take_scores(&plan, &output.scores, &mut out),
+            Err(error) => self.fail_all(&error, &mut out),
+        }
+        self.drop_ended(&mut out);
+        out
+    }
+
+    /// Whether a job would be let in now rather than wait.
+    fn has_room(&self) -> bool {
+        self.waiting.is_empty() && self.seats.len() < self.limits.jobs
+    }
+
+    /// Lets jobs in as long as there is room, in the order in which they came.
+    fn seat_waiting(&mut self, out: &mut Vec<Served>) {
+        while let Some(mut first) = self.waiting.pop_front() {
+            if let Some(event) = first.job.ending() {
+                out.push(Served { ticket: first.ticket, event: Ok(event), meter: Meter::default() });
+                continue;
+            }
+            let known = if self.limits.reuse { first.job.tokens() } else { &[] };
+            let hold = match self.seats.len() < self.limits.jobs {
+                true => self.pool.admit(known, first.job.positions_max()),
+                false => None,
+            };
+            let Some(hold) = hold else {
+                self.waiting.push_front(first);
+                return;
+            };
+            let Waiting { ticket, mut job } = first;
+            let cached = hold.pages().len() * PAGE_POSITIONS;
+            job.advance(cached);
+            self.seats.push(Seat { ticket, job, hold, cached_tokens: cached as u64, passes: 0, failed: false });
+        }
+    }
+
+    /// How many tokens of which job are read next: pairs of a seat and a number.
+    fn plan(&self) -> Vec<(usize, usize)> {
+        let mut plan: Vec<(usize, usize)> =
+            self.seats.iter().enumerate().filter(|(_, seat)| seat.job.is_writing()).map(|(at, _)| (at, 1)).collect();
+        let mut rows = self.limits.rows.saturating_sub(plan.len());
+        if !plan.is_empty() {
+            rows = rows.min(self.limits.rows / SHARE_WHILE_WRITING);
+        }
+        let reading: Vec<usize> = (0..self.seats.len()).filter(|at| !self.seats[*at].job.is_writing()).collect();
+        let first = self.turn.checked_rem(reading.len()).unwrap_or(0);
+        for (behind, at) in reading.iter().skip(first).chain(reading.iter().take(first)).enumerate() {
+            let share = (rows / (reading.len() - behind)).max(PROMPT_ROWS_MIN).min(rows);
+            let tokens = self.seats[*at].job.next(share).ids.len();
+            if tokens > 0 {
+                plan.push((*at, tokens));
+                rows -= tokens;
+            }
+        }
+        plan
+    }
+
+    fn batch(&mut self, plan: &[(usize, usize)]) -> Batch {
+        self.turn += 1;
+        let mut batch = Batch::default();
+        for (at, tokens) in plan {
+            let seat = &mut self.seats[*at];
+            self.pool.extend(&mut seat.hold, seat.job.read() + tokens);
+            let next = seat.job.next(*tokens);
+            batch.push(next.ids, seat.job.read(), seat.hold.pages().to_vec(), next.wanted);
+        }
+        batch
+    }
+
+    fn take_scores(&mut self, plan: &[(usize, usize)], scores: &[f32], out: &mut Vec<Served>) {
+        let vocabulary = self.model.summary().vocabulary;
+        let mut scores = scores.chunks_exact(vocabulary);
+        for (at, tokens) in plan {
+            let seat = &mut self.seats[*at];
+            let wanted = seat.job.next(*tokens).wanted;
+            seat.job.advance(*tokens);
+            seat.passes += 1;
+            if self.limits.reuse {
+                self.pool.publish(&mut seat.hold, seat.job.tokens(), seat.job.read());
+            }
+            if wanted {
+                // The engine gives a row of scores for each wanted row, in order.
+                let event = seat.job.choose(scores.next().unwrap_or_default(), self.model.tokenizer());
+                seat.failed = event.is_err();
+                out.push(Served { ticket: seat.ticket, event, meter: seat.meter(self.page_bytes) });
+            }
+        }
+    }
+
+    /// Ends every job that was in a pass whose engine failed; those that wait may have better luck.
+    fn fail_all(&mut self, error: &EngineError, out: &mut Vec<Served>) {
+        tracing::error!(error = error as &dyn std::error::Error, jobs = self.seats.len(), "the engine failed");
+        for seat in self.seats.drain(..) {
+            out.push(Served { ticket: seat.ticket, event: Err(GenerateError::Lost), meter: seat.meter(self.page_bytes) });
+            self.pool.release(seat.hold);
+        }
+        // What a failed device wrote into pages is not to be trusted.
+        self.pool = PagePool::new(self.pool.total());
+        self.session = Arc::clone(self.model.network()).session();
+    }
+
+    /// Says goodbye to jobs that have ended.
+    fn drop_ended(&mut self, out: &mut Vec<Served>) {
+        let mut at = 0;
+        while let Some(seat) = self.seats.get_mut(at) {
+            let ending = if seat.failed { None } else { seat.job.ending() };
+            if ending.is_none() && !seat.failed {
+                at += 1;
+                continue;
+            }
+            let seat = self.seats.remove(at);
+            if let Some(event) = ending {
+                out.push(Served { ticket: seat.ticket, event: Ok(event), meter: seat.meter(self.page_bytes) });
+            }
+            self.pool.release(seat.hold);
+        }
+    }
+
+    /// Ends a job without a further event, for instance because nobody listens any more.
+    pub fn forget(&mut self, ticket: Ticket) {
+        self.waiting.retain(|waiting| waiting.ticket != ticket);
+        if let Some(at) = self.seats.iter().position(|seat| seat.ticket == ticket) {
+            self.pool.release(self.seats.remove(at).hold);
+        }
+    }
+
+    /// Ends a job with an event at the next step.
+    pub fn end(&mut self, ticket: Ticket, reason: FinishReason) {
+        let seats = self.seats.iter_mut().map(|seat| (seat.ticket, &mut seat.job));
+        let waiting = self.waiting.iter_mut().map(|waiting| (waiting.ticket, &mut waiting.job));
+        for (_, job) in seats.chain(waiting).filter(|(its, _)| *its == ticket) {
+            job.end(reason);
+        }
+    }
+}
+
+impl Seat {
+    fn meter(&self, page_bytes: u64) -> Meter {
+        Meter {
+            cached_tokens: self.cached_tokens,
+            cache_bytes: page_bytes.saturating_mul(self.hold.pages().len() as u64),
+            passes: self.passes,
+        }
+    }
+}

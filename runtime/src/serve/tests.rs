@@ -1,0 +1,199 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::device::Device;
+use crate::generation::{Finish, Prompt};
+use crate::gguf::Gguf;
+use crate::sampling::Sampling;
+use crate::tiny::tiny_llama;
+use crate::tokenizer::TokenId;
+
+fn tiny() -> Arc<Model> {
+    Arc::new(Model::from_gguf(&Gguf::from_bytes(tiny_llama(1)).unwrap(), &Device::cpu()).unwrap())
+}
+
+fn request(first: TokenId, prompt: usize, max_tokens: u32) -> GenerationRequest {
+    let tokens = (0..prompt as TokenId).map(|at| 3 + (first + at * 7) % 280).collect();
+    let sampling = Sampling::new(0.9, 0, 0.95, [first as u8; 32]).unwrap();
+    GenerationRequest { sampling, ..GenerationRequest::new(Prompt::Tokens(tokens), max_tokens) }
+}
+
+/// What one job gave.
+#[derive(Debug, Default)]
+struct Answer {
+    ids: Vec<TokenId>,
+    finish: Option<Finish>,
+    meter: Meter,
+}
+
+fn take(answers: &mut BTreeMap<Ticket, Answer>, served: Vec<Served>) {
+    for Served { ticket, event, meter } in served {
+        let answer = answers.entry(ticket).or_default();
+        assert!(answer.finish.is_none(), "nothing follows the end");
+        answer.meter = meter;
+        match event.unwrap() {
+            Event::Token(token) => answer.ids.push(token.id),
+            Event::Finished(finish) => answer.finish = Some(finish),
+        }
+    }
+}
+
+fn run(server: &mut Server) -> BTreeMap<Ticket, Answer> {
+    let mut answers = BTreeMap::new();
+    while !server.is_idle() {
+        take(&mut answers, server.step());
+    }
+    answers
+}
+
+fn alone(model: &Model, request: &GenerationRequest) -> Vec<TokenId> {
+    let events = model.start(request).unwrap();
+    events
+        .filter_map(|event| match event.unwrap() {
+            Event::Token(token) => Some(token.id),
+            Event::Finished(_) => None,
+        })
+        .collect()
+}
+
+#[test]
+fn jobs_in_company_are_answered_as_alone() {
+    let model = tiny();
+    let mut server = Server::new(Arc::clone(&model), ServingLimits { jobs: 3, rows: 40, ..ServingLimits::default() });
+    let requests: Vec<_> = (0..7).map(|at| request(at * 31, 1 + 23 * at as usize, 5 + at)).collect();
+    let tickets: Vec<_> = requests.iter().map(|request| server.admit(request).unwrap()).collect();
+    let answers = run(&mut server);
+    for (ticket, request) in tickets.iter().zip(&requests) {
+        let answer = &answers[ticket];
+        assert_eq!(answer.ids, alone(&model, request));
+        let finish = answer.finish.as_ref().unwrap();
+        assert_eq!(finish.usage.output_tokens, answer.ids.len() as u64);
+    }
+    assert_eq!(server.pool.used(), 0);
+}
+
+#[test]
+fn a_beginning_that_was_read_is_not_read_again_and_changes_nothing() {
+    let model = tiny();
+    let mut server = Server::new(Arc::clone(&model), ServingLimits::default());
+    let first = request(5, 100, 30);
+    server.admit(&first).unwrap();
+    run(&mut server);
+    let ticket = server.admit(&first).unwrap();
+    let again = run(&mut server).remove(&ticket).unwrap();
+    assert_eq!(again.meter.cached_tokens, 96);
+    assert_eq!(again.ids, alone(&model, &first));
+    assert_eq!(again.finish.unwrap().usage.input_tokens, 100, "cached tokens are paid as read ones are");
+    // A chat goes on: the answer is part of the next prompt.
+    let mut longer = model.encode_prompt(&first.prompt).unwrap();
+    longer.extend(&again.ids);
+    let next = GenerationRequest::new(Prompt::Tokens(longer), 4);
+    let ticket = server.admit(&next).unwrap();
+    let next_answer = run(&mut server).remove(&ticket).unwrap();
+    assert_eq!(next_answer.meter.cached_tokens, 128);
+    assert_eq!(next_answer.ids, alone(&model, &next));
+}
+
+#[test]
+fn without_reuse_nothing_is_remembered() {
+    let mut server = Server::new(tiny(), ServingLimits { reuse: false, ..ServingLimits::default() });
+    for _ in 0..2 {
+        let ticket = server.admit(&request(5, 100, 3)).unwrap();
+        assert_eq!(run(&mut server)[&ticket].meter.cached_tokens, 0);
+    }
+}
+
+#[test]
+fn what_can_never_fit_is_refused_with_the_figures() {
+    let model = tiny();
+    let page = model.network().cache_shape().page_bytes();
+    let mut server = Server::new(model, ServingLimits { cache_bytes: 4 * page, ..ServingLimits::default() });
+    let refused = server.admit(&request(0, 100, 30)).unwrap_err();
+    assert!(
+        matches!(refused, AdmitError::TooLarge { needed_bytes, available_bytes } if needed_bytes == 5 * page && available_bytes == 4 * page)
+    );
+    assert!(server.admit(&request(0, 100, 29)).is_ok());
+}
+
+#[test]
+fn jobs_wait_for_memory_in_the_order_in_which_they_came() {
+    let model = tiny();
+    let page = model.network().cache_shape().page_bytes();
+    let limits = ServingLimits { cache_bytes: 4 * page, waiting: 2, ..ServingLimits::default() };
+    let mut server = Server::new(Arc::clone(&model), limits);
+    let requests: Vec<_> = (0..3).map(|at| request(at * 50, 60, 10 + at)).collect();
+    let mut tickets = vec![server.admit(&requests[0]).unwrap()];
+    server.step();
+    tickets.extend(requests[1..].iter().map(|request| server.admit(request).unwrap()));
+    assert!(matches!(server.admit(&requests[0]), Err(AdmitError::Busy { waiting: 2 })));
+    let answers = run(&mut server);
+    for (ticket, request) in tickets.iter().zip(&requests) {
+        assert_eq!(answers[ticket].finish.as_ref().unwrap().usage.output_tokens, u64::from(request.max_tokens));
+    }
+}
+
+#[test]
+fn a_long_prompt_keeps_nobody_waiting() {
+    let limits = ServingLimits { rows: 64, ..ServingLimits::default() };
+    let mut server = Server::new(tiny(), limits);
+    let writer = server.admit(&request(0, 4, 60)).unwrap();
+    while server.seats.iter().all(|seat| !seat.job.is_writing()) {
+        server.step();
+    }
+    let long = server.admit(&request(9, 900, 2)).unwrap();
+    let short = server.admit(&request(77, 20, 2)).unwrap();
+    let mut order = Vec::new();
+    let mut written = 0;
+    while !order.contains(&long) {
+        for served in server.step() {
+            written += usize::from(served.ticket == writer);
+            if matches!(served.event, Ok(Event::Token(_))) && served.ticket != writer && !order.contains(&served.ticket) {
+                order.push(served.ticket);
+            }
+        }
+    }
+    assert_eq!(order, [short, long], "the short prompt does not wait for the long one");
+    assert!(written >= 25, "{written} tokens were written while 900 were read, 32 at a time");
+}
+
+#[test]
+fn sixteen_equal_jobs_advance_evenly() {
+    let mut server = Server::new(tiny(), ServingLimits { rows: 64, ..ServingLimits::default() });
+    let tickets: Vec<_> = (0..16).map(|at| server.admit(&request(at * 17, 48, 20)).unwrap()).collect();
+    let mut ends = BTreeMap::new();
+    let mut steps = 0;
+    while !server.is_idle() {
+        steps += 1;
+        for served in server.step() {
+            if matches!(served.event, Ok(Event::Finished(_))) {
+                ends.insert(served.ticket, steps);
+            }
+        }
+    }
+    assert_eq!(ends.len(), tickets.len());
+    let (first, last) = (ends.values().min().unwrap(), ends.values().max().unwrap());
+    assert!(*last <= 2 * first, "the last ends after {last} passes, the first after {first}");
+}
+
+#[test]
+fn a_cancelled_job_leaves_and_gives_its_room_back() {
+    let mut server = Server::new(tiny(), ServingLimits { jobs: 1, ..ServingLimits::default() });
+    let (running, waiting) = (request(0, 40, 500), request(1, 40, 500));
+    let tickets = [server.admit(&running).unwrap(), server.admit(&waiting).unwrap()];
+    let mut answers = BTreeMap::new();
+    for _ in 0..4 {
+        take(&mut answers, server.step());
+    }
+    running.cancel.cancel();
+    waiting.cancel.cancel();
+    take(&mut answers, server.step());
+    for ticket in tickets {
+        assert_eq!(answers[&ticket].finish.as_ref().unwrap().reason, FinishReason::Cancelled);
+    }
+    assert!(server.is_idle());
+    assert_eq!(server.pool.used(), 0);
+    let forgotten = server.admit(&request(0, 40, 500)).unwrap();
+    server.step();
+    server.forget(forgotten);
+    assert!(server.is_idle());
+}
