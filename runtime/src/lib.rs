@@ -9,6 +9,7 @@
 //!
 //! - [`catalogue`]: models known by name, with hash, size, licence and sources.
 //! - [`gguf`]: reading model files by strangers, within bounds.
+//! - [`safetensors`]: reading checkpoints of that format, in one file or several, by strangers too.
 //! - [`device`]: GPU or CPU, chosen at run time.
 //! - [`model`]: loading a Llama; its forward pass in `f32` with a cache of keys and values.
 //! - [`tokenizer`] and [`chat`]: text to tokens and back; chats to prompts.
@@ -48,19 +49,23 @@ pub mod catalogue;
 pub mod chat;
 pub mod commitment;
 pub mod device;
+mod file;
 pub mod generation;
 pub mod gguf;
 pub mod model;
+pub mod safetensors;
 pub mod sampling;
 pub mod tiny;
 pub mod tokenizer;
 
 pub use chat::ChatMessage;
 pub use device::{AdapterInfo, Device, DeviceChoice, DeviceError};
+pub use file::FileError;
 pub use generation::{
     Cancel, Event, Finish, FinishReason, GenerateError, GeneratedToken, Generation, GenerationRequest, Prompt, RequestError,
 };
 pub use gguf::{Gguf, GgufError};
 pub use model::{LoadError, Model, ModelSummary};
+pub use safetensors::{Checkpoint, CheckpointError, Safetensors, SafetensorsError};
 pub use sampling::{Sampling, SamplingError};
 pub use tokenizer::{TokenId, Tokenizer, TokenizerError};

@@ -81,7 +81,7 @@ impl TensorType {
     }
 
     /// The elements of whole blocks, in order. `elements` only sizes the result.
-    pub(super) fn dequantise(self, bytes: &[u8], elements: usize) -> Vec<f32> {
+    pub(crate) fn dequantise(self, bytes: &[u8], elements: usize) -> Vec<f32> {
         let mut out = Vec::with_capacity(elements);
         match self {
             Self::F32 => out.extend(bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b))),
