@@ -10,6 +10,7 @@
 //! - [`catalogue`]: models known by name, with hash, size, licence and sources.
 //! - [`gguf`]: reading model files by strangers, within bounds.
 //! - [`safetensors`]: reading checkpoints of that format, in one file or several, by strangers too.
+//! - [`folder`]: model folders, of decoders and encoders: configuration, tokenizer, what stands beside.
 //! - [`device`]: GPU or CPU, chosen at run time.
 //! - [`model`]: loading a Llama; its forward pass in `f32` with a cache of keys and values.
 //! - [`tokenizer`] and [`chat`]: text to tokens and back; chats to prompts.
@@ -50,6 +51,7 @@ pub mod chat;
 pub mod commitment;
 pub mod device;
 mod file;
+pub mod folder;
 pub mod generation;
 pub mod gguf;
 pub mod model;
@@ -61,6 +63,7 @@ pub mod tokenizer;
 pub use chat::ChatMessage;
 pub use device::{AdapterInfo, Device, DeviceChoice, DeviceError};
 pub use file::FileError;
+pub use folder::{FolderConfig, FolderError, ModelFolder};
 pub use generation::{
     Cancel, Event, Finish, FinishReason, GenerateError, GeneratedToken, Generation, GenerationRequest, Prompt, RequestError,
 };
@@ -68,4 +71,4 @@ pub use gguf::{Gguf, GgufError};
 pub use model::{LoadError, Model, ModelSummary};
 pub use safetensors::{Checkpoint, CheckpointError, Safetensors, SafetensorsError};
 pub use sampling::{Sampling, SamplingError};
-pub use tokenizer::{TokenId, Tokenizer, TokenizerError};
+pub use tokenizer::{TextEncoder, TokenId, Tokenizer, TokenizerError, TokenizerFileError};
