@@ -9,6 +9,8 @@
 //!
 //! - [`catalogue`]: models known by name, with hash, size, licence and sources.
 //! - [`gguf`]: reading model files by strangers, within bounds.
+//! - [`safetensors`]: reading checkpoints of that format, in one file or several, by strangers too.
+//! - [`folder`]: model folders, of decoders and encoders: configuration, tokenizer, what stands beside.
 //! - [`device`]: GPU or CPU, chosen at run time.
 //! - [`model`]: loading a Llama; its forward pass in `f32` with a cache of keys and values.
 //! - [`tokenizer`] and [`chat`]: text to tokens and back; chats to prompts.
@@ -50,10 +52,13 @@ pub mod chat;
 pub mod commitment;
 pub mod device;
 mod engine;
+mod file;
 pub mod fingerprint;
+pub mod folder;
 pub mod generation;
 pub mod gguf;
 pub mod model;
+pub mod safetensors;
 pub mod sampling;
 pub mod serve;
 pub mod tiny;
@@ -62,12 +67,15 @@ pub mod tokenizer;
 pub use chat::ChatMessage;
 pub use device::{AdapterInfo, Device, DeviceChoice, DeviceError};
 pub use engine::EngineError;
+pub use file::FileError;
 pub use fingerprint::{Fingerprint, FingerprintBuilder, FingerprintError, Fingerprints, Tolerance, Verdict};
+pub use folder::{FolderConfig, FolderError, ModelFolder};
 pub use generation::{
     Cancel, Event, Finish, FinishReason, GenerateError, GeneratedToken, Generation, GenerationRequest, Prompt, RequestError,
 };
 pub use gguf::{Gguf, GgufError};
 pub use model::{Family, LoadError, Model, ModelSummary};
+pub use safetensors::{Checkpoint, CheckpointError, Safetensors, SafetensorsError};
 pub use sampling::{Sampling, SamplingError};
 pub use serve::{Server, ServingLimits};
-pub use tokenizer::{TokenId, Tokenizer, TokenizerError};
+pub use tokenizer::{TextEncoder, TokenId, Tokenizer, TokenizerError, TokenizerFileError};

@@ -21,12 +21,10 @@ mod writer;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::Path;
 
-use memmap2::Mmap;
-
 use crate::engine::weights::Elements;
+use crate::file::FileBytes;
 use cursor::Cursor;
 pub use error::GgufError;
 pub use quant::TensorType;
@@ -70,7 +68,7 @@ const TENSOR_ROW_BYTES_MIN: u64 = 8 + 4 + 4 + 8;
 /// An open model file: its metadata, its table of tensors, and their bytes.
 #[derive(Debug)]
 pub struct Gguf {
-    bytes: Bytes,
+    bytes: FileBytes,
     version: u32,
     metadata: BTreeMap<String, Value>,
     tensors: BTreeMap<String, TensorEntry>,
@@ -95,21 +93,6 @@ impl TensorEntry {
     }
 }
 
-#[derive(Debug)]
-enum Bytes {
-    Mapped(Mmap),
-    Owned(Vec<u8>),
-}
-
-impl Bytes {
-    fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::Mapped(map) => map,
-            Self::Owned(bytes) => bytes,
-        }
-    }
-}
-
 impl Gguf {
     /// Maps a file and reads its tables. Tensor bytes are touched only when asked for.
     ///
@@ -120,14 +103,7 @@ impl Gguf {
     ///
     /// [`GgufError`] when the file cannot be read, or says something that is not so.
     pub fn open(path: &Path) -> Result<Self, GgufError> {
-        let file = File::open(path).map_err(GgufError::Io)?;
-        if file.metadata().map_err(GgufError::Io)?.len() == 0 {
-            return Err(GgufError::Truncated { what: "magic", needed: 4, left: 0 });
-        }
-        // SAFETY: the map is private and read-only, and every read goes through bounds-checked
-        // slices. Another process changing the file under us is excluded by the contract above.
-        let map = unsafe { Mmap::map(&file) }.map_err(GgufError::Io)?;
-        Self::parse(Bytes::Mapped(map))
+        Self::parse(FileBytes::map(path).map_err(GgufError::Io)?)
     }
 
     /// Reads a file that is already in memory.
@@ -136,7 +112,7 @@ impl Gguf {
     ///
     /// As [`Gguf::open`].
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, GgufError> {
-        Self::parse(Bytes::Owned(bytes))
+        Self::parse(FileBytes::Owned(bytes))
     }
 
     /// The format's version, 2 or 3.
@@ -227,7 +203,7 @@ impl Gguf {
         }
     }
 
-    fn parse(bytes: Bytes) -> Result<Self, GgufError> {
+    fn parse(bytes: FileBytes) -> Result<Self, GgufError> {
         let mut cursor = Cursor::new(bytes.as_slice());
         let magic = cursor.take("magic", 4)?;
         if magic != MAGIC {

@@ -82,7 +82,7 @@ impl TensorType {
     }
 
     /// The elements of whole blocks, in the form that they have.
-    pub(super) fn elements(self, bytes: &[u8]) -> Elements {
+    pub(crate) fn elements(self, bytes: &[u8]) -> Elements {
         match self {
             Self::F32 => Elements::Values(bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()),
             Self::F16 => Elements::Values(bytes.as_chunks::<2>().0.iter().map(|b| half(*b)).collect()),

@@ -1,15 +1,21 @@
-//! Text to tokens and back, from the vocabulary inside the model file.
+//! Text to tokens and back, from the vocabulary inside the model file or beside it.
 //!
-//! Only byte-level BPE (`tokenizer.ggml.model = "gpt2"`) is known, with the ways of splitting text
-//! listed in [`split`]; anything else is [`TokenizerError`]. Encoding parses control tokens such
+//! A [`Tokenizer`] is that of a model that answers. Only byte-level BPE is known, with the ways of
+//! splitting text listed in [`split`]: from a GGUF file (`tokenizer.ggml.model = "gpt2"`, else
+//! [`TokenizerError`]), or from a folder's `tokenizer.json` (else [`TokenizerFileError`]). A
+//! [`TextEncoder`] is that of a model that turns text into vectors, by WordPiece. Encoding parses control tokens such
 //! as `<|im_start|>` wherever they stand in the text, because chat templates write them there.
 //! Bytes that a vocabulary lacks (some lack rare control characters) are left out, as the models'
 //! own tokenizers do.
 
 mod bytes;
 pub(crate) use bytes::spell;
+mod file;
+mod file_error;
+mod from_json;
 pub mod split;
 mod stream;
+mod text_encoder;
 
 #[cfg(test)]
 mod tests;
@@ -20,8 +26,11 @@ use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::{AddedToken, DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, TokenizerImpl};
 
 use crate::gguf::{Array, Gguf, GgufError, Value};
+pub use file_error::TokenizerFileError;
+pub use from_json::TokenizerOptions;
 pub use split::UnknownSplit;
 pub use stream::TextStream;
+pub use text_encoder::{TextEncoder, TextEncoderOptions};
 
 /// Index of a token in the vocabulary.
 pub type TokenId = u32;
@@ -31,6 +40,9 @@ pub const VOCABULARY_MAX: usize = 1 << 20;
 
 /// Longest text encoded, in bytes: about eight bytes for each token of a 128 Ki context.
 pub const TEXT_BYTES_MAX: usize = 1 << 20;
+
+/// Longest `tokenizer.json` read. The largest published ones have some 35 MB.
+pub const TOKENIZER_BYTES_MAX: u64 = 64 << 20;
 
 /// Control tokens that end an answer, beside the one that the file names: files name only one,
 /// and models trained on chats end a turn with another.
@@ -125,6 +137,28 @@ enum Kind {
 
 type Inner = TokenizerImpl<BPE, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
 
+/// What a tokenizer is built from.
+struct Parts {
+    ids: HashMap<String, TokenId>,
+    /// By id, as are the kinds.
+    texts: Vec<String>,
+    kinds: Vec<Kind>,
+    merges: Vec<(String, String)>,
+    /// Tokens that are looked for before anything else; each is in the vocabulary.
+    added: Vec<AddedToken>,
+    normalizer: Option<NormalizerWrapper>,
+    pre_tokenizer: PreTokenizerWrapper,
+    /// Whether a word that is a token as a whole skips merging.
+    ignores_merges: bool,
+    /// The token for characters that the vocabulary lacks, which is in the vocabulary.
+    unknown: Option<String>,
+    fuses_unknown: bool,
+    begin: Option<TokenId>,
+    file_end: Option<TokenId>,
+    more_ends: Vec<TokenId>,
+    adds_begin: bool,
+}
+
 /// A model's tokenizer.
 #[derive(Debug)]
 pub struct Tokenizer {
@@ -152,12 +186,34 @@ impl Tokenizer {
         let begin = read_id(file, "tokenizer.ggml.bos_token_id", texts.len())?;
         let file_end = read_id(file, "tokenizer.ggml.eos_token_id", texts.len())?;
         let turn_end = read_id(file, "tokenizer.ggml.eot_token_id", texts.len())?;
+        Self::assemble(Parts {
+            merges: read_merges(file, &ids)?,
+            added: added_tokens(&texts, &kinds),
+            normalizer: None,
+            pre_tokenizer: split.pre_tokenizer().map_err(TokenizerError::Build)?,
+            ignores_merges: split.ignores_merges(),
+            unknown: None,
+            fuses_unknown: false,
+            begin,
+            file_end,
+            more_ends: turn_end.into_iter().collect(),
+            adds_begin: file.bool("tokenizer.ggml.add_bos_token")?.unwrap_or(split.adds_begin()),
+            ids,
+            texts,
+            kinds,
+        })
+    }
+
+    /// Builds a tokenizer of parts that agree with each other.
+    fn assemble(parts: Parts) -> Result<Self, TokenizerError> {
+        let Parts { ids, texts, kinds, begin, file_end, .. } = &parts;
         let known_ends = END_TOKENS.iter().filter_map(|text| ids.get(*text).copied());
-        let end = known_ends.filter(|id| kinds[*id as usize] == Kind::Control).chain(file_end).chain(turn_end).collect();
-        let adds_begin = file.bool("tokenizer.ggml.add_bos_token")?.unwrap_or(split.adds_begin()) && begin.is_some();
-        let bytes = texts.iter().zip(&kinds).map(|(text, kind)| token_bytes(text, *kind)).collect();
-        let inner = build(file, split, ids, &texts, &kinds)?;
-        Ok(Self { inner, texts, bytes, begin, end, file_end, adds_begin })
+        let known_ends = known_ends.filter(|id| kinds[*id as usize] == Kind::Control);
+        let end = known_ends.chain(*file_end).chain(parts.more_ends.iter().copied()).collect();
+        let bytes = texts.iter().zip(kinds).map(|(text, kind)| token_bytes(text, *kind)).collect();
+        let (begin, file_end, adds_begin) = (*begin, *file_end, parts.adds_begin && begin.is_some());
+        let texts = texts.clone();
+        Ok(Self { inner: build(parts)?, texts, bytes, begin, end, file_end, adds_begin })
     }
 
     /// The tokens of `text`, after the begin token where the model wants one and the text has none.
@@ -260,10 +316,10 @@ fn read_kinds(file: &Gguf, tokens: usize) -> Result<Vec<Kind>, TokenizerError> {
         .collect())
 }
 
-fn index(texts: &[String]) -> Result<HashMap<&str, TokenId>, TokenizerError> {
+fn index(texts: &[String]) -> Result<HashMap<String, TokenId>, TokenizerError> {
     let mut ids = HashMap::with_capacity(texts.len());
     for (id, text) in (0..).zip(texts) {
-        if ids.insert(text.as_str(), id).is_some() {
+        if ids.insert(text.clone(), id).is_some() {
             return Err(TokenizerError::DuplicateToken { text: text.clone() });
         }
     }
@@ -285,34 +341,48 @@ fn token_bytes(text: &str, kind: Kind) -> Box<[u8]> {
 }
 
 /// Both halves of every merge. The library takes their being tokens on trust, so it is checked here.
-fn read_merges(file: &Gguf, ids: &HashMap<&str, TokenId>) -> Result<Vec<(String, String)>, TokenizerError> {
+fn read_merges(file: &Gguf, ids: &HashMap<String, TokenId>) -> Result<Vec<(String, String)>, TokenizerError> {
     const KEY: &str = "tokenizer.ggml.merges";
     let merges = file.strings(KEY)?.ok_or(TokenizerError::Missing { key: KEY })?;
-    merges.iter().map(|merge| check_merge(merge, ids)).collect()
-}
-
-fn check_merge(merge: &str, ids: &HashMap<&str, TokenId>) -> Result<(String, String), TokenizerError> {
-    let bad = || TokenizerError::BadMerge { merge: merge.to_owned() };
-    let (left, right) = merge.split_once(' ').ok_or_else(bad)?;
-    let joined = [left, right].concat();
-    if [left, right, &joined].iter().all(|part| ids.contains_key(part)) { Ok((left.to_owned(), right.to_owned())) } else { Err(bad()) }
-}
-
-fn build(file: &Gguf, split: split::Split, ids: HashMap<&str, TokenId>, texts: &[String], kinds: &[Kind]) -> Result<Inner, TokenizerError> {
-    let merges = read_merges(file, &ids)?;
-    let vocabulary = ids.into_iter().map(|(text, id)| (text.to_owned(), id));
-    let bpe = BPE::builder()
-        .vocab_and_merges(vocabulary.collect::<Vocab>(), merges)
-        .ignore_merges(split.ignores_merges())
-        .build()
-        .map_err(TokenizerError::Build)?;
-    let mut inner = Inner::new(bpe);
-    inner.with_pre_tokenizer(Some(split.pre_tokenizer().map_err(TokenizerError::Build)?));
-    let added = |kind: Kind, special: bool| {
-        let of_kind = texts.iter().zip(kinds).filter(move |(text, of)| **of == kind && !text.is_empty());
-        of_kind.map(move |(text, _)| AddedToken::from(text.clone(), special).normalized(false))
+    let halves = |merge: &String| match merge.split_once(' ') {
+        Some((left, right)) => check_merge(left, right, ids),
+        None => Err(TokenizerError::BadMerge { merge: merge.clone() }),
     };
-    inner.add_special_tokens(added(Kind::Control, true)).map_err(TokenizerError::Build)?;
-    inner.add_tokens(added(Kind::UserDefined, false)).map_err(TokenizerError::Build)?;
+    merges.iter().map(halves).collect()
+}
+
+fn check_merge(left: &str, right: &str, ids: &HashMap<String, TokenId>) -> Result<(String, String), TokenizerError> {
+    let known = |part: &str| ids.contains_key(part);
+    if known(left) && known(right) && known(&[left, right].concat()) {
+        Ok((left.to_owned(), right.to_owned()))
+    } else {
+        Err(TokenizerError::BadMerge { merge: format!("{left} {right}") })
+    }
+}
+
+/// The tokens that are looked for before anything else, from their kinds.
+fn added_tokens(texts: &[String], kinds: &[Kind]) -> Vec<AddedToken> {
+    let added = |(text, kind): (&String, &Kind)| {
+        let special = match kind {
+            Kind::Normal => return None,
+            Kind::Control => true,
+            Kind::UserDefined => false,
+        };
+        (!text.is_empty()).then(|| AddedToken::from(text.clone(), special).normalized(false))
+    };
+    texts.iter().zip(kinds).filter_map(added).collect()
+}
+
+fn build(parts: Parts) -> Result<Inner, TokenizerError> {
+    let vocabulary: Vocab = parts.ids.into_iter().collect();
+    let bpe = BPE::builder().vocab_and_merges(vocabulary, parts.merges).ignore_merges(parts.ignores_merges).fuse_unk(parts.fuses_unknown);
+    let bpe = match parts.unknown {
+        Some(unknown) => bpe.unk_token(unknown),
+        None => bpe,
+    };
+    let mut inner = Inner::new(bpe.build().map_err(TokenizerError::Build)?);
+    inner.with_normalizer(parts.normalizer).map_err(TokenizerError::Build)?;
+    inner.with_pre_tokenizer(Some(parts.pre_tokenizer));
+    inner.add_tokens(parts.added).map_err(TokenizerError::Build)?;
     Ok(inner)
 }

@@ -13,6 +13,19 @@ use tokenizers::{PreTokenizerWrapper, SplitDelimiterBehavior};
 /// Llama 3: contractions in any case, numbers in threes, newlines with the punctuation before them.
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
+/// GPT-2: contractions, and letters, numbers and punctuation apart, each with the space before it.
+const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+
+/// Qwen 2 and 3: as Llama 3, with each digit alone.
+const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+/// Mistral's byte-level vocabularies: words also end before a capital, each digit is alone.
+const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+/// The expressions that a `tokenizer.json` may split by. One of a stranger's own could take any
+/// time on the next stranger's text.
+pub(super) const KNOWN_EXPRESSIONS: [&str; 4] = [GPT2, LLAMA3, QWEN2, TEKKEN];
+
 /// The fallback's first cut: runs of punctuation.
 const DEFAULT_PUNCTUATION: &str = r"[\p{P}\$\+<=>\^~\|]+";
 
@@ -69,11 +82,12 @@ impl Split {
     }
 }
 
-fn sequence(parts: Vec<PreTokenizerWrapper>) -> PreTokenizerWrapper {
+pub(super) fn sequence(parts: Vec<PreTokenizerWrapper>) -> PreTokenizerWrapper {
     Sequence::new(parts).into()
 }
 
-fn cut(pattern: &str) -> tokenizers::Result<PreTokenizerWrapper> {
+/// Cuts text at what an expression finds and between.
+pub(super) fn cut(pattern: &str) -> tokenizers::Result<PreTokenizerWrapper> {
     let pattern = SplitPattern::Regex(pattern.to_owned());
     Ok(SplitBy::new(pattern, SplitDelimiterBehavior::Isolated, false)?.into())
 }
