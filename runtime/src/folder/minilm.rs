@@ -1,6 +1,6 @@
 //! all-MiniLM-L6-v2 as it is published, against what an independent program read from it.
 //!
-//! `COCOON_MINILM` names its folder; `reference/minilm.py` wrote the golden file.
+//! `COCOON_MINILM` names its folder; `reference/minilm_tokens.py` wrote the golden file.
 
 use std::path::PathBuf;
 
@@ -33,7 +33,7 @@ struct Tensor {
 }
 
 fn golden() -> Golden {
-    serde_json::from_str(include_str!("../../tests/reference/minilm.json")).unwrap()
+    serde_json::from_str(include_str!("../../tests/reference/minilm_tokens.json")).unwrap()
 }
 
 /// The folder, or none with a line that says what is skipped.

@@ -80,6 +80,8 @@ class Gguf:
         count = int(np.prod(dims))
         if kind == 0:
             flat = np.frombuffer(self.data, "<f4", count, start)
+        elif kind == 1:
+            flat = np.frombuffer(self.data, "<f2", count, start)
         elif kind == 8:
             blocks = np.frombuffer(self.data, [("d", "<f2"), ("q", "i1", 32)], count // 32, start)
             flat = blocks["d"].astype("f4")[:, None] * blocks["q"].astype("f4")
