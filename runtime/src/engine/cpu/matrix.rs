@@ -41,7 +41,7 @@ impl Scales {
         let halves: Option<Vec<[u16; TILE]>> = scales
             .iter()
             .map(|scales| {
-                let halves = scales.map(|scale| half::f16::from_f32(scale));
+                let halves = scales.map(half::f16::from_f32);
                 (halves.map(half::f16::to_f32) == *scales).then(|| halves.map(half::f16::to_bits))
             })
             .collect();
@@ -343,15 +343,17 @@ impl Rounded {
         let rows = x.len() / columns.max(1);
         let mut values = vec![[0; BLOCK]; rows * width];
         let mut scales = vec![(0.0, 0.0); rows * width];
-        let each = |((x, values), scales): ((&[f32], &mut [[i16; BLOCK]]), &mut [(f32, f32)])| {
+        let round = |x: &[f32], values: &mut [[i16; BLOCK]], scales: &mut [(f32, f32)]| {
             for ((x, values), scale) in x.chunks(BLOCK).zip(values).zip(scales) {
                 *scale = round_block(x, values);
             }
         };
         if rows < ROWS_INNER {
-            x.chunks(columns).zip(values.chunks_mut(width)).zip(scales.chunks_mut(width)).for_each(each);
+            let all = x.chunks(columns).zip(values.chunks_mut(width)).zip(scales.chunks_mut(width));
+            all.for_each(|((x, values), scales)| round(x, values, scales));
         } else {
-            x.par_chunks(columns).zip(values.par_chunks_mut(width)).zip(scales.par_chunks_mut(width)).for_each(each);
+            let all = x.par_chunks(columns).zip(values.par_chunks_mut(width)).zip(scales.par_chunks_mut(width));
+            all.for_each(|((x, values), scales)| round(x, values, scales));
         }
         Self { width, values, scales }
     }
