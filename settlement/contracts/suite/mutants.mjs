@@ -60,6 +60,7 @@ export const EQUIVALENT = new Map([
     'vault.tolk: val words = payload.remainingBitsCount() >= 32 ? payload.preloadUint(32) : 0; [>= to > at 44]',
     'an opcode with nothing behind it is neither a bid nor a credit',
   ],
+  ['provider-rewards.tolk: if (oldest.isFound) { [always true]', 'an epoch was set right before, so that there is an oldest one'],
   ['governor.tolk: if (msg.beforeWeek > thisWeek) { [> to >= at 22]', 'a week that has begun weighs nothing, whatever it says'],
   [
     'governor.tolk: val tookPart = (cast > 0) & (cast * 10000 >= self.all * QUORUM_BPS); [> to >= at 24]',
@@ -220,8 +221,12 @@ async function work() {
 /// What a worker says next.
 function answer(worker) {
   return new Promise((resolve, reject) => {
-    worker.once('message', resolve);
-    worker.once('exit', () => reject(new Error('a worker ended early')));
+    const ended = () => reject(new Error('a worker ended early'));
+    worker.once('exit', ended);
+    worker.once('message', (message) => {
+      worker.off('exit', ended);
+      resolve(message);
+    });
   });
 }
 
