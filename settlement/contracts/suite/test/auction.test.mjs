@@ -162,6 +162,17 @@ scene('a bid that buys not even a nano-unit comes back', async (set) => {
   assert.equal(await bid(set, cocoon, COCOON), undefined);
 }, { ...ALONE, vault: { rate: 10n ** 30n } });
 
+scene('what is recorded is what was paid for what was sold, whatever was not', async (set) => {
+  const cocoon = await sale(set);
+  await set.chain.passTime(AUCTION / 2 + 1_000);
+  const { bought, paid } = await bid(set, cocoon, 1_000n * COCOON);
+  const cleared = (paid * COCOON) / bought;
+  assert.ok(bought < 35n * TON && cleared > START - START / 10n && cleared < START, 'a part of the lot, at less than the last rate by less than a tenth');
+  await set.chain.passTime(DAY);
+  await close(set);
+  assert.equal((await set.auction()).last, cleared);
+}, ALONE);
+
 scene('overbidding moves what is recorded by a tenth, and the median after four auctions', async (set) => {
   const cocoon = await sale(set, TON);
   let expected = START;
