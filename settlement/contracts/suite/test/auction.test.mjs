@@ -66,6 +66,7 @@ scene('an epoch ends in its time, and its fees are on sale from then on', async 
   assert.equal((await set.vaultEpoch()).epoch, 0n);
   const first = await close(set);
   assert.equal(messages(set, first, SOLD, vault).length, 0, 'before the first epoch there was none');
+  assert.equal(messages(set, first, BURN, vault).length, 0, 'nothing was paid, and nothing is destroyed');
   await set.ask('requester', vault, vault.fee(TON), 'done', { value: 2n * TON });
   await set.chain.passTime(DAY - 1);
   await set.ask('stranger', vault, vault.closeEpoch(), 'ERR_EPOCH_RUNNING', { value: TON });
