@@ -90,7 +90,7 @@ def quant14(x):
 
 
 def quant8(x):
-    top = absolute(within(x, 46341)).max(-1)
+    top = absolute(within(x, 46355)).max(-1)
     m = within(np.maximum((top + 126) // 127, 1), 365)
     wide = m[..., None]
     return within((2 * (x + 127 * wide) + wide) // (2 * wide) - 127, 127), m
@@ -350,8 +350,8 @@ def norm(h, weight, eps):
     s = isqrt(within(n, (1 << 30) - 1))
     r = (1 << 29) // s
     places = 15 - ((int(width - 1).bit_length() + 1) >> 1)
-    t = within(sh(within(h1 * r[:, None], 1 << 30), (29 - j - places)[:, None]), 46341)
-    u = within(t * w, 46341 * 32767)
+    t = within(sh(within(h1 * r[:, None], 1 << 30), (29 - j - places)[:, None]), 46345)
+    u = within(t * w, 46345 * 32767)
     x, q = quant14(u.reshape(len(h), -1, group_of(width)))
     return x, q - places - e_w, {"e": e, "mean": mean, "s": s, "r": r, "t": t}
 
