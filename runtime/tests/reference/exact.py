@@ -274,6 +274,12 @@ def norm_weights(weight):
     return np.floor(np.ldexp(weight.astype(np.float64), e) + 0.5).astype(I), e
 
 
+def bias(values):
+    """4.6: F16."""
+    assert np.abs(values).max() < 1 << 15
+    return np.floor(np.ldexp(values.astype(np.float64), 16) + 0.5).astype(I)
+
+
 LN2_HIGH, LN2_LOW = 6.931471803691238e-1, 1.9082149292705877e-10
 
 
@@ -323,19 +329,21 @@ def sine(phase):
     return np.where(quadrant & 2, -y, y)
 
 
-def rotate(x, positions, steps):
-    """x [tokens, heads, size]"""
+def rotate(x, positions, steps, neighbours=True):
+    """x [tokens, heads, size]; pairs are neighbours, or halves facing each other."""
+    size = x.shape[-1]
+    one, two = (slice(0, None, 2), slice(1, None, 2)) if neighbours else (slice(0, size // 2), slice(size // 2, None))
     phase = (positions[:, None] * steps[None]) & (WRAP - 1)
     s, c = sine(phase)[:, None], sine(phase + (1 << 30))[:, None]
     out = np.empty_like(x)
-    even, odd = x[..., 0::2], x[..., 1::2]
-    out[..., 0::2] = sh(within(even * c - odd * s, 1 << 30), 14)
-    out[..., 1::2] = sh(within(even * s + odd * c, 1 << 30), 14)
+    first, second = x[..., one], x[..., two]
+    out[..., one] = sh(within(first * c - second * s, 1 << 30), 14)
+    out[..., two] = sh(within(first * s + second * c, 1 << 30), 14)
     return out
 
 
-def norm(h, weight, eps):
-    """4.1: [tokens, K] to x [tokens, groups, G], a [tokens, groups], and the scalars for vectors."""
+def normed(h, weight, eps):
+    """4.1, steps 1 to 6: rows [.., K] to u, its binary places, and the scalars for vectors."""
     w, e_w = weight
     width = h.shape[1]
     e = np.maximum(bits(absolute(h).max(1)) - 15, 0)
@@ -352,20 +360,36 @@ def norm(h, weight, eps):
     places = 15 - ((int(width - 1).bit_length() + 1) >> 1)
     t = within(sh(within(h1 * r[:, None], 1 << 30), (29 - j - places)[:, None]), 46345)
     u = within(t * w, 46345 * 32767)
-    x, q = quant14(u.reshape(len(h), -1, group_of(width)))
-    return x, q - places - e_w, {"e": e, "mean": mean, "s": s, "r": r, "t": t}
+    return u, places + e_w, {"e": e, "mean": mean, "s": s, "r": r, "t": t}
+
+
+def norm(h, weight, eps):
+    """4.1: [tokens, K] to x [tokens, groups, G], a [tokens, groups], and the scalars for vectors."""
+    u, places, inside = normed(h, weight, eps)
+    x, q = quant14(u.reshape(len(h), -1, group_of(h.shape[1])))
+    return x, q - places, inside
+
+
+def head_norm(y, weight, eps16):
+    """4.6: heads [tokens, heads, size], F16."""
+    u, places, _ = normed(y.reshape(-1, y.shape[-1]), weight, eps16)
+    return sh(u, places - 16).reshape(y.shape)
 
 
 class Exact:
     """A Llama in integers."""
 
     def __init__(self, file):
-        meta = lambda key, default=None: file.meta.get("llama." + key, default)
+        self.family = file.meta["general.architecture"]
+        assert self.family in ("llama", "qwen2", "qwen3")
+        meta = lambda key, default=None: file.meta.get(f"{self.family}.{key}", default)
         self.heads, self.kv = meta("attention.head_count"), meta("attention.head_count_kv")
         self.width = meta("embedding_length")
         self.size = meta("attention.key_length", self.width // self.heads)
         assert self.width <= 32767 and self.size <= 256 and self.size % 2 == 0
-        self.eps = math.floor(math.ldexp(meta("attention.layer_norm_rms_epsilon"), 28) + 0.5)
+        epsilon = meta("attention.layer_norm_rms_epsilon")
+        self.eps, self.eps16 = (math.floor(math.ldexp(epsilon, places) + 0.5) for places in (28, 32))
+        assert self.eps16 < 1 << 30
         stretch = meta("rope.scaling.factor", 1.0) if meta("rope.scaling.type") == "linear" else 1.0
         divisors = file.tensor("rope_freqs.weight") if "rope_freqs.weight" in file.tensors else None
         self.steps = turns(meta("rope.freq_base", 10000.0), self.size, stretch, divisors)
@@ -374,20 +398,20 @@ class Exact:
         factor = np.float32(1.4426950408889634 / math.sqrt(self.size))
         self.layers = []
         for index in range(meta("block_count")):
-            of = lambda part: file.tensor(f"blk.{index}.{part}.weight")
-            self.layers.append(
-                {
-                    "attn_norm": norm_weights(of("attn_norm")),
-                    "q": Matrix(of("attn_q") * factor),
-                    "k": Matrix(of("attn_k")),
-                    "v": Matrix(of("attn_v")),
-                    "o": Matrix(of("attn_output")),
-                    "ffn_norm": norm_weights(of("ffn_norm")),
-                    "gate": Matrix(of("ffn_gate")),
-                    "up": Matrix(of("ffn_up")),
-                    "down": Matrix(of("ffn_down")),
-                }
-            )
+            of = lambda part, kind="weight": file.tensor(f"blk.{index}.{part}.{kind}")
+            layer = {"attn_norm": norm_weights(of("attn_norm"))}
+            for part in "qkv":
+                scale = factor if part == "q" and self.family != "qwen3" else np.float32(1)
+                layer[part] = Matrix(of("attn_" + part) * scale)
+                if self.family == "qwen2":
+                    layer[part + "_bias"] = bias(of("attn_" + part, "bias") * scale)
+            if self.family == "qwen3":
+                layer["q_norm"] = norm_weights(of("attn_q_norm") * factor)
+                layer["k_norm"] = norm_weights(of("attn_k_norm"))
+            layer["o"] = Matrix(of("attn_output"))
+            layer["ffn_norm"] = norm_weights(of("ffn_norm"))
+            layer |= {part: Matrix(of("ffn_" + part)) for part in ("gate", "up", "down")}
+            self.layers.append(layer)
         self.norm = norm_weights(file.tensor("output_norm.weight"))
         self.head = Matrix(file.tensor("output.weight") if "output.weight" in file.tensors else embedding)
 
@@ -406,11 +430,15 @@ class Exact:
     def attention(self, h, layer, positions, cache):
         count = len(h)
         x, a, _ = norm(h, layer["attn_norm"], self.eps)
-        q, k, v = (layer[p].product(x, a, 16).reshape(count, -1, self.size) for p in ("q", "k", "v"))
-        x, e = norm15(q)
-        qx, b = quant14(rotate(x, positions, self.steps))
+        heads = {p: wrap(layer[p].product(x, a, 16) + layer.get(p + "_bias", 0)).reshape(count, -1, self.size) for p in "qkv"}
+        for part in "qk":
+            if part + "_norm" in layer:
+                heads[part] = head_norm(heads[part], layer[part + "_norm"], self.eps16)
+        neighbours = self.family == "llama"
+        x, e = norm15(heads["q"])
+        qx, b = quant14(rotate(x, positions, self.steps, neighbours))
         eq = e + b - 16
-        append(cache, keys(k, positions, self.steps) | values(v))
+        append(cache, keys(heads["k"], positions, self.steps, neighbours) | values(heads["v"]))
         out = np.empty((count, self.heads, self.size), I)
         for head in range(self.heads):
             of = head // (self.heads // self.kv)
@@ -435,7 +463,10 @@ class Exact:
         one = lambda weight: iter([struct.pack(">i", weight[1]) + weight[0].astype(">i2").tobytes()])
         for layer in self.layers:
             for name, part in layer.items():
-                yield one(part) if name.endswith("norm") else part.row_bytes()
+                if name.endswith("bias"):
+                    yield iter([part.astype(">i4").tobytes()])
+                else:
+                    yield one(part) if name.endswith("norm") else part.row_bytes()
         yield one(self.norm)
         yield self.head.row_bytes()
         yield iter([struct.pack(">i", self.eps) + self.steps.astype(">u4").tobytes()])
@@ -446,9 +477,9 @@ def append(cache, new):
         cache[name] = np.concatenate([cache[name], array]) if name in cache else array
 
 
-def keys(k, positions, steps):
+def keys(k, positions, steps, neighbours=True):
     x, e = norm15(k)
-    kx, mk = quant8(rotate(x, positions, steps))
+    kx, mk = quant8(rotate(x, positions, steps, neighbours))
     return {"kx": kx, "mk": mk, "ek": e - 16}
 
 

@@ -130,6 +130,19 @@ def norms():
     return out
 
 
+def head_norms():
+    """4.6: a head (F16), w', E_w, eps at 32 places, then the head; and a head turned with halves facing each other: position, head, steps, x'."""
+    out, turned = [], []
+    for head in (spread(16, 18), spread(64, 20), np.zeros(16, I), np.full(16, HIGH)):
+        w, e_w = exact.norm_weights(RANDOM.normal(0.4, 0.2, len(head)).astype(np.float32))
+        out.append([whole(head), whole(w), e_w, 4295, whole(exact.head_norm(head[None, None], (w, e_w), 4295)[0, 0])])
+    for position in (0, 5, 1999):
+        head, steps = spread(16, 15), exact.turns(1000000.0, 16)
+        turned.append([position, whole(head), whole(steps), whole(exact.rotate(head[None, None], np.array([position]), steps, False)[0, 0])])
+    biases = np.array([0.5, -0.5, 1e-5, -7.62939453125e-6, 2.2888183593750e-5, -300.25], np.float32)
+    return {"head_norm": out, "halves": turned, "bias": [bits_of(biases), whole(exact.bias(biases))]}
+
+
 def linears():
     """4.2: x, a by group, E, m [rows][groups], w8 [rows][K], P, then y by row."""
     out = []
@@ -287,7 +300,7 @@ def main():
     result = {
         "note": "written by vectors.py, whose text says what each entry is",
         "tables": {name: exact.table_hash(name) for name in exact.TABLES},
-        "operators": small_operators() | vector_operators() | weights() | {"norm": norms(), "linear": linears()} | attention() | {"activation": activations()},
+        "operators": small_operators() | vector_operators() | weights() | {"norm": norms(), "linear": linears()} | attention() | head_norms() | {"activation": activations()},
         "tiny": tiny_model(),
         "model": large_model(sys.argv[1]),
     }
