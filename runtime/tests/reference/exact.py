@@ -2,16 +2,15 @@
 """The exact tier's arithmetic, executed as `docs/exact.md` has it, in numpy.
 
 It shares no code with the runtime. Section numbers in comments are those of the page. Integers are
-computed with 64 bits and checked to stay within 32 wherever the page says that they do; wrapping
-is done where the page says so, and counted.
+computed with 64 bits and checked to stay within 32 wherever the page says that they do; where it
+lets them wrap they wrap, and the greatest value before that is recorded.
 
     exact.py tables                     entries' hashes, and how near they come to a rounding boundary
     exact.py manifest MODEL             the manifest (3.5)
     exact.py perplexity MODEL TEXT...   float beside exact, over whole texts
     exact.py check MODEL TEXT...        the greatest values that texts reach
-    exact.py vectors MODEL > exact.json
 
-Needs numpy and, for manifest and vectors, blake3.
+`vectors.py` writes exact.json. Needs numpy and, for the manifest, blake3.
 """
 
 import hashlib
@@ -22,7 +21,7 @@ import sys
 
 import numpy as np
 
-from reference import PROMPTS, Gguf, Llama, Tokenizer, chat
+from reference import Gguf, Llama, Tokenizer
 
 I = np.int64
 WRAP = 1 << 32

@@ -45,6 +45,10 @@ def spread(shape, top_bits):
 
 
 def small_operators():
+    """sh: x, s, result. isqrt: n, s. requantise: d, m, s, sh(sh(d, 7) * m, s). sine: phase, result. sigmoid: g, y.
+
+    turns: base, head size, stretch, steps.
+    """
     shifts = [
         (x, s)
         for x in (0, 1, -1, 2, -2, 3, -3, 5, -5, 6, -6, 127, -128, 1 << 30, -(1 << 30), HIGH, LOW, 123456789, -987654321)
@@ -74,6 +78,7 @@ def small_operators():
 
 
 def vector_operators():
+    """norm15, quant14, quant8: x, then the pair. dot: x, w, result. greedy: logits, id."""
     wide = [
         [0] * 4, [1, 0, -1, 0], [16383, -16383, 5, 0], [16384, -16384, 1, -1], [32766, 1, 2, 3], [32767, -32767, 1, -1],
         [32768, 3, -3, 7], [LOW, HIGH, 1, -1], [65534, -65535, 40000, -3], spread(16, 20).tolist(), spread(16, 31).tolist(),
