@@ -49,7 +49,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("prefill  {:>8.1} tokens/s of {len}", len as f64 / best);
         prefill = prefill.max(len as f64 / best);
     }
-    for len in [16, 1024] {
+    for len in [128, 1024] {
         let best = (0..RUNS)
             .map(|_| run(&model, prompt(len), ANSWER_TOKENS))
             .try_fold(f64::MAX, |best, run| run.map(|(_, rest)| best.min(rest)))?;
