@@ -222,6 +222,15 @@ Every file is checked against its blake3 hash before it is used.")]
         #[arg(long)]
         verify: bool,
     },
+    /// Show what a model file holds, and the memory it needs
+    #[command(after_help = "Examples:
+  swarm models inspect smollm2-135m-instruct   one that is here already
+  swarm models inspect ./my-model.gguf         any GGUF file
+  swarm models inspect ./my-model.gguf --json")]
+    Inspect {
+        /// Name of a model that is here, or path of a GGUF file
+        model: String,
+    },
     /// Remove a model's file from the cache
     #[command(after_help = "Examples:
   swarm models rm smollm2-135m-instruct

@@ -70,6 +70,7 @@ const COMMANDS: &[&str] = &[
     "models",
     "models pull",
     "models ls",
+    "models inspect",
     "models rm",
     "wallet",
     "wallet address",
@@ -341,8 +342,23 @@ fn models_of_ones_own_are_taken_listed_and_removed() {
     let toy = listed.as_array().unwrap().iter().find(|model| model["name"] == "toy").unwrap().clone();
     assert_eq!((&toy["state"], &toy["intact"]), (&"cached".into(), &true.into()), "{toy}");
     assert!(swarm.done(&["models", "ls"]).contains("smollm2-135m-instruct"));
+    assert_eq!(swarm.failed(&["models", "inspect", "toy"]).0, 1, "it is no model after all");
     swarm.done(&["models", "rm", "toy"]);
     assert_eq!(swarm.failed(&["models", "rm", "toy"]).0, 2);
+}
+
+#[test]
+fn a_model_file_is_inspected_without_being_taken() {
+    let swarm = Swarm::new();
+    let file = swarm.dir.path().join("tiny.gguf");
+    std::fs::write(&file, cocoon_runtime::tiny::tiny_llama(1)).unwrap();
+    let file = file.to_str().unwrap();
+    let found = json(&swarm.done(&["models", "inspect", file, "--json"]));
+    assert_eq!((&found["family"], &found["context_tokens"]), (&"llama".into(), &2_048.into()), "{found}");
+    assert_eq!(found["tensors"].as_array().unwrap().len(), 3);
+    let shown = swarm.done(&["models", "inspect", file]);
+    assert!(shown.contains("Q4_0") && shown.contains("2048 tokens"), "{shown}");
+    assert_eq!(swarm.failed(&["models", "inspect", "smollm2-135m-instruct"]).0, 2, "it is not here");
 }
 
 #[test]

@@ -74,7 +74,7 @@ pub use generation::{
     Cancel, Event, Finish, FinishReason, GenerateError, GeneratedToken, Generation, GenerationRequest, Prompt, RequestError,
 };
 pub use gguf::{Gguf, GgufError};
-pub use model::{Family, LoadError, Model, ModelSummary};
+pub use model::{Family, Inspection, LoadError, Model, ModelSummary};
 pub use safetensors::{Checkpoint, CheckpointError, Safetensors, SafetensorsError};
 pub use sampling::{Sampling, SamplingError};
 pub use serve::{Server, ServingLimits};

@@ -1,15 +1,16 @@
 //! `swarm models`: fetch, list and remove models.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cocoon_runtime::{Gguf, Inspection, LoadError};
 use serde::Serialize;
 
 use super::blocking;
 use crate::cli::{ModelsCommand, SourceKind};
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::models::{Model, ModelError, ModelStore, Origin, Presence, reporter};
+use crate::models::{Model, ModelError, ModelStore, Presence, reporter};
 use crate::output::{Table, Tone, bytes_text};
 use crate::signals::stop_requested;
 
@@ -25,6 +26,7 @@ pub async fn run(context: &Context, command: &ModelsCommand) -> Result<(), Failu
     match command {
         ModelsCommand::Pull { model, name, source } => pull(context, store, model, name.as_deref(), *source).await,
         ModelsCommand::Ls { verify } => list(context, store, *verify).await,
+        ModelsCommand::Inspect { model } => inspect(context, &store, model),
         ModelsCommand::Rm { model } => remove(context, &store, model),
     }
 }
@@ -57,7 +59,7 @@ async fn pull(context: &Context, store: ModelStore, model: &str, name: Option<&s
     struct Pulled {
         #[serde(flatten)]
         model: Model,
-        path: std::path::PathBuf,
+        path: PathBuf,
     }
     context.out().result(&Pulled { model, path }, |pulled| {
         format!("{} is here: {} ({})", pulled.model.name, pulled.path.display(), bytes_text(pulled.model.size_bytes))
@@ -87,10 +89,7 @@ async fn list(context: &Context, store: ModelStore, verify: bool) -> Result<(), 
         let models = store.list()?;
         let listed = models.into_iter().map(|model| {
             let presence = store.presence(&model);
-            let licence = match model.origin {
-                Origin::Catalogue(entry) => Some(entry.licence),
-                Origin::Own => None,
-            };
+            let licence = model.licence();
             let intact = (verify && presence == Presence::Cached).then(|| store.verify(&model).is_ok());
             Listed { model, presence, licence, intact }
         });
@@ -121,6 +120,130 @@ fn table(context: &Context, rows: &[Listed]) -> String {
         table.row([row.model.name.clone(), bytes_text(row.model.size_bytes), here, licence, row.model.id.short()]);
     }
     table.to_string()
+}
+
+/// Shares of a context that memory is shown for.
+const CONTEXT_SHARES: [usize; 3] = [16, 4, 1];
+
+#[derive(Serialize)]
+struct Inspected {
+    path: PathBuf,
+    family: &'static str,
+    name: Option<String>,
+    licence: Option<String>,
+    parameters: u64,
+    layers: usize,
+    hidden: usize,
+    query_heads: usize,
+    key_heads: usize,
+    vocabulary: u64,
+    context_tokens: usize,
+    weight_bytes: u64,
+    tensors: Vec<InspectedTensors>,
+    memory: Vec<InspectedMemory>,
+}
+
+#[derive(Serialize)]
+struct InspectedTensors {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    tensors: u64,
+    elements: u64,
+    bytes: u64,
+}
+
+#[derive(Serialize)]
+struct InspectedMemory {
+    context_tokens: usize,
+    cache_bytes: u64,
+    /// Weights as in the file, and keys and values.
+    cpu_bytes: u64,
+    /// Weights in single precision, and keys and values.
+    adapter_bytes: u64,
+}
+
+fn inspect(context: &Context, store: &ModelStore, given: &str) -> Result<(), Failure> {
+    let (path, licence) = if is_path(given) {
+        (PathBuf::from(given), None)
+    } else {
+        let model = store.find(given)?;
+        if store.presence(&model) != Presence::Cached {
+            return Err(ModelError::NotHere { name: model.name }.into());
+        }
+        (store.path(model.id), model.licence())
+    };
+    let unreadable = |source: LoadError| ModelError::Unreadable { path: path.clone(), source };
+    let file = Gguf::open(&path).map_err(|error| unreadable(error.into()))?;
+    let found = Inspection::of(&file).map_err(unreadable)?;
+    let inspected = Inspected::new(path.clone(), licence, found);
+    context.out().result(&inspected, inspection);
+    Ok(())
+}
+
+impl Inspected {
+    /// `licence` is what the catalogue says, which counts for more than what the file does.
+    fn new(path: PathBuf, licence: Option<&str>, found: Inspection) -> Self {
+        let weights = found.weight_bytes();
+        let single = found.parameters().saturating_mul(4);
+        let memory = CONTEXT_SHARES.map(|share| {
+            let context_tokens = found.context_tokens / share;
+            let cache_bytes = found.cache_bytes(context_tokens);
+            let with = |weights: u64| weights.saturating_add(cache_bytes);
+            InspectedMemory { context_tokens, cache_bytes, cpu_bytes: with(weights), adapter_bytes: with(single) }
+        });
+        let tensors = found.tensors.iter().map(|(kind, share)| InspectedTensors {
+            kind,
+            tensors: share.tensors,
+            elements: share.elements,
+            bytes: share.bytes,
+        });
+        Self {
+            path,
+            family: found.family.name(),
+            parameters: found.parameters(),
+            tensors: tensors.collect(),
+            licence: licence.map(str::to_owned).or(found.licence),
+            name: found.name,
+            layers: found.layers,
+            hidden: found.hidden,
+            query_heads: found.heads.0,
+            key_heads: found.heads.1,
+            vocabulary: found.vocabulary,
+            context_tokens: found.context_tokens,
+            weight_bytes: weights,
+            memory: memory.into(),
+        }
+    }
+}
+
+fn inspection(found: &Inspected) -> String {
+    let unnamed = || "not named in the file".to_owned();
+    let mut facts = Table::new(["", ""]);
+    for (what, value) in [
+        ("file", found.path.display().to_string()),
+        ("family", found.family.to_owned()),
+        ("name", found.name.clone().unwrap_or_else(unnamed)),
+        ("licence", found.licence.clone().unwrap_or_else(unnamed)),
+        ("parameters", found.parameters.to_string()),
+        ("layers", format!("{} of width {}", found.layers, found.hidden)),
+        ("heads", format!("{} of queries, {} of keys", found.query_heads, found.key_heads)),
+        ("vocabulary", format!("{} tokens", found.vocabulary)),
+        ("context", format!("{} tokens", found.context_tokens)),
+        ("weights", bytes_text(found.weight_bytes)),
+    ] {
+        facts.row([what.to_owned(), value]);
+    }
+    let mut types = Table::new(["TYPE", "TENSORS", "ELEMENTS", "SIZE"]).right([1, 2, 3]);
+    for tensors in &found.tensors {
+        types.row([tensors.kind.to_owned(), tensors.tensors.to_string(), tensors.elements.to_string(), bytes_text(tensors.bytes)]);
+    }
+    let mut memory = Table::new(["CONTEXT", "KEYS AND VALUES", "ALL ON THE CPU", "ALL ON AN ADAPTER"]).right([0, 1, 2, 3]);
+    for row in &found.memory {
+        let bytes = [row.cache_bytes, row.cpu_bytes, row.adapter_bytes].map(bytes_text);
+        let [cache, cpu, adapter] = bytes;
+        memory.row([row.context_tokens.to_string(), cache, cpu, adapter]);
+    }
+    format!("{facts}\n\n{types}\n\n{memory}")
 }
 
 fn remove(context: &Context, store: &ModelStore, name: &str) -> Result<(), Failure> {

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use cocoon_market::ModelId;
+use cocoon_runtime::LoadError;
 
 use crate::failure::{Exit, NextStep, chain_text};
 use crate::output::bytes_text;
@@ -55,6 +56,21 @@ pub enum ModelError {
     NotGguf {
         /// The file.
         path: PathBuf,
+    },
+    /// A model's file cannot be understood.
+    #[error("{path} is no model that this release understands")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: LoadError,
+    },
+    /// A model whose file is not in the cache.
+    #[error("{name} is not here")]
+    NotHere {
+        /// Its name.
+        name: String,
     },
     /// A name that would be confused with another.
     #[error("a model is already called {name}")]
@@ -115,6 +131,8 @@ impl NextStep for ModelError {
             Self::Interrupted { .. } => "the same command, which goes on where it stopped".into(),
             Self::Damaged { name, .. } => format!("swarm models rm {name}, then swarm models pull {name}").into(),
             Self::NotGguf { .. } => "a file that ends in .gguf; other formats must be converted first".into(),
+            Self::Unreadable { .. } => "another file; families that are understood are llama, qwen2 and qwen3".into(),
+            Self::NotHere { name } => format!("swarm models pull {name}").into(),
             Self::NameTaken { .. } => "another --name".into(),
             Self::BadName { .. } => "small letters, digits, dots, dashes and underscores; at most 96".into(),
             Self::NameMissing => "swarm models pull FILE --name NAME".into(),
@@ -125,12 +143,13 @@ impl NextStep for ModelError {
 
     fn exit(&self) -> Exit {
         match self {
-            Self::Unknown { .. } | Self::NameTaken { .. } | Self::BadName { .. } | Self::NameMissing => Exit::Usage,
+            Self::Unknown { .. } | Self::NameTaken { .. } | Self::BadName { .. } | Self::NameMissing | Self::NotHere { .. } => Exit::Usage,
             Self::NoSource { .. }
             | Self::Sources { .. }
             | Self::Interrupted { .. }
             | Self::Damaged { .. }
             | Self::NotGguf { .. }
+            | Self::Unreadable { .. }
             | Self::Index { .. }
             | Self::Io { .. } => Exit::Failed,
         }

@@ -50,6 +50,16 @@ pub struct Model {
     pub origin: Origin,
 }
 
+impl Model {
+    /// Its licence, if the catalogue knows one.
+    pub fn licence(&self) -> Option<&'static str> {
+        match self.origin {
+            Origin::Catalogue(entry) => Some(entry.licence),
+            Origin::Own => None,
+        }
+    }
+}
+
 /// Where a model is known from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {

@@ -45,6 +45,20 @@ impl TensorType {
         })
     }
 
+    /// The type's name, as tools print it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "F32",
+            Self::F16 => "F16",
+            Self::Bf16 => "BF16",
+            Self::Q8_0 => "Q8_0",
+            Self::Q4_0 => "Q4_0",
+            Self::Q4_1 => "Q4_1",
+            Self::Q4K => "Q4_K",
+            Self::Q6K => "Q6_K",
+        }
+    }
+
     /// The type's code in a file.
     pub fn code(self) -> u32 {
         match self {

@@ -2,6 +2,7 @@
 
 mod config;
 mod decoder;
+mod inspect;
 mod load;
 mod rope;
 
@@ -20,6 +21,7 @@ use crate::tokenizer::{Tokenizer, TokenizerError};
 use config::Config;
 pub use config::Family;
 pub(crate) use decoder::{Network, Session};
+pub use inspect::{Inspection, TensorShare};
 
 /// Why a model file was not loaded.
 #[derive(Debug, thiserror::Error)]

@@ -124,7 +124,7 @@ fn jobs_wait_for_memory_in_the_order_in_which_they_came() {
     let requests: Vec<_> = (0..3).map(|at| request(at * 50, 60, 10 + at)).collect();
     let mut tickets = vec![server.admit(&requests[0]).unwrap().ticket];
     server.step();
-    tickets.extend(requests[1..].iter().map(|request| server.admit(request).unwrap()));
+    tickets.extend(requests[1..].iter().map(|request| server.admit(request).unwrap().ticket));
     assert!(matches!(server.admit(&requests[0]), Err(AdmitError::Busy { waiting: 2 })));
     let answers = run(&mut server);
     for (ticket, request) in tickets.iter().zip(&requests) {
