@@ -16,15 +16,16 @@
 //! - [`tokenizer`] and [`chat`]: text to tokens and back; chats to prompts.
 //! - [`sampling`]: choosing a token, the same on every platform.
 //! - [`generation`]: requests, the stream of events, and how answers end.
+//! - [`embedding`]: vectors of texts.
 //! - [`commitment`]: what receipts say about tokens.
 //! - [`fingerprint`]: what receipts say about hidden states, and how close an auditor's must be.
 //! - [`tiny`]: a generated model of some 100 KB for tests.
 //!
 //! # What it does not do
 //!
-//! Other architectures than Llama, mixtures of experts, vocabularies that are not byte-level BPE,
-//! batches of several generations, embeddings and training: files and requests of these kinds are
-//! refused with a typed error.
+//! Other architectures than Llama and its relatives, and BERT for vectors of texts; mixtures of
+//! experts, vocabularies of decoders that are not byte-level BPE, and training: files and requests
+//! of these kinds are refused with a typed error.
 //!
 //! # Example
 //!
@@ -51,6 +52,7 @@ pub mod catalogue;
 pub mod chat;
 pub mod commitment;
 pub mod device;
+pub mod embedding;
 mod engine;
 mod file;
 pub mod fingerprint;
@@ -66,6 +68,7 @@ pub mod tokenizer;
 
 pub use chat::ChatMessage;
 pub use device::{AdapterInfo, Device, DeviceChoice, DeviceError};
+pub use embedding::{EmbedError, Embedder, EmbedderSummary, Embedding};
 pub use engine::EngineError;
 pub use file::FileError;
 pub use fingerprint::{Fingerprint, FingerprintBuilder, FingerprintError, Fingerprints, Tolerance, Verdict};

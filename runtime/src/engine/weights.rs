@@ -66,9 +66,13 @@ impl Weights {
     }
 
     /// Matrices of equal width below each other.
-    pub(crate) fn stacked<const N: usize>(matrices: [Self; N]) -> Self {
-        let columns = matrices.first().map_or(0, |matrix| matrix.columns);
-        Self { columns, parts: matrices.into_iter().flat_map(|matrix| matrix.parts).collect() }
+    pub(crate) fn stacked(matrices: impl IntoIterator<Item = Self>) -> Self {
+        let mut stack = Self { columns: 0, parts: Vec::new() };
+        for matrix in matrices {
+            stack.columns = matrix.columns;
+            stack.parts.extend(matrix.parts);
+        }
+        stack
     }
 
     /// Rows of all parts.

@@ -2,8 +2,10 @@
 
 mod config;
 mod decoder;
+pub(crate) mod encoder;
 mod load;
 mod rope;
+mod tensors;
 
 #[cfg(test)]
 mod tests;
@@ -15,7 +17,9 @@ use crate::chat::{ChatError, ChatMessage, ChatTemplate};
 use crate::device::Device;
 use crate::engine::burn::Burn;
 use crate::engine::cpu::Cpu;
+use crate::folder::FolderError;
 use crate::gguf::{Gguf, GgufError};
+use crate::safetensors::SafetensorsError;
 use crate::tokenizer::{Tokenizer, TokenizerError};
 use config::Config;
 pub use config::Family;
@@ -27,6 +31,18 @@ pub enum LoadError {
     /// The file is not a sound GGUF file.
     #[error(transparent)]
     Gguf(#[from] GgufError),
+    /// The folder was refused.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// A tensor of a folder's checkpoint cannot be read.
+    #[error(transparent)]
+    Safetensors(#[from] SafetensorsError),
+    /// An encoder of longer texts than are read.
+    #[error("model takes texts of {tokens_max} tokens, above the limit of {}", crate::embedding::TEXT_TOKENS_MAX)]
+    TextsTooLong {
+        /// What it takes.
+        tokens_max: usize,
+    },
     /// Its tokenizer cannot be used.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
@@ -86,7 +102,7 @@ pub enum LoadError {
     TensorShape {
         /// Its name.
         name: String,
-        /// Extents in the file, fastest first.
+        /// Extents in the file, slowest first.
         found: Vec<u64>,
         /// Extents by the hyperparameters.
         expected: Vec<u64>,

@@ -30,7 +30,7 @@ pub use file_error::TokenizerFileError;
 pub use from_json::TokenizerOptions;
 pub use split::UnknownSplit;
 pub use stream::TextStream;
-pub use text_encoder::{TextEncoder, TextEncoderOptions};
+pub use text_encoder::{TextEncoder, TextEncoderOptions, TextTokens};
 
 /// Index of a token in the vocabulary.
 pub type TokenId = u32;
