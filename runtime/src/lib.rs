@@ -1,4 +1,4 @@
-//! Runs jobs: language models from GGUF files, on whatever GPU or CPU the machine has.
+//! Runs jobs: language models from GGUF files and model folders, on whatever GPU or CPU the machine has.
 //!
 //! This crate turns a model file and a request into tokens, text, metered [`Usage`] and the
 //! commitments that receipts carry. It is the only one that names burn and wgpu, and it does not
@@ -12,7 +12,7 @@
 //! - [`safetensors`]: reading checkpoints of that format, in one file or several, by strangers too.
 //! - [`folder`]: model folders, of decoders and encoders: configuration, tokenizer, what stands beside.
 //! - [`device`]: GPU or CPU, chosen at run time.
-//! - [`model`]: loading a Llama; its forward pass in `f32` with a cache of keys and values.
+//! - [`model`]: loading a Llama or a relative of it; its forward pass in `f32` with a cache of keys and values.
 //! - [`tokenizer`] and [`chat`]: text to tokens and back; chats to prompts.
 //! - [`sampling`]: choosing a token, the same on every platform.
 //! - [`generation`]: requests, the stream of events, and how answers end.

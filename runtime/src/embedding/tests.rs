@@ -180,7 +180,7 @@ fn every_tensor_counts() {
         let dir = folder_of(
             &weights(|name, values| {
                 if name == changed {
-                    values.reverse()
+                    values.reverse();
                 }
             }),
             &[],
@@ -228,7 +228,7 @@ fn weights_and_texts_that_cannot_be_used_are_refused_by_name() {
     let damaged = folder_of(
         &weights(|name, values| {
             if name.ends_with("1.output.dense.bias") {
-                values[3] = f32::NAN
+                values[3] = f32::NAN;
             }
         }),
         &[],

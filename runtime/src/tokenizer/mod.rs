@@ -189,7 +189,7 @@ impl Tokenizer {
         Self::assemble(Parts {
             merges: read_merges(file, &ids)?,
             added: added_tokens(&texts, &kinds),
-            normalizer: None,
+            normalizer: split.normalizer(),
             pre_tokenizer: split.pre_tokenizer().map_err(TokenizerError::Build)?,
             ignores_merges: split.ignores_merges(),
             unknown: None,
