@@ -1,18 +1,26 @@
-//! Tokens a second of a real model: reading a prompt, and generating.
+//! Tokens a second of a real model: reading a prompt, writing alone, and writing many answers at once.
 //!
-//! `COCOON_MODEL` names the file, `COCOON_DEVICE` (auto, wgpu, cpu; default cpu) the device.
-//! Without a file there is nothing to measure, and a line says so.
+//! `COCOON_MODEL` names the file, `COCOON_DEVICE` (auto, wgpu, cpu; default cpu) the device,
+//! `COCOON_THREADS` the threads. Without a file there is nothing to measure, and a line says so.
+//! `rivals/` measures the same with what else a user might pick.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cocoon_runtime::{Device, DeviceChoice, Event, GenerationRequest, Model, Prompt};
+use cocoon_runtime::{Device, DeviceChoice, Event, GenerationRequest, Model, Prompt, Server, ServingLimits};
 
 /// Runs of each measurement; the best counts, since the machine may be shared.
 const RUNS: usize = 3;
 
 /// Tokens generated in a run.
 const ANSWER_TOKENS: u32 = 128;
+
+/// Jobs at once.
+const JOBS: [usize; 2] = [4, 16];
+
+/// Tokens in the prompt of each of them.
+const JOB_PROMPT_TOKENS: u32 = 128;
 
 /// Lengths of prompt measured.
 const PROMPT_TOKENS: [usize; 3] = [128, 512, 1024];
@@ -23,26 +31,62 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Ok(());
     };
     let choice: DeviceChoice = std::env::var("COCOON_DEVICE").as_deref().unwrap_or("cpu").parse()?;
-    let device = Device::open(choice)?;
+    let device = match std::env::var("COCOON_THREADS") {
+        Ok(threads) => Device::open(choice)?.with_threads(threads.parse()?),
+        Err(_) => Device::open(choice)?,
+    };
     let start = Instant::now();
-    let model = Model::load(path, &device)?;
-    println!("device   {device}");
+    let model = Arc::new(Model::load(path, &device)?);
+    println!("device   {device}, {} threads", device.threads());
     println!("load     {:.2} s", start.elapsed().as_secs_f64());
 
     // Any tokens will do: the work does not depend on them.
     let prompt = |len: usize| Prompt::Tokens((0..len as u32).map(|i| 1_000 + i % 1_000).collect());
     run(&model, prompt(8), 4)?;
+    let mut prefill = 0f64;
     for len in PROMPT_TOKENS {
         let best = (0..RUNS).map(|_| run(&model, prompt(len), 1)).try_fold(f64::MAX, |best, run| run.map(|(first, _)| best.min(first)))?;
         println!("prefill  {:>8.1} tokens/s of {len}", len as f64 / best);
+        prefill = prefill.max(len as f64 / best);
     }
-    for len in [16, 1024] {
+    for len in [128, 1024] {
         let best = (0..RUNS)
             .map(|_| run(&model, prompt(len), ANSWER_TOKENS))
             .try_fold(f64::MAX, |best, run| run.map(|(_, rest)| best.min(rest)))?;
         println!("decode   {:>8.1} tokens/s behind {len}", f64::from(ANSWER_TOKENS - 1) / best);
     }
+    for jobs in JOBS {
+        let best = (0..RUNS).map(|_| together(&model, jobs)).try_fold(f64::MAX, |best, run| run.map(|run| best.min(run)))?;
+        let rate = jobs as f64 * f64::from(ANSWER_TOKENS - 1) / best;
+        println!("decode   {rate:>8.1} tokens/s of {jobs} jobs, {:.2} of the best prefill", rate / prefill);
+    }
     Ok(())
+}
+
+/// Seconds that jobs with different prompts take from when all write until the last has ended.
+fn together(model: &Arc<Model>, jobs: usize) -> Result<f64, Box<dyn std::error::Error>> {
+    let mut server = Server::new(Arc::clone(model), ServingLimits { jobs, reuse: false, ..ServingLimits::default() });
+    for job in 0..jobs as u32 {
+        let prompt = Prompt::Tokens((0..JOB_PROMPT_TOKENS).map(|i| 1_000 + (job * 37 + i) % 1_000).collect());
+        // An end token is as likely as in any text; what is measured is the time for as many as asked for.
+        server.admit(&GenerationRequest::new(prompt, ANSWER_TOKENS))?;
+    }
+    let (mut begun, mut written, mut all_write) = (std::collections::BTreeSet::new(), 0, None);
+    while !server.is_idle() {
+        for served in server.step() {
+            if let Event::Token(_) = served.event? {
+                begun.insert(served.ticket);
+                written += 1;
+            }
+        }
+        if begun.len() == jobs && all_write.is_none() {
+            all_write = Some((Instant::now(), written));
+        }
+    }
+    let (since, before) = all_write.ok_or("not every job wrote")?;
+    // Scaled to the full number, since the first to write are ahead of the last.
+    let counted = f64::from(written - before);
+    Ok(since.elapsed().as_secs_f64() * jobs as f64 * f64::from(ANSWER_TOKENS - 1) / counted)
 }
 
 /// Seconds to the first token, and from there to the last.

@@ -1,18 +1,20 @@
-//! Runs jobs for the provider service: one thread a model, one job at a time, first come first served.
+//! Runs jobs for the provider service: one thread a model, which reads the tokens of all its jobs together.
 //!
 //! ```text
 //! provider service --start--> queue (bounded) --> thread of the model --> events (bounded) --> provider service
 //! ```
 //!
-//! Tokens go out one by one while the network keeps up. While it does not, they are gathered, and when too many are, the work
-//! waits. A panic inside the model ends the job, never the node.
+//! Tokens go out one by one while the network keeps up. While it does not, they are gathered, and when too many are, that job
+//! waits and the others go on. A panic inside the model ends the jobs that it had, never the node.
+
+mod outbox;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::task::Poll;
 use std::time::Instant;
 
 use async_trait::async_trait;
@@ -20,18 +22,23 @@ use cocoon_market::ids::Digest;
 use cocoon_market::job::{JobRequest, Sampling};
 use cocoon_market::{FinishReason, JobId, ModelId, Refusal, StopReason, Usage};
 use cocoon_p2p::execution::{CancelHandle, EXECUTION_EVENTS_MAX, Execution, ExecutionEvent, Executor};
-use cocoon_runtime::generation::{self, GenerateError, Generation};
-use cocoon_runtime::{Cancel, ChatMessage, Event, GenerationRequest, Model, Prompt, RequestError};
-use futures::SinkExt as _;
+use cocoon_runtime::generation::{self, GenerateError};
+use cocoon_runtime::serve::{AdmitError, Served, Ticket};
+use cocoon_runtime::{Cancel, ChatMessage, Event, GenerationRequest, Model, Prompt, RequestError, Server, ServingLimits};
+use futures::StreamExt as _;
 use futures::channel::mpsc;
 use futures::executor::block_on;
+use outbox::Outbox;
 
 /// Jobs that may wait for one model. The provider's desk admits no more than its capacity at once; this bounds what slips through
 /// while others end.
 const QUEUE_MAX: usize = 32;
 
-/// Tokens gathered while the network is busy; then the work waits. Well below the market's limit of a chunk.
-const GATHERED_TOKENS_MAX: usize = 16;
+/// Jobs that a model reads together. More of them slow each other down on any device.
+const TOGETHER_MAX: usize = 16;
+
+/// Jobs that a model has at once.
+const JOBS_INSIDE_MAX: usize = TOGETHER_MAX + QUEUE_MAX;
 
 /// Runs the jobs of all models that are served.
 #[derive(Debug)]
@@ -43,7 +50,7 @@ pub struct ModelExecutor {
 #[derive(Debug)]
 struct Lane {
     /// The thread ends when this is dropped and the queue is empty.
-    orders: SyncSender<Order>,
+    orders: mpsc::Sender<Order>,
     /// Jobs that wait or run.
     inside: Arc<AtomicUsize>,
 }
@@ -81,10 +88,11 @@ impl Executor for ModelExecutor {
 
 impl Lane {
     fn start(id: ModelId, model: Arc<Model>) -> io::Result<Self> {
-        let (orders, queue) = sync_channel(QUEUE_MAX);
+        // Every sender has a place of its own, so what is asked for is one less than may wait.
+        let (orders, queue) = mpsc::channel(QUEUE_MAX - 1);
         let inside = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&inside);
-        let run = move || serve(&model, &queue, &count);
+        let run = move || Desk::new(model, queue, count).run();
         std::thread::Builder::new().name(format!("model-{}", id.short())).spawn(run)?;
         Ok(Self { orders, inside })
     }
@@ -95,13 +103,18 @@ impl Lane {
         let switch = cancel.clone();
         let job = request.job;
         let ahead = self.inside.fetch_add(1, Ordering::Relaxed);
-        if let Err(error) = self.orders.try_send(Order { request, events: tx, cancel }) {
+        let busy = StopReason::Refused(Refusal::Busy { running: u16::try_from(ahead).unwrap_or(u16::MAX) });
+        let sent = match ahead < JOBS_INSIDE_MAX {
+            true => self.orders.clone().try_send(Order { request, events: tx, cancel }),
+            false => {
+                self.inside.fetch_sub(1, Ordering::Relaxed);
+                return Err(busy);
+            }
+        };
+        if let Err(error) = sent {
             self.inside.fetch_sub(1, Ordering::Relaxed);
-            return Err(match error {
-                TrySendError::Full(_) => StopReason::Refused(Refusal::Busy { running: u16::try_from(ahead).unwrap_or(u16::MAX) }),
-                // The thread ends only with the executor, or by a panic outside of any job.
-                TrySendError::Disconnected(_) => StopReason::Internal,
-            });
+            // The thread ends only with the executor, or by a panic outside of any job.
+            return Err(if error.is_full() { busy } else { StopReason::Internal });
         }
         tracing::debug!(%job, ahead, "job queued");
         metrics::gauge!("swarm_jobs_inside").increment(1.0);
@@ -109,88 +122,193 @@ impl Lane {
     }
 }
 
-/// Serves the queue until nobody can add to it.
-fn serve(model: &Model, queue: &Receiver<Order>, inside: &AtomicUsize) {
-    while let Ok(order) = queue.recv() {
-        let job = order.request.job;
-        let started = Instant::now();
-        // What a panic leaves half done is this job's own: the generation, which is dropped, and its event queue.
-        let end = catch_unwind(AssertUnwindSafe(|| run(model, order)));
-        if end.is_err() {
-            tracing::error!(%job, "a job panicked inside the model");
-        }
-        inside.fetch_sub(1, Ordering::Relaxed);
-        metrics::gauge!("swarm_jobs_inside").decrement(1.0);
-        metrics::histogram!("swarm_job_seconds").record(started.elapsed().as_secs_f64());
-    }
+/// A job that the model's thread has.
+struct Running {
+    job: JobId,
+    outbox: Outbox,
+    started: Instant,
+    wrote: bool,
 }
 
-/// Runs one job to its end, and says what that was.
-fn run(model: &Model, order: Order) {
-    let Order { request, events, cancel } = order;
-    let job = request.job;
-    let mut events = Events { tx: events, pending: None };
-    if cancel.is_cancelled() {
-        return events.end(ExecutionEvent::Finished { reason: FinishReason::Cancelled, usage: Usage::default() });
-    }
-    let mut guard = PanicGuard { tx: events.tx.clone(), armed: true };
-    match attempt(model, request, &cancel, &mut events) {
-        Ok(end) => events.end(end),
-        Err(reason) => {
-            tracing::info!(%job, %reason, "job failed");
-            events.end(ExecutionEvent::Failed(reason));
-        }
-    }
-    guard.armed = false;
+/// The thread of a model: its server, and where each job's events go.
+struct Desk {
+    server: Server,
+    queue: mpsc::Receiver<Order>,
+    inside: Arc<AtomicUsize>,
+    running: BTreeMap<Ticket, Running>,
+    /// Jobs that have ended, and whose last events found no place yet.
+    leaving: Vec<Outbox>,
 }
 
-/// Says that the job failed if a panic takes the thread out of it.
-struct PanicGuard {
-    tx: mpsc::Sender<ExecutionEvent>,
-    armed: bool,
-}
-
-impl Drop for PanicGuard {
-    fn drop(&mut self) {
-        if self.armed {
-            // A sender of its own has a place of its own in the queue, so this never waits.
-            let _ = self.tx.try_send(ExecutionEvent::Failed(StopReason::Internal));
-        }
+impl Desk {
+    fn new(model: Arc<Model>, queue: mpsc::Receiver<Order>, inside: Arc<AtomicUsize>) -> Self {
+        let server = Server::new(model, limits());
+        Self { server, queue, inside, running: BTreeMap::new(), leaving: Vec::new() }
     }
-}
 
-fn attempt(model: &Model, request: JobRequest, cancel: &Cancel, events: &mut Events) -> Result<ExecutionEvent, StopReason> {
-    let job = request.job;
-    let request = translate(request, cancel)?;
-    let mut generation = model.start(&request).map_err(|error| refused(job, &error))?;
-    let input = Digest(generation.input_commitment());
-    let input_tokens = generation.input_tokens();
-    // Before the model reads the prompt, so that a cap which does not pay for reading ends the job here.
-    events.put(ExecutionEvent::Prefilled { usage: Usage { input_tokens, output_tokens: 0 }, input }, cancel);
-    let started = Instant::now();
-    let mut is_first = true;
-    loop {
-        let event = next(&mut generation, job)?;
-        if std::mem::take(&mut is_first) {
-            metrics::histogram!("swarm_first_token_ms").record(started.elapsed().as_secs_f64() * 1000.0);
-        }
-        match event {
-            Event::Token(token) => events.token(token.id, &token.text, token.usage, cancel),
-            Event::Finished(finish) => {
-                events.text(finish.text, finish.usage);
-                record_speed(finish.usage, started);
-                return Ok(ExecutionEvent::Finished { reason: reason(finish.reason), usage: finish.usage });
+    /// Serves until nobody can add an order and all are done.
+    fn run(mut self) {
+        let mut open = true;
+        while open || !self.running.is_empty() || !self.leaving.is_empty() {
+            open = self.take_orders() && open;
+            self.flush();
+            if self.server.can_work() {
+                self.step();
+            } else if open || self.is_blocked() {
+                self.wait();
             }
         }
     }
+
+    /// Takes the orders that are there; false once there will be no more.
+    fn take_orders(&mut self) -> bool {
+        loop {
+            match self.queue.try_recv() {
+                Ok(order) => self.take(order),
+                Err(mpsc::TryRecvError::Empty) => return true,
+                Err(mpsc::TryRecvError::Closed) => return false,
+            }
+        }
+    }
+
+    fn take(&mut self, order: Order) {
+        let Order { request, events, cancel } = order;
+        let (job, mut outbox) = (request.job, Outbox::new(events, cancel.clone()));
+        if cancel.is_cancelled() {
+            return self.leave(outbox, ExecutionEvent::Finished { reason: FinishReason::Cancelled, usage: Usage::default() });
+        }
+        match self.admit(job, request, &cancel, &mut outbox) {
+            Ok(ticket) => {
+                self.running.insert(ticket, Running { job, outbox, started: Instant::now(), wrote: false });
+            }
+            Err(reason) => {
+                tracing::info!(%job, %reason, "job failed");
+                self.leave(outbox, ExecutionEvent::Failed(reason));
+            }
+        }
+    }
+
+    fn admit(&mut self, job: JobId, request: JobRequest, cancel: &Cancel, outbox: &mut Outbox) -> Result<Ticket, StopReason> {
+        let request = translate(request, cancel)?;
+        let taken = self.server.admit(&request).map_err(|error| not_admitted(job, &error))?;
+        // Before the model reads the prompt, so that a cap which does not pay for reading ends the job here.
+        let usage = Usage { input_tokens: taken.input_tokens, output_tokens: 0 };
+        outbox.push(ExecutionEvent::Prefilled { usage, input: Digest(taken.input_commitment) });
+        Ok(taken.ticket)
+    }
+
+    fn step(&mut self) {
+        // What a panic leaves half done is the server's, which is replaced.
+        match catch_unwind(AssertUnwindSafe(|| self.server.step())) {
+            Ok(served) => {
+                metrics::gauge!("swarm_cache_bytes").set(self.server.cache_bytes() as f64);
+                served.into_iter().for_each(|served| self.forward(served));
+            }
+            Err(_) => self.fail_all(),
+        }
+    }
+
+    /// Ends every job after a panic inside the model.
+    fn fail_all(&mut self) {
+        tracing::error!(jobs = self.running.len(), "the model panicked; its jobs have failed");
+        self.server = Server::new(Arc::clone(self.server.model()), limits());
+        for (_, running) in std::mem::take(&mut self.running) {
+            self.leave(running.outbox, ExecutionEvent::Failed(StopReason::Internal));
+        }
+    }
+
+    fn forward(&mut self, served: Served) {
+        let Some(running) = self.running.get_mut(&served.ticket) else { return };
+        match served.event {
+            Ok(Event::Token(token)) => {
+                if !std::mem::replace(&mut running.wrote, true) {
+                    metrics::histogram!("swarm_first_token_ms").record(running.started.elapsed().as_secs_f64() * 1000.0);
+                }
+                running.outbox.token(token.id, &token.text, token.usage);
+                if running.outbox.is_full() {
+                    self.server.pause(served.ticket, true);
+                }
+            }
+            Ok(Event::Finished(finish)) => {
+                running.outbox.text(&finish.text, finish.usage);
+                record_speed(finish.usage, running.started);
+                let cached = served.meter.cached_tokens;
+                tracing::debug!(job = %running.job, cached, passes = served.meter.passes, bytes = served.meter.cache_bytes, "job done");
+                metrics::counter!("swarm_tokens_total", "kind" => "cached").increment(cached);
+                self.end(served.ticket, ExecutionEvent::Finished { reason: reason(finish.reason), usage: finish.usage });
+            }
+            Err(error) => {
+                let reason = failed(running.job, &error);
+                self.end(served.ticket, ExecutionEvent::Failed(reason));
+            }
+        }
+    }
+
+    fn end(&mut self, ticket: Ticket, last: ExecutionEvent) {
+        if let Some(running) = self.running.remove(&ticket) {
+            metrics::histogram!("swarm_job_seconds").record(running.started.elapsed().as_secs_f64());
+            self.leave(running.outbox, last);
+        }
+    }
+
+    fn leave(&mut self, mut outbox: Outbox, last: ExecutionEvent) {
+        self.inside.fetch_sub(1, Ordering::Relaxed);
+        metrics::gauge!("swarm_jobs_inside").decrement(1.0);
+        outbox.push(last);
+        outbox.flush();
+        self.leaving.push(outbox);
+    }
+
+    /// Sends what found no place before, and lets jobs go on whose events did.
+    fn flush(&mut self) {
+        for (ticket, running) in &mut self.running {
+            running.outbox.flush();
+            self.server.pause(*ticket, running.outbox.is_full());
+        }
+        self.leaving.retain_mut(|outbox| {
+            outbox.flush();
+            !outbox.is_empty()
+        });
+    }
+
+    fn is_blocked(&self) -> bool {
+        !self.leaving.is_empty() || !self.running.is_empty()
+    }
+
+    /// Waits for an order, or for somebody to take events that wait.
+    fn wait(&mut self) {
+        let Self { queue, running, leaving, .. } = self;
+        let order = block_on(std::future::poll_fn(|context| {
+            let outboxes = running.values_mut().map(|running| &mut running.outbox).chain(leaving.iter_mut());
+            // Every one is asked, so that each will wake this thread.
+            let moved = outboxes.filter(|outbox| !outbox.is_empty()).filter_map(|outbox| outbox.poll(context).then_some(())).count() > 0;
+            match queue.poll_next_unpin(context) {
+                Poll::Ready(Some(order)) => Poll::Ready(Some(order)),
+                Poll::Ready(None) if !moved && (!leaving.is_empty() || !running.is_empty()) => Poll::Pending,
+                Poll::Ready(None) => Poll::Ready(None),
+                Poll::Pending if moved => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        }));
+        if let Some(order) = order {
+            self.take(order);
+        }
+    }
 }
 
-fn next(generation: &mut Generation<'_>, job: JobId) -> Result<Event, StopReason> {
-    match generation.next() {
-        Some(Ok(event)) => Ok(event),
-        Some(Err(error)) => Err(failed(job, &error)),
-        // A generation ends with `Finished`, after which it is not asked again.
-        None => Err(StopReason::Internal),
+/// What a model's server may use on this machine.
+fn limits() -> ServingLimits {
+    ServingLimits { jobs: TOGETHER_MAX, waiting: QUEUE_MAX, ..ServingLimits::default() }
+}
+
+fn not_admitted(job: JobId, error: &AdmitError) -> StopReason {
+    match error {
+        AdmitError::Request(error) => refused(job, error),
+        AdmitError::TooLarge { .. } => {
+            tracing::info!(%job, error = error as &dyn std::error::Error, "order refused");
+            StopReason::Malformed
+        }
+        AdmitError::Busy { waiting } => StopReason::Refused(Refusal::Busy { running: u16::try_from(*waiting).unwrap_or(u16::MAX) }),
     }
 }
 
@@ -200,70 +318,6 @@ fn record_speed(usage: Usage, started: Instant) {
     metrics::counter!("swarm_tokens_total", "kind" => "output").increment(usage.output_tokens);
     if seconds > 0.0 && usage.output_tokens > 0 {
         metrics::histogram!("swarm_tokens_per_second").record(usage.output_tokens as f64 / seconds);
-    }
-}
-
-/// The way out of a job.
-struct Events {
-    tx: mpsc::Sender<ExecutionEvent>,
-    pending: Option<Gathered>,
-}
-
-/// Tokens that found no place in the queue yet.
-struct Gathered {
-    tokens: Vec<u32>,
-    text: String,
-    usage: Usage,
-}
-
-impl Events {
-    /// Adds a token and sends what is gathered if there is room.
-    fn token(&mut self, id: u32, text: &str, usage: Usage, cancel: &Cancel) {
-        let gathered = self.pending.get_or_insert_with(|| Gathered { tokens: Vec::new(), text: String::new(), usage });
-        gathered.tokens.push(id);
-        gathered.text.push_str(text);
-        gathered.usage = usage;
-        let full = gathered.tokens.len() >= GATHERED_TOKENS_MAX;
-        let Some(event) = self.take_pending() else { return };
-        match self.tx.try_send(event) {
-            Ok(()) => {}
-            Err(error) if error.is_disconnected() => cancel.cancel(),
-            Err(error) if full => self.put(error.into_inner(), cancel),
-            Err(error) => self.restore(error.into_inner()),
-        }
-    }
-
-    /// Adds text that was held back until the end.
-    fn text(&mut self, text: String, usage: Usage) {
-        if !text.is_empty() {
-            let gathered = self.pending.get_or_insert_with(|| Gathered { tokens: Vec::new(), text: String::new(), usage });
-            gathered.text.push_str(&text);
-            gathered.usage = usage;
-        }
-    }
-
-    /// Sends an event, and waits for room. When nobody listens any more, the job is cancelled.
-    fn put(&mut self, event: ExecutionEvent, cancel: &Cancel) {
-        if block_on(self.tx.send(event)).is_err() {
-            cancel.cancel();
-        }
-    }
-
-    fn end(mut self, last: ExecutionEvent) {
-        for event in self.take_pending().into_iter().chain([last]) {
-            // Nobody listens: then nobody needs to know how it ended.
-            let _ = block_on(self.tx.send(event));
-        }
-    }
-
-    fn take_pending(&mut self) -> Option<ExecutionEvent> {
-        self.pending.take().map(|Gathered { tokens, text, usage }| ExecutionEvent::Tokens { tokens, text, usage })
-    }
-
-    fn restore(&mut self, event: ExecutionEvent) {
-        if let ExecutionEvent::Tokens { tokens, text, usage } = event {
-            self.pending = Some(Gathered { tokens, text, usage });
-        }
     }
 }
 
@@ -294,7 +348,7 @@ fn sampling(sampling: Sampling, seed: [u8; 32]) -> Result<cocoon_runtime::Sampli
 fn failed(job: JobId, error: &GenerateError) -> StopReason {
     match error {
         GenerateError::Request(error) => refused(job, error),
-        GenerateError::Scores(_) | GenerateError::Device(_) | GenerateError::Unreadable => {
+        GenerateError::Scores(_) | GenerateError::Engine(_) | GenerateError::Lost => {
             tracing::error!(%job, error = error as &dyn std::error::Error, "the model or its device failed");
             StopReason::Internal
         }

@@ -108,6 +108,11 @@ impl Job {
         self.ending = Some(reason);
     }
 
+    /// Whether the next step is the last event.
+    pub(crate) fn will_end(&self) -> bool {
+        self.ending.is_some() || self.cancel.is_cancelled()
+    }
+
     /// The last event, if there will be no more tokens.
     pub(crate) fn ending(&mut self) -> Option<Event> {
         if self.ending.is_none() && self.cancel.is_cancelled() {

@@ -68,6 +68,17 @@ impl Default for ServingLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(u64);
 
+/// A request that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    /// The job's number.
+    pub ticket: Ticket,
+    /// Tokens of its prompt.
+    pub input_tokens: u64,
+    /// Commitment to them.
+    pub input_commitment: [u8; 32],
+}
+
 /// Why a request was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum AdmitError {
@@ -121,6 +132,7 @@ struct Seat {
     cached_tokens: u64,
     passes: u64,
     failed: bool,
+    paused: bool,
 }
 
 /// A job that waits for room.
@@ -168,9 +180,19 @@ impl Server {
         self.seats.len() + self.waiting.len()
     }
 
+    /// Bytes of keys and values that jobs hold.
+    pub fn cache_bytes(&self) -> u64 {
+        self.page_bytes.saturating_mul(self.pool.used() as u64)
+    }
+
     /// Whether there is nothing to do.
     pub fn is_idle(&self) -> bool {
         self.jobs() == 0
+    }
+
+    /// Whether a step would do anything: some job has left, may begin, or has tokens to read.
+    pub fn can_work(&self) -> bool {
+        self.has_room_for_waiting() || self.seats.iter().any(|seat| !seat.paused || seat.job.will_end())
     }
 
     /// Takes a request.
@@ -178,12 +200,8 @@ impl Server {
     /// # Errors
     ///
     /// [`AdmitError`]; nothing has changed then.
-    pub fn admit(&mut self, request: &GenerationRequest) -> Result<Ticket, AdmitError> {
-        self.take(Job::new(&self.model, request)?)
-    }
-
-    /// Takes a request that was checked.
-    pub(crate) fn take(&mut self, job: Job) -> Result<Ticket, AdmitError> {
+    pub fn admit(&mut self, request: &GenerationRequest) -> Result<Admitted, AdmitError> {
+        let job = Job::new(&self.model, request)?;
         let pages = job.positions_max().div_ceil(PAGE_POSITIONS);
         if pages > self.pool.total() {
             let bytes = |pages: usize| self.page_bytes.saturating_mul(pages as u64);
@@ -194,8 +212,16 @@ impl Server {
         }
         let ticket = Ticket(self.tickets);
         self.tickets += 1;
+        let admitted = Admitted { ticket, input_tokens: job.prompt() as u64, input_commitment: job.input_commitment() };
         self.waiting.push_back(Waiting { ticket, job });
-        Ok(ticket)
+        Ok(admitted)
+    }
+
+    /// Leaves a job out of passes, or lets it go on: for one whose listener is behind.
+    pub fn pause(&mut self, ticket: Ticket, paused: bool) {
+        if let Some(seat) = self.seats.iter_mut().find(|seat| seat.ticket == ticket) {
+            seat.paused = paused;
+        }
     }
 
     /// Reads one batch, and tells what happened.
@@ -214,6 +240,12 @@ impl Server {
         }
         self.drop_ended(&mut out);
         out
+    }
+
+    /// Whether the first that waits has somewhere to go.
+    fn has_room_for_waiting(&self) -> bool {
+        self.waiting.front().is_some_and(|first| first.job.will_end() || self.pool.has_room(first.job.positions_max()))
+            && self.seats.len() < self.limits.jobs
     }
 
     /// Whether a job would be let in now rather than wait.
@@ -240,19 +272,20 @@ impl Server {
             let Waiting { ticket, mut job } = first;
             let cached = hold.pages().len() * PAGE_POSITIONS;
             job.advance(cached);
-            self.seats.push(Seat { ticket, job, hold, cached_tokens: cached as u64, passes: 0, failed: false });
+            self.seats.push(Seat { ticket, job, hold, cached_tokens: cached as u64, passes: 0, failed: false, paused: false });
         }
     }
 
     /// How many tokens of which job are read next: pairs of a seat and a number.
     fn plan(&self) -> Vec<(usize, usize)> {
+        let active = |at: &usize| !self.seats[*at].paused;
         let mut plan: Vec<(usize, usize)> =
-            self.seats.iter().enumerate().filter(|(_, seat)| seat.job.is_writing()).map(|(at, _)| (at, 1)).collect();
+            (0..self.seats.len()).filter(active).filter(|at| self.seats[*at].job.is_writing()).map(|at| (at, 1)).collect();
         let mut rows = self.limits.rows.saturating_sub(plan.len());
         if !plan.is_empty() {
             rows = rows.min(self.limits.rows / SHARE_WHILE_WRITING);
         }
-        let reading: Vec<usize> = (0..self.seats.len()).filter(|at| !self.seats[*at].job.is_writing()).collect();
+        let reading: Vec<usize> = (0..self.seats.len()).filter(active).filter(|at| !self.seats[*at].job.is_writing()).collect();
         let first = self.turn.checked_rem(reading.len()).unwrap_or(0);
         for (behind, at) in reading.iter().skip(first).chain(reading.iter().take(first)).enumerate() {
             let share = (rows / (reading.len() - behind)).max(PROMPT_ROWS_MIN).min(rows);

@@ -87,6 +87,11 @@ impl PagePool {
         self.used
     }
 
+    /// Whether a job that shares nothing would be let in.
+    pub(super) fn has_room(&self, positions: usize) -> bool {
+        self.used + self.promised + positions.div_ceil(PAGE_POSITIONS) <= self.total()
+    }
+
     /// Lets a job in that will keep up to `positions`, with the pages that hold the beginning of
     /// its prompt already. None if there is no room now. At least one token of the prompt is left
     /// to be read, since scores come from reading.

@@ -61,7 +61,7 @@ fn jobs_in_company_are_answered_as_alone() {
     let model = tiny();
     let mut server = Server::new(Arc::clone(&model), ServingLimits { jobs: 3, rows: 40, ..ServingLimits::default() });
     let requests: Vec<_> = (0..7).map(|at| request(at * 31, 1 + 23 * at as usize, 5 + at)).collect();
-    let tickets: Vec<_> = requests.iter().map(|request| server.admit(request).unwrap()).collect();
+    let tickets: Vec<_> = requests.iter().map(|request| server.admit(request).unwrap().ticket).collect();
     let answers = run(&mut server);
     for (ticket, request) in tickets.iter().zip(&requests) {
         let answer = &answers[ticket];
@@ -77,9 +77,9 @@ fn a_beginning_that_was_read_is_not_read_again_and_changes_nothing() {
     let model = tiny();
     let mut server = Server::new(Arc::clone(&model), ServingLimits::default());
     let first = request(5, 100, 30);
-    server.admit(&first).unwrap();
+    server.admit(&first).unwrap().ticket;
     run(&mut server);
-    let ticket = server.admit(&first).unwrap();
+    let ticket = server.admit(&first).unwrap().ticket;
     let again = run(&mut server).remove(&ticket).unwrap();
     assert_eq!(again.meter.cached_tokens, 96);
     assert_eq!(again.ids, alone(&model, &first));
@@ -88,7 +88,7 @@ fn a_beginning_that_was_read_is_not_read_again_and_changes_nothing() {
     let mut longer = model.encode_prompt(&first.prompt).unwrap();
     longer.extend(&again.ids);
     let next = GenerationRequest::new(Prompt::Tokens(longer), 4);
-    let ticket = server.admit(&next).unwrap();
+    let ticket = server.admit(&next).unwrap().ticket;
     let next_answer = run(&mut server).remove(&ticket).unwrap();
     assert_eq!(next_answer.meter.cached_tokens, 128);
     assert_eq!(next_answer.ids, alone(&model, &next));
@@ -98,7 +98,7 @@ fn a_beginning_that_was_read_is_not_read_again_and_changes_nothing() {
 fn without_reuse_nothing_is_remembered() {
     let mut server = Server::new(tiny(), ServingLimits { reuse: false, ..ServingLimits::default() });
     for _ in 0..2 {
-        let ticket = server.admit(&request(5, 100, 3)).unwrap();
+        let ticket = server.admit(&request(5, 100, 3)).unwrap().ticket;
         assert_eq!(run(&mut server)[&ticket].meter.cached_tokens, 0);
     }
 }
@@ -122,7 +122,7 @@ fn jobs_wait_for_memory_in_the_order_in_which_they_came() {
     let limits = ServingLimits { cache_bytes: 4 * page, waiting: 2, ..ServingLimits::default() };
     let mut server = Server::new(Arc::clone(&model), limits);
     let requests: Vec<_> = (0..3).map(|at| request(at * 50, 60, 10 + at)).collect();
-    let mut tickets = vec![server.admit(&requests[0]).unwrap()];
+    let mut tickets = vec![server.admit(&requests[0]).unwrap().ticket];
     server.step();
     tickets.extend(requests[1..].iter().map(|request| server.admit(request).unwrap()));
     assert!(matches!(server.admit(&requests[0]), Err(AdmitError::Busy { waiting: 2 })));
@@ -136,12 +136,12 @@ fn jobs_wait_for_memory_in_the_order_in_which_they_came() {
 fn a_long_prompt_keeps_nobody_waiting() {
     let limits = ServingLimits { rows: 64, ..ServingLimits::default() };
     let mut server = Server::new(tiny(), limits);
-    let writer = server.admit(&request(0, 4, 60)).unwrap();
+    let writer = server.admit(&request(0, 4, 60)).unwrap().ticket;
     while server.seats.iter().all(|seat| !seat.job.is_writing()) {
         server.step();
     }
-    let long = server.admit(&request(9, 900, 2)).unwrap();
-    let short = server.admit(&request(77, 20, 2)).unwrap();
+    let long = server.admit(&request(9, 900, 2)).unwrap().ticket;
+    let short = server.admit(&request(77, 20, 2)).unwrap().ticket;
     let mut order = Vec::new();
     let mut written = 0;
     while !order.contains(&long) {
@@ -159,7 +159,7 @@ fn a_long_prompt_keeps_nobody_waiting() {
 #[test]
 fn sixteen_equal_jobs_advance_evenly() {
     let mut server = Server::new(tiny(), ServingLimits { rows: 64, ..ServingLimits::default() });
-    let tickets: Vec<_> = (0..16).map(|at| server.admit(&request(at * 17, 48, 20)).unwrap()).collect();
+    let tickets: Vec<_> = (0..16).map(|at| server.admit(&request(at * 17, 48, 20)).unwrap().ticket).collect();
     let mut ends = BTreeMap::new();
     let mut steps = 0;
     while !server.is_idle() {
@@ -179,7 +179,7 @@ fn sixteen_equal_jobs_advance_evenly() {
 fn a_cancelled_job_leaves_and_gives_its_room_back() {
     let mut server = Server::new(tiny(), ServingLimits { jobs: 1, ..ServingLimits::default() });
     let (running, waiting) = (request(0, 40, 500), request(1, 40, 500));
-    let tickets = [server.admit(&running).unwrap(), server.admit(&waiting).unwrap()];
+    let tickets = [server.admit(&running).unwrap().ticket, server.admit(&waiting).unwrap().ticket];
     let mut answers = BTreeMap::new();
     for _ in 0..4 {
         take(&mut answers, server.step());
@@ -192,7 +192,7 @@ fn a_cancelled_job_leaves_and_gives_its_room_back() {
     }
     assert!(server.is_idle());
     assert_eq!(server.pool.used(), 0);
-    let forgotten = server.admit(&request(0, 40, 500)).unwrap();
+    let forgotten = server.admit(&request(0, 40, 500)).unwrap().ticket;
     server.step();
     server.forget(forgotten);
     assert!(server.is_idle());

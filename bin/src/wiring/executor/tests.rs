@@ -109,13 +109,15 @@ async fn impossible_orders_are_told_apart() {
     assert_eq!(foreign, StopReason::Refused(Refusal::UnknownOffer));
 }
 
-#[test]
-fn a_panic_in_a_job_is_told_as_a_failure_of_the_machine() {
-    let (tx, events) = mpsc::channel(0);
-    let end = catch_unwind(AssertUnwindSafe(|| {
-        let _guard = PanicGuard { tx, armed: true };
-        panic!("the model broke");
-    }));
-    assert!(end.is_err());
-    assert_eq!(block_on(events.collect::<Vec<_>>()), [ExecutionEvent::Failed(StopReason::Internal)]);
+#[tokio::test]
+async fn many_jobs_run_at_once_and_a_reader_who_stalls_holds_up_no_other() {
+    let executor = executor();
+    let mut stalled = executor.start(MODEL, request("hello", 1500)).await.unwrap();
+    assert!(matches!(stalled.events.next().await, Some(ExecutionEvent::Prefilled { .. })));
+    let others: Vec<_> = (0..5).map(|at| events(&executor, request(&"word ".repeat(at + 1), 40))).collect();
+    for events in futures::future::join_all(others).await {
+        assert!(matches!(events.last(), Some(ExecutionEvent::Finished { usage, .. }) if usage.output_tokens == 40));
+    }
+    let rest: Vec<_> = stalled.events.collect().await;
+    assert!(matches!(rest.last(), Some(ExecutionEvent::Finished { usage, .. }) if usage.output_tokens == 1500));
 }

@@ -1,8 +1,9 @@
 //! Keys and values in pages, and attention over them, page by page with a running maximum.
 //!
-//! In a page, keys lie `[head][element][position]` and values `[head][position][element]`: scores
-//! of thirty-two positions and sums of sixteen elements are plain vectors. Each query goes through
-//! its pages in order and by itself, so its result does not depend on which queries are beside it.
+//! In a page, keys lie `[head][half][element][16 positions]` and values `[head][part][position][16
+//! elements]`: scores of sixteen positions and sums of sixteen elements are plain vectors, and each
+//! loop goes straight through memory. Each query goes through its pages in order and by itself, so
+//! its result does not depend on which queries are beside it.
 
 use rayon::prelude::*;
 
@@ -60,15 +61,20 @@ impl Pages {
         let padded = padded(size);
         let page = &mut self.page(id)[layer * (keys + values)..][..keys + values];
         let (key_page, value_page) = page.split_at_mut(keys);
-        for (element, key) in key.iter().enumerate() {
-            key_page[element * PAGE_POSITIONS + position] = *key;
+        let (half, lane) = (position / VECTOR, position % VECTOR);
+        for (key_page, key) in key_page.chunks_exact_mut(size * PAGE_POSITIONS).zip(key.chunks_exact(size)) {
+            for (element, key) in key.iter().enumerate() {
+                key_page[(half * size + element) * VECTOR + lane] = *key;
+            }
         }
-        for (head, value) in value.chunks_exact(size).enumerate() {
-            value_page[(head * PAGE_POSITIONS + position) * padded..][..size].copy_from_slice(value);
+        for (value_page, value) in value_page.chunks_exact_mut(padded * PAGE_POSITIONS).zip(value.chunks_exact(size)) {
+            for (part, value) in value.chunks(VECTOR).enumerate() {
+                value_page[(part * PAGE_POSITIONS + position) * VECTOR..][..value.len()].copy_from_slice(value);
+            }
         }
     }
 
-    /// A head's keys `[size][positions]` and values `[positions][padded size]` in a page.
+    /// A head's keys and values in a page.
     fn head(&self, layer: usize, id: PageId, head: usize) -> (&[f32], &[f32]) {
         let (keys, values) = (self.keys(), self.values());
         let page = self.pages[id as usize].as_deref().expect("pages are written before they are read");
@@ -240,9 +246,10 @@ impl<'a> Mixer<'a> {
 fn scores(queries: [&[f32]; QUERIES_INNER], keys: &[f32]) -> [[f32; PAGE_POSITIONS]; QUERIES_INNER] {
     let mut out = [[0.0; PAGE_POSITIONS]; QUERIES_INNER];
     let keys = keys.as_chunks::<VECTOR>().0;
-    for vector in 0..PAGE_POSITIONS / VECTOR {
+    let size = (keys.len() * VECTOR / PAGE_POSITIONS).max(1);
+    for (vector, keys) in keys.chunks_exact(size).enumerate() {
         let mut sums = [[0.0; VECTOR]; QUERIES_INNER];
-        add_products(&mut sums, queries, keys.iter().skip(vector).step_by(PAGE_POSITIONS / VECTOR));
+        add_products(&mut sums, queries, keys);
         for (out, sums) in out.iter_mut().zip(sums) {
             out[vector * VECTOR..][..VECTOR].copy_from_slice(&sums);
         }
@@ -252,10 +259,10 @@ fn scores(queries: [&[f32]; QUERIES_INNER], keys: &[f32]) -> [[f32; PAGE_POSITIO
 
 /// Adds `factors[at] * vector` for each of a run of vectors to four sums, which stay in registers.
 #[inline(always)]
-fn add_products<'a>(sums: &mut [Vector; QUERIES_INNER], factors: [&[f32]; QUERIES_INNER], vectors: impl Iterator<Item = &'a Vector>) {
+fn add_products(sums: &mut [Vector; QUERIES_INNER], factors: [&[f32]; QUERIES_INNER], vectors: &[Vector]) {
     let mut local = *sums;
     let [first, second, third, fourth] = factors.map(|factors| factors.iter());
-    for ((((vector, first), second), third), fourth) in vectors.zip(first).zip(second).zip(third).zip(fourth) {
+    for ((((vector, first), second), third), fourth) in vectors.iter().zip(first).zip(second).zip(third).zip(fourth) {
         for (sums, factor) in local.iter_mut().zip([first, second, third, fourth]) {
             for (sum, element) in sums.iter_mut().zip(vector) {
                 *sum += factor * element;
@@ -305,9 +312,9 @@ fn weigh(scores: &mut [f32; PAGE_POSITIONS], running: &mut Running, query: &Quer
 fn add_values(weights: &[[f32; PAGE_POSITIONS]; QUERIES_INNER], fade: [f32; QUERIES_INNER], values: &[f32], sums: &mut [Vector]) {
     let vectors = sums.len() / QUERIES_INNER;
     let values = values.as_chunks::<VECTOR>().0;
-    for vector in 0..vectors {
+    for (vector, values) in values.chunks_exact(PAGE_POSITIONS).enumerate() {
         let mut faded: [Vector; QUERIES_INNER] = std::array::from_fn(|at| sums[at * vectors + vector].map(|sum| sum * fade[at]));
-        add_products(&mut faded, weights.each_ref().map(|weights| weights.as_slice()), values.iter().skip(vector).step_by(vectors));
+        add_products(&mut faded, weights.each_ref().map(|weights| weights.as_slice()), values);
         for (at, faded) in faded.into_iter().enumerate() {
             sums[at * vectors + vector] = faded;
         }

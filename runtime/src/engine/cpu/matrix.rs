@@ -41,7 +41,7 @@ impl Scales {
         let halves: Option<Vec<[u16; TILE]>> = scales
             .iter()
             .map(|scales| {
-                let halves = scales.map(|scale| half::f16::from_f32(scale));
+                let halves = scales.map(half::f16::from_f32);
                 (halves.map(half::f16::to_f32) == *scales).then(|| halves.map(half::f16::to_bits))
             })
             .collect();
@@ -318,11 +318,11 @@ fn tiles<T: Send>(rows: usize, width: usize, make: impl Fn(TileOf) -> T + Sync) 
     (0..count).into_par_iter().map(|at| make(TileOf { tile: at / width, block: at % width, rows, width })).collect()
 }
 
-/// Activations, rounded block by block.
+/// Activations, rounded block by block. The same block of all rows lies together, as products go
+/// through them.
 #[derive(Debug)]
 pub(super) struct Rounded {
-    /// Blocks of a row.
-    width: usize,
+    rows: usize,
     values: Vec<[i16; BLOCK]>,
     /// Scale of each block, and the sum of what it stands for.
     scales: Vec<(f32, f32)>,
@@ -343,26 +343,29 @@ impl Rounded {
         let rows = x.len() / columns.max(1);
         let mut values = vec![[0; BLOCK]; rows * width];
         let mut scales = vec![(0.0, 0.0); rows * width];
-        let each = |((x, values), scales): ((&[f32], &mut [[i16; BLOCK]]), &mut [(f32, f32)])| {
-            for ((x, values), scale) in x.chunks(BLOCK).zip(values).zip(scales) {
-                *scale = round_block(x, values);
+        let round = |block: usize, values: &mut [[i16; BLOCK]], scales: &mut [(f32, f32)]| {
+            for ((x, values), scale) in x.chunks(columns).zip(values).zip(scales) {
+                let end = columns.min((block + 1) * BLOCK);
+                *scale = round_block(&x[block * BLOCK..end], values);
             }
         };
         if rows < ROWS_INNER {
-            x.chunks(columns).zip(values.chunks_mut(width)).zip(scales.chunks_mut(width)).for_each(each);
+            let all = values.chunks_mut(rows.max(1)).zip(scales.chunks_mut(rows.max(1)));
+            all.enumerate().for_each(|(block, (values, scales))| round(block, values, scales));
         } else {
-            x.par_chunks(columns).zip(values.par_chunks_mut(width)).zip(scales.par_chunks_mut(width)).for_each(each);
+            let all = values.par_chunks_mut(rows).zip(scales.par_chunks_mut(rows));
+            all.enumerate().for_each(|(block, (values, scales))| round(block, values, scales));
         }
-        Self { width, values, scales }
+        Self { rows, values, scales }
     }
 
     fn rows(&self) -> usize {
-        self.values.len() / self.width.max(1)
+        self.rows
     }
 
     #[inline(always)]
     fn block(&self, row: usize, block: usize) -> RoundedBlock<'_> {
-        let at = row * self.width + block;
+        let at = block * self.rows + row;
         let (scale, sum) = self.scales[at];
         RoundedBlock { values: &self.values[at], scale, sum }
     }

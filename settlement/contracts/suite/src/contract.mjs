@@ -20,7 +20,11 @@ export function use(built) {
 /// Names of `errors.tolk` to exit codes.
 export const EXIT = Object.fromEntries([...read('errors.tolk').matchAll(/^const (\w+) = (\d+)$/gm)].map(([, name, code]) => [name, Number(code)]));
 
+/// Contracts whose code was asked for.
+export const asked = new Set();
+
 export function codeOf(name) {
+  asked.add(name);
   return Cell.fromBase64(builds[name].code);
 }
 

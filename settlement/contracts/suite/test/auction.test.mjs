@@ -66,6 +66,7 @@ scene('an epoch ends in its time, and its fees are on sale from then on', async 
   assert.equal((await set.vaultEpoch()).epoch, 0n);
   const first = await close(set);
   assert.equal(messages(set, first, SOLD, vault).length, 0, 'before the first epoch there was none');
+  assert.equal(messages(set, first, BURN, vault).length, 0, 'nothing was paid, and nothing is destroyed');
   await set.ask('requester', vault, vault.fee(TON), 'done', { value: 2n * TON });
   await set.chain.passTime(DAY - 1);
   await set.ask('stranger', vault, vault.closeEpoch(), 'ERR_EPOCH_RUNNING', { value: TON });
@@ -161,6 +162,17 @@ scene('a bid that buys not even a nano-unit comes back', async (set) => {
   const cocoon = await sale(set);
   assert.equal(await bid(set, cocoon, COCOON), undefined);
 }, { ...ALONE, vault: { rate: 10n ** 30n } });
+
+scene('what is recorded is what was paid for what was sold, whatever was not', async (set) => {
+  const cocoon = await sale(set);
+  await set.chain.passTime(AUCTION / 2 + 1_000);
+  const { bought, paid } = await bid(set, cocoon, 1_000n * COCOON);
+  const cleared = (paid * COCOON) / bought;
+  assert.ok(bought < 35n * TON && cleared > START - START / 10n && cleared < START, 'a part of the lot, at less than the last rate by less than a tenth');
+  await set.chain.passTime(DAY);
+  await close(set);
+  assert.equal((await set.auction()).last, cleared);
+}, ALONE);
 
 scene('overbidding moves what is recorded by a tenth, and the median after four auctions', async (set) => {
   const cocoon = await sale(set, TON);

@@ -25,6 +25,8 @@ scene('all there is is made once, divided as the code says, by the founder alone
   const had = await set.balance(minter);
   await set.exactly('owner', minter, minter.genesis(to), ASKS.genesis);
   assert.ok(await set.balance(minter) > had - 100_000n, 'the founder pays for all of it, and what was there for storage stays');
+  const answers = messages(set, set.chain.transactions, EXCESSES, minter);
+  assert.deepEqual(answers.map(({ info }) => info.dest.equals(set.owner.address)), [true], 'what it did not cost comes back');
   for (const [part, address] of Object.entries(to)) assert.equal(await cocoon.balance(address), PARTS[part] * COCOON, part);
   const [supply, mintable, admin, about, code] = await jetton();
   assert.deepEqual([supply.value, mintable.value], [CAP, 0n]);

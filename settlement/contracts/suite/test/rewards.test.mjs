@@ -9,8 +9,9 @@ import { COMMITMENT, FEE, PAID, VALUE, attesting, claimable, founded, network, n
 import { Provider } from '../src/provider.mjs';
 import { domainOf, packed } from '../src/rewards.mjs';
 import { DAY, TON } from '../src/scene.mjs';
-import { scene } from '../src/scripts.mjs';
+import { messages, scene } from '../src/scripts.mjs';
 
+const EXCESSES = 0xd53276db;
 const others = new Setup('another key');
 
 /// Attests, and says how that ended at the rewards.
@@ -214,6 +215,8 @@ scene('the parts are introduced once, by the founder', async (set) => {
   const cocoon = await founded(set);
   await set.ask('thief', set.pot, set.pot.introduce(parts(set)), 'ERR_NOT_OWNER');
   await set.exactly('owner', set.pot, set.pot.introduce(parts(set)), ASKS.introduceRewards);
+  const answers = messages(set, set.chain.transactions, EXCESSES, set.pot);
+  assert.deepEqual(answers.map(({ info }) => info.dest.equals(set.owner.address)), [true], 'what it did not cost comes back');
   await set.ask('owner', set.pot, set.pot.introduce(parts(set)), 'ERR_INTRODUCED');
   assert.equal(await cocoon.balance(set.pot.address), PARTS.reserve * COCOON);
 }, PAID);

@@ -77,3 +77,17 @@ scene('what a fee brings beyond itself makes good what rent ate', async (set) =>
   const { burn, auditors, treasury } = await set.shares();
   assert.equal(await set.balance(vault), burn + auditors + treasury);
 }, { vaultReserve: toNano('0.01') });
+
+scene('an epoch ends when whoever ends it makes good what rent ate', async (set) => {
+  const { vault } = set;
+  await set.ask('stranger', vault, vault.closeEpoch());
+  await set.ask('stranger', vault, vault.fee(TON), 'done', { value: TON + ASKS.fee });
+  await set.chain.passTime(70 * YEAR);
+  await set.ask('stranger', vault, vault.fee(TON), 'done', { value: TON + ASKS.fee });
+  const { burn, auditors, treasury } = await set.shares();
+  const missing = burn + auditors + treasury - (await set.balance(vault));
+  assert.ok(missing > 0n);
+  await set.ask('stranger', vault, vault.closeEpoch(), 'ERR_TOO_LITTLE_VALUE', { value: ASKS.closeEpoch + missing - 1n });
+  await set.ask('stranger', vault, vault.closeEpoch(), 'done', { value: ASKS.closeEpoch + missing });
+  assert.ok(await set.balance(vault) >= burn + auditors + treasury, 'the shares are whole again');
+}, { vaultReserve: toNano('0.01') });
