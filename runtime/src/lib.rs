@@ -1,4 +1,4 @@
-//! Runs jobs: language models from GGUF files, on whatever GPU or CPU the machine has.
+//! Runs jobs: language models from GGUF files and model folders, on whatever GPU or CPU the machine has.
 //!
 //! This crate turns a model file and a request into tokens, text, metered [`Usage`] and the
 //! commitments that receipts carry. It is the only one that names burn and wgpu, and it does not
@@ -12,19 +12,20 @@
 //! - [`safetensors`]: reading checkpoints of that format, in one file or several, by strangers too.
 //! - [`folder`]: model folders, of decoders and encoders: configuration, tokenizer, what stands beside.
 //! - [`device`]: GPU or CPU, chosen at run time.
-//! - [`model`]: loading a Llama; its forward pass in `f32` with a cache of keys and values.
+//! - [`model`]: loading a Llama or a relative of it; its forward pass in `f32` with a cache of keys and values.
 //! - [`tokenizer`] and [`chat`]: text to tokens and back; chats to prompts.
 //! - [`sampling`]: choosing a token, the same on every platform.
 //! - [`generation`]: requests, the stream of events, and how answers end.
+//! - [`embedding`]: vectors of texts.
 //! - [`commitment`]: what receipts say about tokens.
 //! - [`fingerprint`]: what receipts say about hidden states, and how close an auditor's must be.
 //! - [`tiny`]: a generated model of some 100 KB for tests.
 //!
 //! # What it does not do
 //!
-//! Other architectures than Llama, mixtures of experts, vocabularies that are not byte-level BPE,
-//! batches of several generations, embeddings and training: files and requests of these kinds are
-//! refused with a typed error.
+//! Other architectures than Llama and its relatives, and BERT for vectors of texts; mixtures of
+//! experts, vocabularies of decoders that are not byte-level BPE, and training: files and requests
+//! of these kinds are refused with a typed error.
 //!
 //! # Example
 //!
@@ -51,6 +52,7 @@ pub mod catalogue;
 pub mod chat;
 pub mod commitment;
 pub mod device;
+pub mod embedding;
 mod engine;
 mod file;
 pub mod fingerprint;
@@ -66,6 +68,7 @@ pub mod tokenizer;
 
 pub use chat::ChatMessage;
 pub use device::{AdapterInfo, Device, DeviceChoice, DeviceError};
+pub use embedding::{EmbedError, Embedder, EmbedderSummary, Embedding};
 pub use engine::EngineError;
 pub use file::FileError;
 pub use fingerprint::{Fingerprint, FingerprintBuilder, FingerprintError, Fingerprints, Tolerance, Verdict};

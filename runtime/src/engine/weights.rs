@@ -66,14 +66,29 @@ impl Weights {
     }
 
     /// Matrices of equal width below each other.
-    pub(crate) fn stacked<const N: usize>(matrices: [Self; N]) -> Self {
-        let columns = matrices.first().map_or(0, |matrix| matrix.columns);
-        Self { columns, parts: matrices.into_iter().flat_map(|matrix| matrix.parts).collect() }
+    pub(crate) fn stacked(matrices: impl IntoIterator<Item = Self>) -> Self {
+        let mut stack = Self { columns: 0, parts: Vec::new() };
+        for matrix in matrices {
+            stack.columns = matrix.columns;
+            stack.parts.extend(matrix.parts);
+        }
+        stack
     }
 
     /// Rows of all parts.
     pub(crate) fn rows(&self) -> usize {
         self.parts.iter().map(|part| part.rows).sum()
+    }
+
+    /// The first rows of the matrix.
+    pub(crate) fn first_rows(mut self, mut count: usize) -> Self {
+        let columns = self.columns;
+        for part in &mut self.parts {
+            part.rows = part.rows.min(count);
+            count -= part.rows;
+            part.elements.truncate(part.rows, columns);
+        }
+        self
     }
 
     /// The same matrix with its rows in another order: `order` lists the old row for each new one.
@@ -124,6 +139,17 @@ impl Elements {
             Self::Bytes(blocks) => blocks.iter().all(|block| block.scale.is_finite()),
             Self::Words(blocks) => blocks.iter().all(|block| block.scale.is_finite()),
             Self::Values(values) => values.iter().all(|value| value.is_finite()),
+        }
+    }
+
+    /// Keeps the first rows of so many columns.
+    fn truncate(&mut self, rows: usize, columns: usize) {
+        let blocks = rows * (columns / BLOCK);
+        match self {
+            Self::Nibbles(all) => all.truncate(blocks),
+            Self::Bytes(all) => all.truncate(blocks),
+            Self::Words(all) => all.truncate(blocks),
+            Self::Values(all) => all.truncate(rows * columns),
         }
     }
 
@@ -185,6 +211,16 @@ mod tests {
         let both = Weights::stacked([bytes(2), plain]);
         assert_eq!(both.rows(), 3);
         assert_eq!(both.values(), [[0.0; BLOCK], [0.5; BLOCK], [7.0; BLOCK]].concat());
+    }
+
+    #[test]
+    fn the_first_rows_are_those_of_the_first_parts() {
+        let plain = Weights::new(2, BLOCK, Elements::Values([[7.0; BLOCK], [8.0; BLOCK]].concat()));
+        let stack = Weights::stacked([bytes(2), plain]);
+        assert_eq!(stack.clone().first_rows(3).values(), [[0.0; BLOCK], [0.5; BLOCK], [7.0; BLOCK]].concat());
+        let first = stack.clone().first_rows(1);
+        assert_eq!((first.rows(), first.values()), (1, vec![0.0; BLOCK]));
+        assert_eq!(stack.clone().first_rows(9), stack);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Hyperparameters of decoders, checked.
 
-use super::LoadError;
+use super::{LoadError, naming};
 use crate::engine::{Heads, Sight};
+use crate::folder::{self, AttentionBias, DecoderConfig, DecoderFamily, Window};
 use crate::gguf::Gguf;
 
 /// Most layers read. The largest published Llama has 126.
@@ -24,6 +25,16 @@ pub enum Family {
     Qwen3,
 }
 
+impl From<DecoderFamily> for Family {
+    fn from(family: DecoderFamily) -> Self {
+        match family {
+            DecoderFamily::Llama | DecoderFamily::Mistral => Self::Llama,
+            DecoderFamily::Qwen2 => Self::Qwen2,
+            DecoderFamily::Qwen3 => Self::Qwen3,
+        }
+    }
+}
+
 impl Family {
     /// Every family.
     pub const ALL: [Self; 3] = [Self::Llama, Self::Qwen2, Self::Qwen3];
@@ -37,9 +48,12 @@ impl Family {
         }
     }
 
-    /// Whether queries, keys and values have biases.
-    pub(crate) fn has_biases(self) -> bool {
-        matches!(self, Self::Qwen2)
+    /// The biases that GGUF files have for it.
+    fn biases(self) -> AttentionBias {
+        match self {
+            Self::Llama | Self::Qwen3 => AttentionBias::None,
+            Self::Qwen2 => AttentionBias::Inputs,
+        }
     }
 
     /// Whether heads of queries and keys are normed.
@@ -76,6 +90,18 @@ pub(crate) enum RopeScaling {
     },
 }
 
+impl From<folder::RopeScaling> for RopeScaling {
+    fn from(scaling: folder::RopeScaling) -> Self {
+        match scaling {
+            folder::RopeScaling::None => Self::None,
+            folder::RopeScaling::Linear { factor } => Self::Linear { factor },
+            folder::RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
+                Self::Llama3 { factor, low: low_freq_factor, high: high_freq_factor, original: original_context }
+            }
+        }
+    }
+}
+
 /// How heads turn with their positions.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct RopeConfig {
@@ -98,7 +124,12 @@ pub(crate) struct Config {
     pub(crate) context: usize,
     pub(crate) epsilon: f64,
     pub(crate) rope: RopeConfig,
-    pub(crate) sight: Sight,
+    /// None where every layer sees all that is before it.
+    pub(crate) window: Option<Window>,
+    /// Which of the attention's projections have one.
+    pub(crate) biases: AttentionBias,
+    /// Whether the embedding is the head too.
+    pub(crate) tied: bool,
 }
 
 /// The keys of a family's hyperparameters.
@@ -124,10 +155,38 @@ impl Config {
             context: keys.required("context_length", CONTEXT_MAX)?,
             epsilon: keys.positive("attention.layer_norm_rms_epsilon", None)?,
             rope: RopeConfig { pairs: size / 2, base: keys.positive("rope.freq_base", Some(10_000.0))?, scaling: keys.rope_scaling()? },
-            sight: keys.optional("attention.sliding_window", CONTEXT_MAX)?.map_or(Sight::Back, Sight::Window),
+            window: keys.optional("attention.sliding_window", CONTEXT_MAX)?.map(|tokens| Window { tokens, first_layer: 0 }),
+            biases: keys.family.biases(),
+            tied: !file.tensors().contains_key(naming::GGUF.head),
         };
         config.check(&keys)?;
         Ok(config)
+    }
+
+    /// What the folder's reader has checked already.
+    pub(crate) fn from_folder(config: &DecoderConfig) -> Self {
+        let scaling = config.rope_scaling.into();
+        Self {
+            family: config.family.into(),
+            layers: config.layers,
+            hidden: config.hidden,
+            feed_forward: config.feed_forward,
+            heads: Heads { queries: config.heads, keys: config.kv_heads, size: config.head_size },
+            context: config.context,
+            epsilon: config.epsilon,
+            rope: RopeConfig { pairs: config.head_size / 2, base: config.rope_base, scaling },
+            window: config.window,
+            biases: config.attention_bias,
+            tied: config.tied,
+        }
+    }
+
+    /// What the positions of a layer see.
+    pub(crate) fn sight(&self, layer: usize) -> Sight {
+        match self.window {
+            Some(window) if layer >= window.first_layer => Sight::Window(window.tokens),
+            Some(_) | None => Sight::Back,
+        }
     }
 
     fn check(&self, keys: &Keys<'_>) -> Result<(), LoadError> {

@@ -31,6 +31,7 @@ pub(crate) struct Layer<K: Kernels> {
     /// Over each head of queries, and of keys.
     pub(crate) head_norms: Option<(K::Vector, K::Vector)>,
     pub(crate) attention_out: K::Matrix,
+    pub(crate) attention_out_bias: Option<K::Vector>,
     pub(crate) feed_forward_norm: K::Vector,
     /// Gate, up.
     pub(crate) gate_up: K::Matrix,
@@ -78,9 +79,10 @@ impl<K: Kernels> Decoder<K> {
 
     fn attend(&self, layer: &Layer<K>, index: usize, x: &K::Rows, pass: &K::Pass, cache: &mut K::Cache) -> K::Rows {
         let norms = layer.head_norms.as_ref().map(|(query, key)| (query, key, self.epsilon()));
-        let what = Attention { heads: self.config.heads, sight: self.config.sight, norms, layer: index };
+        let what = Attention { heads: self.config.heads, sight: self.config.sight(index), norms, layer: index };
         let qkv = self.kernels.project(x, &layer.qkv, layer.qkv_bias.as_ref());
-        self.kernels.project(&self.kernels.attend(qkv, &what, pass, cache), &layer.attention_out, None)
+        let mixed = self.kernels.attend(qkv, &what, pass, cache);
+        self.kernels.project(&mixed, &layer.attention_out, layer.attention_out_bias.as_ref())
     }
 
     fn epsilon(&self) -> f32 {

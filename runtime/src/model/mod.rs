@@ -1,11 +1,16 @@
-//! A language model: weights, tokenizer and chat template out of one file.
+//! A language model: weights, tokenizer and chat template out of one file or folder.
 
 mod config;
 mod decoder;
+pub(crate) mod encoder;
 mod inspect;
 mod load;
+mod naming;
 mod rope;
+mod tensors;
 
+#[cfg(test)]
+mod families;
 #[cfg(test)]
 mod tests;
 
@@ -14,14 +19,16 @@ use std::sync::Arc;
 
 use crate::chat::{ChatError, ChatMessage, ChatTemplate};
 use crate::device::Device;
-use crate::engine::burn::Burn;
-use crate::engine::cpu::Cpu;
+use crate::folder::{FolderConfig, FolderError, ModelFolder};
 use crate::gguf::{Gguf, GgufError};
+use crate::safetensors::SafetensorsError;
 use crate::tokenizer::{Tokenizer, TokenizerError};
 use config::Config;
 pub use config::Family;
 pub(crate) use decoder::{Network, Session};
 pub use inspect::{Inspection, TensorShare};
+use load::Source;
+use tensors::TensorSource;
 
 /// Why a model file was not loaded.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +36,18 @@ pub enum LoadError {
     /// The file is not a sound GGUF file.
     #[error(transparent)]
     Gguf(#[from] GgufError),
+    /// The folder was refused.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// A tensor of a folder's checkpoint cannot be read.
+    #[error(transparent)]
+    Safetensors(#[from] SafetensorsError),
+    /// An encoder of longer texts than are read.
+    #[error("model takes texts of {tokens_max} tokens, above the limit of {}", crate::embedding::TEXT_TOKENS_MAX)]
+    TextsTooLong {
+        /// What it takes.
+        tokens_max: usize,
+    },
     /// Its tokenizer cannot be used.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
@@ -71,7 +90,7 @@ pub enum LoadError {
         /// Its name.
         name: String,
     },
-    /// A tensor is there that a plain Llama does not have.
+    /// A tensor is there that a plain model of the family does not have.
     #[error("model file has a tensor {name:?} that is not understood")]
     UnexpectedTensor {
         /// Its name.
@@ -88,7 +107,7 @@ pub enum LoadError {
     TensorShape {
         /// Its name.
         name: String,
-        /// Extents in the file, fastest first.
+        /// Extents in the file, slowest first.
         found: Vec<u64>,
         /// Extents by the hyperparameters.
         expected: Vec<u64>,
@@ -123,15 +142,25 @@ pub struct Model {
     device: Device,
 }
 
+/// What a file or folder says beside weights and tokens.
+struct About {
+    name: Option<String>,
+    template: Option<String>,
+}
+
 impl Model {
-    /// Loads a GGUF file onto a device. The CPU keeps weights as they are quantised; on an adapter
-    /// they become `f32`, about seven times the size of a four-bit file.
+    /// Loads a GGUF file, or a model folder, onto a device. The CPU keeps weights as they are
+    /// quantised, and rounds others to thirteen bits; on an adapter they become `f32`, about seven
+    /// times the size of a four-bit file.
     ///
     /// # Errors
     ///
-    /// [`LoadError`] when the file is damaged, or a model of another kind.
+    /// [`LoadError`] when the file or folder is damaged, or a model of another kind.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, LoadError> {
-        Self::from_gguf(&Gguf::open(path.as_ref())?, device)
+        match path.as_ref() {
+            folder if folder.is_dir() => Self::from_folder(&ModelFolder::open(folder)?, device),
+            file => Self::from_gguf(&Gguf::open(file)?, device),
+        }
     }
 
     /// As [`Model::load`], from a file that is already open.
@@ -142,20 +171,42 @@ impl Model {
     pub fn from_gguf(file: &Gguf, device: &Device) -> Result<Self, LoadError> {
         let config = Config::from_gguf(file)?;
         let tokenizer = Tokenizer::from_gguf(file)?;
-        let summary = ModelSummary {
-            family: config.family,
+        let (rows, tokens) = (tokenizer.vocabulary(), tokenizer.vocabulary());
+        let source = Source { tensors: file, naming: &naming::GGUF, rows, tokens };
+        let about = About {
             name: file.string("general.name")?.map(str::to_owned),
-            context_tokens: config.context,
-            vocabulary: tokenizer.vocabulary(),
-            parameters: file.tensors().values().map(|entry| entry.elements() as u64).sum(),
+            template: file.string("tokenizer.chat_template")?.map(str::to_owned),
         };
-        let vocabulary = tokenizer.vocabulary();
-        let network: Arc<dyn Network> = match device.burn() {
-            None => Arc::new(load::load(file, config, vocabulary, Cpu::new(device.threads()).map_err(LoadError::Threads)?)?),
-            Some(device) => Arc::new(load::load(file, config, vocabulary, Burn::new(device.clone()))?),
+        Self::assemble(&source, config, tokenizer, about, device)
+    }
+
+    /// As [`Model::load`], from a folder that is already open.
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::load`].
+    pub fn from_folder(folder: &ModelFolder, device: &Device) -> Result<Self, LoadError> {
+        let FolderConfig::Decoder(config) = folder.config() else {
+            return Err(FolderError::OtherKind { wanted: "decoder" }.into());
         };
-        let template = file.string("tokenizer.chat_template")?.map(str::to_owned);
-        Ok(Self { network, tokenizer, template, summary, device: device.clone() })
+        let tokenizer = folder.tokenizer()?;
+        let (checkpoint, tokens) = (folder.checkpoint()?, tokenizer.vocabulary());
+        let source = Source { tensors: &checkpoint, naming: &naming::FOLDER, rows: config.vocabulary, tokens };
+        let about = About { name: None, template: folder.text().chat_template.clone() };
+        Self::assemble(&source, Config::from_folder(config), tokenizer, about, device)
+    }
+
+    fn assemble<S: TensorSource>(
+        source: &Source<'_, S>,
+        config: Config,
+        tokenizer: Tokenizer,
+        about: About,
+        device: &Device,
+    ) -> Result<Self, LoadError> {
+        let (family, context_tokens) = (config.family, config.context);
+        let load::Loaded { network, parameters } = load::load_on(source, config, device)?;
+        let summary = ModelSummary { family, name: about.name, context_tokens, vocabulary: tokenizer.vocabulary(), parameters };
+        Ok(Self { network, tokenizer, template: about.template, summary, device: device.clone() })
     }
 
     /// What the model is, in numbers.

@@ -77,7 +77,7 @@ fn a_beginning_that_was_read_is_not_read_again_and_changes_nothing() {
     let model = tiny();
     let mut server = Server::new(Arc::clone(&model), ServingLimits::default());
     let first = request(5, 100, 30);
-    server.admit(&first).unwrap().ticket;
+    server.admit(&first).unwrap();
     run(&mut server);
     let ticket = server.admit(&first).unwrap().ticket;
     let again = run(&mut server).remove(&ticket).unwrap();

@@ -30,7 +30,7 @@ pub use file_error::TokenizerFileError;
 pub use from_json::TokenizerOptions;
 pub use split::UnknownSplit;
 pub use stream::TextStream;
-pub use text_encoder::{TextEncoder, TextEncoderOptions};
+pub use text_encoder::{TextEncoder, TextEncoderOptions, TextTokens};
 
 /// Index of a token in the vocabulary.
 pub type TokenId = u32;
@@ -189,7 +189,7 @@ impl Tokenizer {
         Self::assemble(Parts {
             merges: read_merges(file, &ids)?,
             added: added_tokens(&texts, &kinds),
-            normalizer: None,
+            normalizer: split.normalizer(),
             pre_tokenizer: split.pre_tokenizer().map_err(TokenizerError::Build)?,
             ignores_merges: split.ignores_merges(),
             unknown: None,

@@ -4,11 +4,12 @@
 //!
 //! The `tokenizer.json` files of the models concerned; for `default`, llama.cpp's fallback.
 
+use tokenizers::normalizers::unicode::NFC;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split as SplitBy, SplitPattern};
-use tokenizers::{PreTokenizerWrapper, SplitDelimiterBehavior};
+use tokenizers::{NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
 
 /// Llama 3: contractions in any case, numbers in threes, newlines with the punctuation before them.
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -34,7 +35,7 @@ const DEFAULT_NUMBERS: &str = r"\p{N}{1,3}";
 
 /// A way of splitting that is not known.
 #[derive(Debug, thiserror::Error)]
-#[error("text splitting {name:?} is not supported, only gpt-2, smollm, llama-bpe and default are")]
+#[error("text splitting {name:?} is not supported, only gpt-2, smollm, llama-bpe, qwen2 and default are")]
 pub struct UnknownSplit {
     /// Its name in the file.
     pub name: String,
@@ -46,6 +47,7 @@ pub(super) enum Split {
     Gpt2,
     SmolLm,
     Llama3,
+    Qwen2,
     Default,
 }
 
@@ -55,6 +57,7 @@ impl Split {
             "gpt-2" | "gpt2" => Self::Gpt2,
             "smollm" => Self::SmolLm,
             "llama-bpe" | "llama3" | "llama-v3" => Self::Llama3,
+            "qwen2" => Self::Qwen2,
             "default" => Self::Default,
             _ => return Err(UnknownSplit { name: name.to_owned() }),
         })
@@ -70,6 +73,11 @@ impl Split {
         self == Self::Llama3
     }
 
+    /// What is done to texts before they are cut: Qwen composes letters with their accents.
+    pub(super) fn normalizer(self) -> Option<NormalizerWrapper> {
+        (self == Self::Qwen2).then(|| NFC.into())
+    }
+
     pub(super) fn pre_tokenizer(self) -> tokenizers::Result<PreTokenizerWrapper> {
         let words = ByteLevel::new(false, true, true).into();
         let spelling_only = ByteLevel::new(false, true, false).into();
@@ -77,6 +85,7 @@ impl Split {
             Self::Gpt2 => words,
             Self::SmolLm => sequence(vec![Digits::new(true).into(), words]),
             Self::Llama3 => sequence(vec![cut(LLAMA3)?, spelling_only]),
+            Self::Qwen2 => sequence(vec![cut(QWEN2)?, spelling_only]),
             Self::Default => sequence(vec![cut(DEFAULT_PUNCTUATION)?, cut(DEFAULT_NUMBERS)?, words]),
         })
     }

@@ -92,10 +92,17 @@ fn each_way_of_splitting_keeps_its_words_apart() {
             Spec { pre, extra: vec!["12", "123", "a.", "..", ".Ċ"], merges: vec!["1 2", "12 3", "a .", ". .", ". Ċ"], ..Spec::default() };
         spec.build().unwrap().encode(text).unwrap().len()
     };
-    assert_eq!(["gpt-2", "smollm", "llama-bpe", "default"].map(|pre| count(pre, "123")), [1, 3, 1, 1], "digits");
+    assert_eq!(["gpt-2", "smollm", "llama-bpe", "qwen2", "default"].map(|pre| count(pre, "123")), [1, 3, 1, 3, 1], "digits");
     assert_eq!(["gpt-2", "llama-bpe", "default"].map(|pre| count(pre, "123123")), [2, 2, 2], "threes");
     assert_eq!(["gpt-2", "smollm", "llama-bpe", "default"].map(|pre| count(pre, "a..")), [2, 2, 2, 2], "letters from punctuation");
-    assert_eq!(["gpt-2", "llama-bpe"].map(|pre| count(pre, ".\n")), [2, 1], "newlines after punctuation");
+    assert_eq!(["gpt-2", "llama-bpe", "qwen2"].map(|pre| count(pre, ".\n")), [2, 1, 1], "newlines after punctuation");
+}
+
+#[test]
+fn qwen_composes_accents() {
+    let tokens = |pre, text: &str| Spec { pre, ..Spec::default() }.build().unwrap().encode(text).unwrap();
+    assert_eq!(tokens("qwen2", "e\u{301}"), tokens("qwen2", "é"));
+    assert_ne!(tokens("gpt-2", "e\u{301}"), tokens("gpt-2", "é"));
 }
 
 #[test]

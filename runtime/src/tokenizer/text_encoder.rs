@@ -39,6 +39,15 @@ pub struct TextEncoder {
     vocabulary: usize,
 }
 
+/// A text as tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextTokens {
+    /// Its tokens between those at its two ends, at most [`TextEncoder::tokens_max`].
+    pub ids: Vec<TokenId>,
+    /// Tokens of the text that had no place.
+    pub cut: usize,
+}
+
 impl TextEncoder {
     /// Builds the WordPiece tokenizer that a `tokenizer.json` describes. What the file itself says
     /// of lengths is the state of the program that wrote it, and counts for nothing.
@@ -70,6 +79,15 @@ impl TextEncoder {
     ///
     /// [`EncodeError::TooLong`] when the text is above the limit of bytes.
     pub fn encode(&self, text: &str) -> Result<Vec<TokenId>, EncodeError> {
+        Ok(self.encode_counted(text)?.ids)
+    }
+
+    /// As [`TextEncoder::encode`], with the number of tokens that were cut off.
+    ///
+    /// # Errors
+    ///
+    /// As [`TextEncoder::encode`].
+    pub fn encode_counted(&self, text: &str) -> Result<TextTokens, EncodeError> {
         if text.len() > TEXT_BYTES_MAX {
             return Err(EncodeError::TooLong { bytes: text.len() });
         }
@@ -79,8 +97,10 @@ impl TextEncoder {
         };
         let encoded = encoded.map_err(EncodeError::Split)?;
         let (first, last) = self.ends;
-        let inside = encoded.get_ids().iter().copied().take(self.tokens_max - 2);
-        Ok(std::iter::once(first).chain(inside).chain([last]).collect())
+        let all = encoded.get_ids();
+        let inside = &all[..all.len().min(self.tokens_max - 2)];
+        let ids = std::iter::once(first).chain(inside.iter().copied()).chain([last]).collect();
+        Ok(TextTokens { ids, cut: all.len() - inside.len() })
     }
 
     /// Most tokens of a text, with those at its two ends.

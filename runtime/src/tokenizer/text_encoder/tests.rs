@@ -87,6 +87,9 @@ fn texts_are_cut_to_the_most_that_the_model_takes() {
     let encoder = build(&file()).unwrap();
     assert_eq!(encoder.encode("a a a a a a").unwrap(), [2, 4, 4, 4, 4, 4, 4, 3]);
     assert_eq!(encoder.encode("a a a a a b a").unwrap(), [2, 4, 4, 4, 4, 4, 5, 3], "not to the file's own limit");
+    let counted = encoder.encode_counted("a a a a a b a a").unwrap();
+    assert_eq!(counted, TextTokens { ids: vec![2, 4, 4, 4, 4, 4, 5, 3], cut: 2 });
+    assert_eq!(encoder.encode_counted("a a a a a b").unwrap().cut, 0);
     let no_place = TextEncoder::from_json(file().to_string().as_bytes(), &TextEncoderOptions { tokens_max: 2, ..OPTIONS });
     assert!(matches!(no_place, Err(TokenizerFileError::NoPlace { tokens_max: 2 })));
     assert!(matches!(encoder.encode(&"a".repeat(TEXT_BYTES_MAX + 1)), Err(EncodeError::TooLong { .. })));
