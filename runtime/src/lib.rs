@@ -3,7 +3,7 @@
 //! This crate turns a model file and a request into tokens, text, metered [`Usage`] and the
 //! commitments that receipts carry. It is the only one that names burn and wgpu, and it does not
 //! touch the network, the file cache, money, or the clock: the program fetches files, decides who
-//! is served, and runs [`Model::generate`] on a thread of its own.
+//! is served, and runs a [`Server`] or [`Model::generate`] on a thread of its own.
 //!
 //! # Modules, in reading order
 //!
@@ -12,7 +12,9 @@
 //! - [`safetensors`]: reading checkpoints of that format, in one file or several, by strangers too.
 //! - [`folder`]: model folders, of decoders and encoders: configuration, tokenizer, what stands beside.
 //! - [`device`]: GPU or CPU, chosen at run time.
-//! - [`model`]: loading a Llama or a relative of it; its forward pass in `f32` with a cache of keys and values.
+//! - `engine`: the few operations that model families are written in, on the CPU and through burn.
+//! - [`model`]: loading a Llama or a relative of it, written once for all engines.
+//! - [`serve`]: many jobs read together, with keys and values in pages.
 //! - [`tokenizer`] and [`chat`]: text to tokens and back; chats to prompts.
 //! - [`sampling`]: choosing a token, the same on every platform.
 //! - [`generation`]: requests, the stream of events, and how answers end.
