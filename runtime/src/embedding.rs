@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::device::Device;
-use crate::engine::{Batch, EngineError, PAGE_POSITIONS, PageId};
+use crate::engine::{Batch, EngineError, PageId, pages_of};
 use crate::folder::{EncoderConfig, FolderConfig, FolderError, ModelFolder, Pooling};
 use crate::model::LoadError;
 use crate::model::encoder::{self, TextNetwork};
@@ -208,7 +208,7 @@ fn batch(texts: &[TextTokens], pooling: Pooling) -> Batch {
     let mut pages = 0..PageId::MAX;
     for text in texts {
         let first = batch.ids.len();
-        let own = pages.by_ref().take(text.ids.len().div_ceil(PAGE_POSITIONS)).collect();
+        let own = pages.by_ref().take(pages_of(text.ids.len())).collect();
         batch.push(&text.ids, 0, own, false);
         batch.wanted.extend(first..first + wanted_rows(text, pooling));
     }

@@ -255,7 +255,6 @@ impl Desk {
         self.inside.fetch_sub(1, Ordering::Relaxed);
         metrics::gauge!("swarm_jobs_inside").decrement(1.0);
         outbox.push(last);
-        outbox.flush();
         self.leaving.push(outbox);
     }
 
@@ -281,7 +280,7 @@ impl Desk {
         let order = block_on(std::future::poll_fn(|context| {
             let outboxes = running.values_mut().map(|running| &mut running.outbox).chain(leaving.iter_mut());
             // Every one is asked, so that each will wake this thread.
-            let moved = outboxes.filter(|outbox| !outbox.is_empty()).filter_map(|outbox| outbox.poll(context).then_some(())).count() > 0;
+            let moved = outboxes.filter(|outbox| !outbox.is_empty()).map(|outbox| outbox.poll(context)).filter(|moved| *moved).count() > 0;
             match queue.poll_next_unpin(context) {
                 Poll::Ready(Some(order)) => Poll::Ready(Some(order)),
                 Poll::Ready(None) if !moved && (!leaving.is_empty() || !running.is_empty()) => Poll::Pending,

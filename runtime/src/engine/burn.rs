@@ -4,6 +4,8 @@
 //! with a row for each position of each page; it grows by doubling, and attention gathers the rows
 //! of a sequence out of it.
 
+use std::cell::RefCell;
+
 use burn::Tensor;
 use burn::tensor::activation::{gelu, silu, softmax};
 use burn::tensor::{Device, Int, TensorData};
@@ -63,6 +65,8 @@ struct PassSpan {
     span: Span,
     /// Rows of the cache that hold the sequence, `[end]`.
     gather: Tensor<1, Int>,
+    /// Masks, made by the first layer that needs them. A model has one or two kinds of sight.
+    masks: RefCell<Vec<(Sight, Tensor<4>)>>,
 }
 
 impl Kernels for Burn {
@@ -89,7 +93,8 @@ impl Kernels for Burn {
 
     fn pass(&self, batch: &Batch, turns: Option<Turns>) -> Pass {
         let rows = batch.ids.len();
-        let spans = batch.spans.iter().map(|span| PassSpan { gather: self.indices(places(span, 0)), span: span.clone() }).collect();
+        let span = |span: &Span| PassSpan { gather: self.indices(places(span, 0)), span: span.clone(), masks: RefCell::default() };
+        let spans = batch.spans.iter().map(span).collect();
         let turns = turns.map(|turns| {
             let twice = |values: &[f32], first: f32| -> Vec<f32> {
                 values.chunks_exact(turns.pairs).flat_map(|row| row.iter().map(move |x| first * x).chain(row.iter().copied())).collect()
@@ -145,7 +150,7 @@ impl Kernels for Burn {
             let range = span.span.rows.clone();
             let rows = |x: &Tensor<3>| x.clone().slice([range.clone()]);
             let [keys, values] = cache.keep(what.layer, span, [rows(&key), rows(&value)]);
-            self.mix(rows(&query), keys, values, what, span.span.start)
+            self.mix(rows(&query), keys, values, what, span)
         });
         Tensor::cat(mixed.collect(), 0)
     }
@@ -197,7 +202,7 @@ fn turned(heads: Tensor<3>, turns: Option<&[Tensor<3>; 2]>) -> Tensor<3> {
 
 impl Burn {
     /// Attention of the rows of one span, to `[rows, queries * size]`.
-    fn mix(&self, query: Tensor<3>, keys: Tensor<3>, values: Tensor<3>, what: &Attention<'_, Tensor<2>>, start: usize) -> Tensor<2> {
+    fn mix(&self, query: Tensor<3>, keys: Tensor<3>, values: Tensor<3>, what: &Attention<'_, Tensor<2>>, span: &PassSpan) -> Tensor<2> {
         let Heads { queries, keys: key_heads, size } = what.heads;
         let (rows, group) = (query.dims()[0], what.heads.group());
         let seen = keys.dims()[0];
@@ -211,12 +216,27 @@ impl Burn {
         } else {
             let mut scores = query.reshape([key_heads, 1, group * rows, size]).matmul(keys.swap_dims(2, 3));
             scores = scores.reshape([key_heads, group, rows, seen]);
-            if let Some(mask) = mask(what.sight, start, rows, seen) {
-                scores = scores + self.upload(mask, [1, 1, rows, seen]);
+            if let Some(mask) = self.mask(what.sight, span) {
+                scores = scores + mask;
             }
             softmax(scores, 3).reshape([key_heads, 1, group * rows, seen]).matmul(values).reshape([key_heads, group, rows, size])
         };
         mixed.permute([2, 0, 1, 3]).reshape([rows, queries * size])
+    }
+}
+
+impl Burn {
+    /// What is added to the scores of a span, `[1, 1, rows, end]`.
+    fn mask(&self, sight: Sight, span: &PassSpan) -> Option<Tensor<4>> {
+        let mut masks = span.masks.borrow_mut();
+        if let Some((_, mask)) = masks.iter().find(|(its, _)| *its == sight) {
+            return Some(mask.clone());
+        }
+        let Span { rows, start, .. } = &span.span;
+        let (rows, end) = (rows.len(), span.span.end());
+        let mask = self.upload(mask(sight, *start, rows, end)?, [1, 1, rows, end]);
+        masks.push((sight, mask.clone()));
+        Some(mask)
     }
 }
 

@@ -34,6 +34,11 @@ pub(crate) const PAGE_POSITIONS: usize = 32;
 /// A page's number in the cache of a session.
 pub(crate) type PageId = u32;
 
+/// Pages that hold so many positions.
+pub(crate) const fn pages_of(positions: usize) -> usize {
+    positions.div_ceil(PAGE_POSITIONS)
+}
+
 /// Why an engine gave no result.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -138,12 +143,12 @@ pub(crate) struct Attention<'a, V> {
     pub(crate) layer: usize,
 }
 
-/// A function of single elements.
+/// The function in the middle of a feed-forward part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Activation {
-    /// `x * sigmoid(x)`
+pub enum Activation {
+    /// `x * sigmoid(x)`, of the gate.
     Silu,
-    /// `x * Phi(x)`, with the error function
+    /// `x * Phi(x)` by the error function, not its approximation by the hyperbolic tangent.
     Gelu,
 }
 

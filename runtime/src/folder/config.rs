@@ -6,13 +6,13 @@ use super::json::{self, Table};
 use super::{CONFIG_BYTES_MAX, CONFIG_FILE, FolderError};
 use crate::file::FileError;
 
-/// Most layers, as for GGUF files: the largest published Llama has 126.
+/// Most layers of a model, in a folder or a GGUF file: the largest published Llama has 126.
 pub const LAYERS_MAX: usize = 1_024;
 
-/// Largest of any width, as for GGUF files: the largest published Llama has 16,384 and 53,248.
+/// Largest of any width, in a folder or a GGUF file: the largest published Llama has 16,384 and 53,248.
 pub const WIDTH_MAX: usize = 1 << 20;
 
-/// Longest context, as for GGUF files: the largest that any published model claims.
+/// Longest context, in a folder or a GGUF file: the largest that any published model claims.
 pub const CONTEXT_MAX: usize = 10_000_000;
 
 /// The kinds of model that a folder can hold.
@@ -22,15 +22,6 @@ pub enum FolderConfig {
     Decoder(DecoderConfig),
     /// Turns a text into a vector.
     Encoder(EncoderConfig),
-}
-
-/// The function between the two halves of a feed-forward part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// `x * sigmoid(x)`, of the gate.
-    Silu,
-    /// `x * Phi(x)` by the error function, not its approximation by the hyperbolic tangent.
-    Gelu,
 }
 
 impl FolderConfig {

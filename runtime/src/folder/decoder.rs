@@ -6,9 +6,10 @@
 //! that is left out means.
 
 use super::FolderError;
-use super::config::{Activation, CONTEXT_MAX, LAYERS_MAX, WIDTH_MAX};
+use super::config::{CONTEXT_MAX, LAYERS_MAX, WIDTH_MAX};
 use super::json::Table;
 use super::rope::{RopeScaling, read_rope};
+use crate::engine::Activation;
 use crate::tokenizer::{TokenId, VOCABULARY_MAX};
 
 /// Most tokens that end an answer. Files name up to three.
@@ -51,6 +52,13 @@ pub struct Window {
     pub tokens: usize,
     /// The first layer that has the window; all after it have it too.
     pub first_layer: usize,
+}
+
+impl Window {
+    /// Positions that a layer sees; none where it sees all before it.
+    pub fn at(self, layer: usize) -> Option<usize> {
+        (layer >= self.first_layer).then_some(self.tokens)
+    }
 }
 
 /// A decoder's hyperparameters.
@@ -128,7 +136,7 @@ impl DecoderConfig {
 
     /// The positions that layer `layer` sees, if not all.
     pub fn window_of(&self, layer: usize) -> Option<usize> {
-        self.window.filter(|window| layer >= window.first_layer).map(|window| window.tokens)
+        self.window.and_then(|window| window.at(layer))
     }
 
     fn check(&self, table: &Table<'_>) -> Result<(), FolderError> {

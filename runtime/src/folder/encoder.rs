@@ -9,9 +9,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::config::{Activation, CONTEXT_MAX, LAYERS_MAX, WIDTH_MAX};
+use super::config::{CONTEXT_MAX, LAYERS_MAX, WIDTH_MAX};
 use super::json::{self, Table};
 use super::{FolderError, SMALL_BYTES_MAX, read_file};
+use crate::engine::Activation;
 use crate::tokenizer::VOCABULARY_MAX;
 
 /// Added to the variance where the file does not say.

@@ -32,10 +32,11 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+pub use crate::engine::Activation;
 use crate::file;
 use crate::safetensors::Checkpoint;
 use crate::tokenizer::{TOKENIZER_BYTES_MAX, TextEncoder, TextEncoderOptions, TokenId, Tokenizer, TokenizerOptions};
-pub use config::{Activation, CONTEXT_MAX, FolderConfig, LAYERS_MAX, WIDTH_MAX};
+pub use config::{CONTEXT_MAX, FolderConfig, LAYERS_MAX, WIDTH_MAX};
 pub use decoder::{AttentionBias, DecoderConfig, DecoderFamily, Window};
 pub use encoder::{EncoderConfig, Pooling, SentenceConfig};
 pub use error::FolderError;

@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use cocoon_market::Usage;
 
 use crate::chat::{ChatError, ChatMessage};
-use crate::engine::{Batch, EngineError, PAGE_POSITIONS, PageId};
+use crate::engine::{Batch, EngineError, PageId, pages_of};
 use crate::model::{Model, Session};
 use crate::sampling::{Sampling, ScoreError};
 use crate::tokenizer::{EncodeError, TokenId};
@@ -281,13 +281,13 @@ impl Generation<'_> {
             let (tokens, wanted) = (next.ids.len(), next.wanted);
             let end = self.job.read() + tokens;
             // The session has no other sequence, so its pages are simply counted.
-            let pages = (0..end.div_ceil(PAGE_POSITIONS) as PageId).collect();
+            let pages = (0..pages_of(end) as PageId).collect();
             let mut batch = Batch::default();
             batch.push(next.ids, self.job.read(), pages, wanted);
-            let output = self.session.pass(&batch)?;
+            let scores = self.session.pass(&batch)?;
             self.job.advance(tokens);
             if wanted {
-                return self.job.choose(&output.scores, self.model.tokenizer());
+                return self.job.choose(&scores, self.model.tokenizer());
             }
         }
     }

@@ -91,6 +91,11 @@ impl TensorEntry {
     pub fn elements(&self) -> usize {
         self.elements
     }
+
+    /// Bytes in the file.
+    pub fn bytes(&self) -> usize {
+        self.end - self.start
+    }
 }
 
 impl Gguf {
@@ -262,7 +267,7 @@ fn read_tensors(cursor: &mut Cursor<'_>, count: u64, alignment: u32) -> Result<B
     let mut bytes_total = 0u64;
     for row in rows {
         let entry = place(&row, data_start, alignment, cursor.len())?;
-        bytes_total += (entry.end - entry.start) as u64;
+        bytes_total += entry.bytes() as u64;
         if bytes_total > cursor.len() {
             // Otherwise a small file could make a loader allocate the same bytes again and again.
             return Err(GgufError::OverlappingTensors);

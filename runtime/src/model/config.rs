@@ -1,18 +1,9 @@
 //! Hyperparameters of decoders, checked.
 
 use super::{LoadError, naming};
-use crate::engine::{Heads, Sight};
-use crate::folder::{self, AttentionBias, DecoderConfig, DecoderFamily, Window};
+use crate::engine::{Activation, CacheShape, Heads, Sight};
+use crate::folder::{AttentionBias, CONTEXT_MAX, DecoderConfig, DecoderFamily, LAYERS_MAX, RopeScaling, WIDTH_MAX, Window};
 use crate::gguf::Gguf;
-
-/// Most layers read. The largest published Llama has 126.
-const LAYERS_MAX: u64 = 1_024;
-
-/// Largest of any width. The largest published Llama has 16,384 and 53,248.
-const WIDTH_MAX: u64 = 1 << 20;
-
-/// Longest context, the largest that any published model claims.
-const CONTEXT_MAX: u64 = 10_000_000;
 
 /// The families that one definition of a decoder covers. They differ in single parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,41 +58,6 @@ impl Family {
     }
 }
 
-/// How positions beyond the trained context turn.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum RopeScaling {
-    /// As trained.
-    None,
-    /// All positions divided.
-    Linear {
-        /// By this.
-        factor: f64,
-    },
-    /// As Llama 3.1 and later do.
-    Llama3 {
-        /// Long wavelengths are divided by this.
-        factor: f64,
-        /// Turns in the trained context up to which a wavelength is long.
-        low: f64,
-        /// Turns from which on it is short.
-        high: f64,
-        /// The trained context.
-        original: usize,
-    },
-}
-
-impl From<folder::RopeScaling> for RopeScaling {
-    fn from(scaling: folder::RopeScaling) -> Self {
-        match scaling {
-            folder::RopeScaling::None => Self::None,
-            folder::RopeScaling::Linear { factor } => Self::Linear { factor },
-            folder::RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
-                Self::Llama3 { factor, low: low_freq_factor, high: high_freq_factor, original: original_context }
-            }
-        }
-    }
-}
-
 /// How heads turn with their positions.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct RopeConfig {
@@ -124,6 +80,8 @@ pub(crate) struct Config {
     pub(crate) context: usize,
     pub(crate) epsilon: f64,
     pub(crate) rope: RopeConfig,
+    /// The function of the gate.
+    pub(crate) activation: Activation,
     /// None where every layer sees all that is before it.
     pub(crate) window: Option<Window>,
     /// Which of the attention's projections have one.
@@ -155,6 +113,7 @@ impl Config {
             context: keys.required("context_length", CONTEXT_MAX)?,
             epsilon: keys.positive("attention.layer_norm_rms_epsilon", None)?,
             rope: RopeConfig { pairs: size / 2, base: keys.positive("rope.freq_base", Some(10_000.0))?, scaling: keys.rope_scaling()? },
+            activation: Activation::Silu,
             window: keys.optional("attention.sliding_window", CONTEXT_MAX)?.map(|tokens| Window { tokens, first_layer: 0 }),
             biases: keys.family.biases(),
             tied: !file.tensors().contains_key(naming::GGUF.head),
@@ -165,7 +124,6 @@ impl Config {
 
     /// What the folder's reader has checked already.
     pub(crate) fn from_folder(config: &DecoderConfig) -> Self {
-        let scaling = config.rope_scaling.into();
         Self {
             family: config.family.into(),
             layers: config.layers,
@@ -174,7 +132,8 @@ impl Config {
             heads: Heads { queries: config.heads, keys: config.kv_heads, size: config.head_size },
             context: config.context,
             epsilon: config.epsilon,
-            rope: RopeConfig { pairs: config.head_size / 2, base: config.rope_base, scaling },
+            rope: RopeConfig { pairs: config.head_size / 2, base: config.rope_base, scaling: config.rope_scaling },
+            activation: config.activation,
             window: config.window,
             biases: config.attention_bias,
             tied: config.tied,
@@ -183,10 +142,12 @@ impl Config {
 
     /// What the positions of a layer see.
     pub(crate) fn sight(&self, layer: usize) -> Sight {
-        match self.window {
-            Some(window) if layer >= window.first_layer => Sight::Window(window.tokens),
-            Some(_) | None => Sight::Back,
-        }
+        self.window.and_then(|window| window.at(layer)).map_or(Sight::Back, Sight::Window)
+    }
+
+    /// What a position keeps.
+    pub(crate) fn cache_shape(&self) -> CacheShape {
+        CacheShape { layers: self.layers, keys: self.heads.keys, size: self.heads.size }
     }
 
     fn check(&self, keys: &Keys<'_>) -> Result<(), LoadError> {
@@ -228,15 +189,13 @@ impl Keys<'_> {
         }
     }
 
-    fn optional(&self, part: &str, limit: u64) -> Result<Option<usize>, LoadError> {
+    fn optional(&self, part: &str, limit: usize) -> Result<Option<usize>, LoadError> {
         let Some(value) = self.file.uint(&self.key(part))? else { return Ok(None) };
-        if value == 0 || value > limit {
-            return Err(self.bad(part));
-        }
-        usize::try_from(value).map(Some).map_err(|_| self.bad(part))
+        let inside = usize::try_from(value).ok().filter(|value| (1..=limit).contains(value));
+        inside.map(Some).ok_or_else(|| self.bad(part))
     }
 
-    fn required(&self, part: &str, limit: u64) -> Result<usize, LoadError> {
+    fn required(&self, part: &str, limit: usize) -> Result<usize, LoadError> {
         self.optional(part, limit)?.ok_or_else(|| LoadError::MissingMetadata { key: self.key(part) })
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::config::Config;
 use super::rope::Rope;
-use crate::engine::{Activation, Attention, Batch, CacheShape, EngineError, Kernels};
+use crate::engine::{Attention, Batch, CacheShape, EngineError, Kernels};
 
 /// A decoder's weights in an engine.
 #[derive(Debug)]
@@ -38,28 +38,16 @@ pub(crate) struct Layer<K: Kernels> {
     pub(crate) down: K::Matrix,
 }
 
-/// What a pass gives.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Output {
-    /// Scores of what may follow each wanted row, `[wanted, vocabulary]`.
-    pub(crate) scores: Vec<f32>,
-}
-
 impl<K: Kernels> Decoder<K> {
-    /// What a position keeps.
-    pub(crate) fn cache_shape(&self) -> CacheShape {
-        CacheShape { layers: self.config.layers, keys: self.config.heads.keys, size: self.config.heads.size }
-    }
-
-    /// Reads a batch, and scores what may follow the wanted rows.
-    pub(crate) fn pass(&self, batch: &Batch, cache: &mut K::Cache) -> Result<Output, EngineError> {
+    /// Reads a batch, and scores what may follow the wanted rows, `[wanted, vocabulary]`.
+    pub(crate) fn pass(&self, batch: &Batch, cache: &mut K::Cache) -> Result<Vec<f32>, EngineError> {
         let kernels = &self.kernels;
         let hidden = self.hidden(batch, cache);
         if batch.wanted.is_empty() {
-            return Ok(Output::default());
+            return Ok(Vec::new());
         }
         let last = kernels.rms_norm(&kernels.pick(hidden, &batch.wanted), &self.norm, self.epsilon());
-        Ok(Output { scores: kernels.read(kernels.project(&last, &self.head, None))? })
+        kernels.read(kernels.project(&last, &self.head, None))
     }
 
     /// What the layers make of a batch, `[rows, hidden]`.
@@ -71,7 +59,7 @@ impl<K: Kernels> Decoder<K> {
             let normed = kernels.rms_norm(&x, &layer.attention_norm, self.epsilon());
             x = kernels.add(x, self.attend(layer, index, &normed, &pass, cache));
             let normed = kernels.rms_norm(&x, &layer.feed_forward_norm, self.epsilon());
-            let wide = kernels.gated(kernels.project(&normed, &layer.gate_up, None), Activation::Silu);
+            let wide = kernels.gated(kernels.project(&normed, &layer.gate_up, None), self.config.activation);
             x = kernels.add(x, kernels.project(&wide, &layer.down, None));
         }
         x
@@ -100,8 +88,8 @@ pub(crate) trait Network: fmt::Debug + Send + Sync {
 
 /// A decoder at work, with the keys and values of the sequences that it reads.
 pub(crate) trait Session: fmt::Debug + Send {
-    /// Reads a batch.
-    fn pass(&mut self, batch: &Batch) -> Result<Output, EngineError>;
+    /// As [`Decoder::pass`].
+    fn pass(&mut self, batch: &Batch) -> Result<Vec<f32>, EngineError>;
 }
 
 #[derive(Debug)]
@@ -112,17 +100,17 @@ struct Running<K: Kernels> {
 
 impl<K: Kernels> Network for Decoder<K> {
     fn cache_shape(&self) -> CacheShape {
-        Decoder::cache_shape(self)
+        self.config.cache_shape()
     }
 
     fn session(self: Arc<Self>) -> Box<dyn Session> {
-        let cache = self.kernels.cache(Decoder::cache_shape(&self));
+        let cache = self.kernels.cache(self.config.cache_shape());
         Box::new(Running { decoder: self, cache })
     }
 }
 
 impl<K: Kernels> Session for Running<K> {
-    fn pass(&mut self, batch: &Batch) -> Result<Output, EngineError> {
+    fn pass(&mut self, batch: &Batch) -> Result<Vec<f32>, EngineError> {
         let Self { decoder, cache } = self;
         decoder.kernels.enter(|| decoder.pass(batch, cache))
     }

@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::LoadError;
+use super::load::Loaded;
 use super::tensors::{TensorSource, Tensors};
 use crate::device::Device;
 use crate::engine::burn::Burn;
@@ -26,6 +27,7 @@ pub(crate) struct Encoder<K: Kernels> {
     kernels: K,
     heads: Heads,
     epsilon: f32,
+    activation: Activation,
     /// `[vocabulary, hidden]`
     words: K::Matrix,
     /// `[context, hidden]`, with the row of segment 0 added to each.
@@ -70,7 +72,7 @@ impl<K: Kernels> Encoder<K> {
         for layer in &self.layers {
             let attended = self.attend(layer, &x, &pass, &mut cache);
             x = self.norm(&kernels.add(x, attended), &layer.attention_norm);
-            let wide = kernels.activate(self.dense(&x, &layer.wide), Activation::Gelu);
+            let wide = kernels.activate(self.dense(&x, &layer.wide), self.activation);
             let narrow = self.dense(&wide, &layer.narrow);
             x = self.norm(&kernels.add(x, narrow), &layer.norm);
         }
@@ -104,25 +106,15 @@ impl<K: Kernels> TextNetwork for Encoder<K> {
     }
 }
 
-/// An encoder on its device, and the number of its weights.
-pub(crate) struct LoadedEncoder {
-    pub(crate) network: Arc<dyn TextNetwork>,
-    pub(crate) parameters: u64,
-}
-
 /// Loads an encoder onto a device.
-pub(crate) fn load_on(source: &impl TensorSource, config: &EncoderConfig, device: &Device) -> Result<LoadedEncoder, LoadError> {
-    let (network, parameters): (Arc<dyn TextNetwork>, u64) = match device.burn() {
-        None => {
-            let (encoder, parameters) = load(source, config, Cpu::new(device.threads()).map_err(LoadError::Threads)?)?;
-            (Arc::new(encoder), parameters)
-        }
-        Some(device) => {
-            let (encoder, parameters) = load(source, config, Burn::new(device.clone()))?;
-            (Arc::new(encoder), parameters)
-        }
-    };
-    Ok(LoadedEncoder { network, parameters })
+pub(crate) fn load_on(source: &impl TensorSource, config: &EncoderConfig, device: &Device) -> Result<Loaded<dyn TextNetwork>, LoadError> {
+    fn erased<K: Kernels>((encoder, parameters): (Encoder<K>, u64)) -> Loaded<dyn TextNetwork> {
+        Loaded { network: Arc::new(encoder), parameters }
+    }
+    match device.burn() {
+        None => load(source, config, Cpu::new(device.threads()).map_err(LoadError::Threads)?).map(erased),
+        Some(device) => load(source, config, Burn::new(device.clone())).map(erased),
+    }
 }
 
 /// Loads an encoder into an engine; gives the number of its weights too.
@@ -136,7 +128,10 @@ pub(crate) fn load<K: Kernels>(source: &impl TensorSource, config: &EncoderConfi
     let parameters = loader.tensors.parameters();
     let (words, positions) = (kernels.matrix(&words), kernels.matrix(&positions));
     let heads = Heads { queries: config.heads, keys: config.heads, size: config.hidden / config.heads };
-    Ok((Encoder { heads, epsilon: config.epsilon as f32, words, positions, norm, layers, kernels }, parameters))
+    Ok((
+        Encoder { heads, epsilon: config.epsilon as f32, activation: config.activation, words, positions, norm, layers, kernels },
+        parameters,
+    ))
 }
 
 /// Names are those of the transformers library's BERT.

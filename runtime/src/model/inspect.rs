@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::config::Config;
 use super::{Family, LoadError};
-use crate::engine::{CacheShape, PAGE_POSITIONS};
+use crate::engine::{CacheShape, pages_of};
 use crate::gguf::Gguf;
 
 /// The tensors of one type.
@@ -53,10 +53,9 @@ impl Inspection {
         let mut tensors: BTreeMap<&'static str, TensorShare> = BTreeMap::new();
         for entry in file.tensors().values() {
             let share = tensors.entry(entry.kind.name()).or_default();
-            let elements = entry.elements() as u64;
             share.tensors += 1;
-            share.elements += elements;
-            share.bytes += elements / entry.kind.block_elements() * entry.kind.block_bytes();
+            share.elements += entry.elements() as u64;
+            share.bytes += entry.bytes() as u64;
         }
         let text = |key: &str| Ok::<_, LoadError>(file.string(key)?.map(str::to_owned));
         Ok(Self {
@@ -69,7 +68,7 @@ impl Inspection {
             context_tokens: config.context,
             vocabulary: file.strings("tokenizer.ggml.tokens")?.map_or(0, |tokens| tokens.len() as u64),
             tensors,
-            cache: CacheShape { layers: config.layers, keys: config.heads.keys, size: config.heads.size },
+            cache: config.cache_shape(),
         })
     }
 
@@ -85,13 +84,14 @@ impl Inspection {
 
     /// Bytes of keys and values for a context.
     pub fn cache_bytes(&self, tokens: usize) -> u64 {
-        self.cache.page_bytes().saturating_mul(tokens.div_ceil(PAGE_POSITIONS) as u64)
+        self.cache.page_bytes().saturating_mul(pages_of(tokens) as u64)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::PAGE_POSITIONS;
     use crate::tiny::tiny_llama;
 
     #[test]

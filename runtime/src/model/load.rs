@@ -24,15 +24,15 @@ pub(super) struct Source<'a, S> {
     pub(super) tokens: usize,
 }
 
-/// A decoder on its device, and the number of its weights.
-pub(super) struct Loaded {
-    pub(super) network: Arc<dyn Network>,
-    pub(super) parameters: u64,
+/// A model on its device, and the number of its weights.
+pub(crate) struct Loaded<N: ?Sized> {
+    pub(crate) network: Arc<N>,
+    pub(crate) parameters: u64,
 }
 
 /// Loads a decoder onto a device.
-pub(super) fn load_on<S: TensorSource>(source: &Source<'_, S>, config: Config, device: &Device) -> Result<Loaded, LoadError> {
-    fn erased<K: Kernels>((decoder, parameters): (Decoder<K>, u64)) -> Loaded {
+pub(super) fn load_on<S: TensorSource>(source: &Source<'_, S>, config: Config, device: &Device) -> Result<Loaded<dyn Network>, LoadError> {
+    fn erased<K: Kernels>((decoder, parameters): (Decoder<K>, u64)) -> Loaded<dyn Network> {
         Loaded { network: Arc::new(decoder), parameters }
     }
     match device.burn() {

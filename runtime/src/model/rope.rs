@@ -4,8 +4,9 @@
 //! files of Llamas store rows of the query and key projections so that neighbours pair;
 //! [`halves`] puts them into halves at load, which changes no result.
 
-use super::config::{Config, RopeScaling};
+use super::config::Config;
 use crate::engine::{Batch, Turns};
+use crate::folder::RopeScaling;
 
 /// Angular frequency of each pair.
 #[derive(Debug)]
@@ -50,8 +51,8 @@ fn stretched(frequency: f64, scaling: RopeScaling) -> f64 {
     match scaling {
         RopeScaling::None => frequency,
         RopeScaling::Linear { factor } => frequency / factor,
-        RopeScaling::Llama3 { factor, low, high, original } => {
-            let turns = original as f64 * frequency / std::f64::consts::TAU;
+        RopeScaling::Llama3 { factor, low_freq_factor: low, high_freq_factor: high, original_context } => {
+            let turns = original_context as f64 * frequency / std::f64::consts::TAU;
             let share = ((turns - low) / (high - low)).clamp(0.0, 1.0);
             share * frequency + (1.0 - share) * frequency / factor
         }
@@ -91,7 +92,7 @@ mod tests {
 
     #[test]
     fn llama_3_leaves_short_waves_and_divides_long_ones() {
-        let scaling = RopeScaling::Llama3 { factor: 8.0, low: 1.0, high: 4.0, original: 8_192 };
+        let scaling = RopeScaling::Llama3 { factor: 8.0, low_freq_factor: 1.0, high_freq_factor: 4.0, original_context: 8_192 };
         assert_eq!(stretched(1.0, scaling), 1.0);
         assert_eq!(stretched(1e-5, scaling), 1e-5 / 8.0);
         let middle = std::f64::consts::TAU * 2.5 / 8_192.0;

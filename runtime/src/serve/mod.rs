@@ -31,8 +31,8 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::engine::{Batch, EngineError, PAGE_POSITIONS};
-use crate::generation::{Event, FinishReason, GenerateError, GenerationRequest, Job, RequestError};
+use crate::engine::{Batch, EngineError, PAGE_POSITIONS, pages_of};
+use crate::generation::{Event, GenerateError, GenerationRequest, Job, RequestError};
 use crate::model::{Model, Session};
 use pages::{Hold, PagePool};
 
@@ -164,7 +164,7 @@ impl Server {
         let page_bytes = network.cache_shape().page_bytes();
         let pages = usize::try_from(limits.cache_bytes / page_bytes.max(1)).unwrap_or(usize::MAX);
         // More than all jobs together could ever use would only be a longer list.
-        let pages_max = limits.jobs.saturating_mul(model.summary().context_tokens.div_ceil(PAGE_POSITIONS));
+        let pages_max = limits.jobs.saturating_mul(pages_of(model.summary().context_tokens));
         let pool = PagePool::new(pages.min(pages_max));
         let session = network.session();
         Self { model, session, limits, page_bytes, pool, seats: Vec::new(), waiting: VecDeque::new(), tickets: 0, turn: 0 }
@@ -202,7 +202,7 @@ impl Server {
     /// [`AdmitError`]; nothing has changed then.
     pub fn admit(&mut self, request: &GenerationRequest) -> Result<Admitted, AdmitError> {
         let job = Job::new(&self.model, request)?;
-        let pages = job.positions_max().div_ceil(PAGE_POSITIONS);
+        let pages = pages_of(job.positions_max());
         if pages > self.pool.total() {
             let bytes = |pages: usize| self.page_bytes.saturating_mul(pages as u64);
             return Err(AdmitError::TooLarge { needed_bytes: bytes(pages), available_bytes: bytes(self.pool.total()) });
@@ -235,7 +235,7 @@ impl Server {
         }
         let batch = self.batch(&plan);
         match self.session.pass(&batch) {
-            Ok(output) => self.take_scores(&plan, &output.scores, &mut out),
+            Ok(scores) => self.take_scores(&plan, &scores, &mut out),
             Err(error) => self.fail_all(&error, &mut out),
         }
         self.drop_ended(&mut out);
@@ -364,15 +364,6 @@ impl Server {
         self.waiting.retain(|waiting| waiting.ticket != ticket);
         if let Some(at) = self.seats.iter().position(|seat| seat.ticket == ticket) {
             self.pool.release(self.seats.remove(at).hold);
-        }
-    }
-
-    /// Ends a job with an event at the next step.
-    pub fn end(&mut self, ticket: Ticket, reason: FinishReason) {
-        let seats = self.seats.iter_mut().map(|seat| (seat.ticket, &mut seat.job));
-        let waiting = self.waiting.iter_mut().map(|waiting| (waiting.ticket, &mut waiting.job));
-        for (_, job) in seats.chain(waiting).filter(|(its, _)| *its == ticket) {
-            job.end(reason);
         }
     }
 }

@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::engine::{PAGE_POSITIONS, PageId};
+use crate::engine::{PAGE_POSITIONS, PageId, pages_of};
 use crate::tokenizer::TokenId;
 
 /// What a full page is known by: the hash of its tokens and all before them.
@@ -89,14 +89,14 @@ impl PagePool {
 
     /// Whether a job that shares nothing would be let in.
     pub(super) fn has_room(&self, positions: usize) -> bool {
-        self.used + self.promised + positions.div_ceil(PAGE_POSITIONS) <= self.total()
+        self.used + self.promised + pages_of(positions) <= self.total()
     }
 
     /// Lets a job in that will keep up to `positions`, with the pages that hold the beginning of
     /// its prompt already. None if there is no room now. At least one token of the prompt is left
     /// to be read, since scores come from reading.
     pub(super) fn admit(&mut self, prompt: &[TokenId], positions: usize) -> Option<Hold> {
-        let needed = positions.div_ceil(PAGE_POSITIONS);
+        let needed = pages_of(positions);
         let shared = self.shared(prompt);
         // Pages that others hold take no room; those that nobody holds do, as new ones would.
         let held = shared.iter().filter(|(page, _)| self.pages[*page as usize].holders > 0).count();
@@ -115,7 +115,7 @@ impl PagePool {
 
     /// Gives a job the pages for positions up to `end`, out of what was promised to it.
     pub(super) fn extend(&mut self, hold: &mut Hold, end: usize) {
-        while hold.pages.len() < end.div_ceil(PAGE_POSITIONS) {
+        while hold.pages.len() < pages_of(end) {
             debug_assert!(hold.promised > 0, "a job asks for more than it was let in with");
             let page = self.free.pop().or_else(|| self.reclaim());
             let Some(page) = page else { return };

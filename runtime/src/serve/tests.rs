@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::device::Device;
-use crate::generation::{Finish, Prompt};
+use crate::generation::{Finish, FinishReason, Prompt};
 use crate::gguf::Gguf;
 use crate::sampling::Sampling;
 use crate::tiny::tiny_llama;

@@ -167,8 +167,7 @@ struct Query<'a> {
     until: usize,
 }
 
-/// The running state of a query: the largest score, the sum of weights, and the weighted values.
-#[derive(Clone)]
+/// The running state of a query: the largest score, and the sum of weights.
 struct Running {
     largest: f32,
     sum: f32,

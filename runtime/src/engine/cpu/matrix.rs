@@ -137,15 +137,7 @@ impl Tiles {
                 Self { rows, width, blocks: Blocks::Nibbles(blocks, offsets), scales }
             }
             Elements::Bytes(all) => {
-                let blocks = tiles(rows, width, |tile| {
-                    let mut out = [0; TILE_BLOCK];
-                    tile.each(all, |row, block| {
-                        for (column, byte) in block.bytes.iter().enumerate() {
-                            out[Words::place(row, column)] = *byte;
-                        }
-                    });
-                    out
-                });
+                let blocks = tiles(rows, width, |tile| tile.placed(all, |block| &block.bytes));
                 let scales = Scales::new(tiles(rows, width, |tile| tile.scales(all, |block| block.scale)));
                 Self { rows, width, blocks: Blocks::Bytes(blocks), scales }
             }
@@ -158,15 +150,7 @@ impl Tiles {
     }
 
     fn of_words(rows: usize, width: usize, all: &[WordBlock]) -> Self {
-        let blocks = tiles(rows, width, |tile| {
-            let mut out = Words::ZERO;
-            tile.each(all, |row, block| {
-                for (column, word) in block.words.iter().enumerate() {
-                    out.0[Words::place(row, column)] = *word;
-                }
-            });
-            out
-        });
+        let blocks = tiles(rows, width, |tile| Words(tile.placed(all, |block| &block.words)));
         let scales = Scales::new(tiles(rows, width, |tile| tile.scales(all, |block| block.scale)));
         Self { rows, width, blocks: Blocks::Words(blocks), scales }
     }
@@ -303,6 +287,17 @@ impl TileOf {
                 take(row, block);
             }
         }
+    }
+
+    /// The elements of this tile's blocks where products look for them.
+    fn placed<B, T: Copy + Default>(&self, all: &[B], elements: impl Fn(&B) -> &[T; BLOCK]) -> [T; TILE_BLOCK] {
+        let mut out = [T::default(); TILE_BLOCK];
+        self.each(all, |row, block| {
+            for (column, element) in elements(block).iter().enumerate() {
+                out[Words::place(row, column)] = *element;
+            }
+        });
+        out
     }
 
     fn scales<B>(&self, all: &[B], scale: impl Fn(&B) -> f32) -> [f32; TILE] {
