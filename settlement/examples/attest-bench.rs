@@ -1,6 +1,7 @@
 //! What an attestation costs: one table for a circuit of so many slots, next to what it should cost.
 //!
-//! `cargo run --release --features attest --example attest-bench -- 64 [threads]`; the size is 4, 16 or 64.
+//! `cargo run --release --features attest --example attest-bench -- 64 [threads [file]]`; the size is 4, 16 or 64. The file is written
+//! as a vector for the contracts, always with the same bytes: that of 64 slots is `settlement/tests/vectors/attestation_64.json`.
 
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
@@ -8,9 +9,12 @@ use std::time::{Duration, Instant};
 use cocoon_market::ids::Digest;
 use cocoon_market::{Certificate, ContractAddress, NetworkId};
 use cocoon_settlement::attest::evidence::{Audited, Evidence};
-use cocoon_settlement::attest::groth16::{Circuit, PROOF_BYTES, Size, development_seed, setup};
+use cocoon_settlement::attest::groth16::{Circuit, PROOF_BYTES, Proof, Size, VerifyingKey, development_seed, setup};
 use cocoon_settlement::attest::keyset::KeySet;
+use cocoon_settlement::attest::papers::Attestation;
 use cocoon_settlement::attest::schnorr::SecretKey;
+use serde_json::{Value, json};
+use tonlib_core::cell::{ArcCell, BagOfCells};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -43,6 +47,10 @@ fn main() -> Result<(), Failure> {
         key.verifying_key().verify_attestation(evidence.statement(), &proof)?;
     }
     let verifying = started.elapsed() / VERIFICATIONS;
+    if let Some(file) = arguments.next() {
+        let vector = vector(&evidence, size, key.verifying_key(), &proof)?;
+        std::fs::write(file, serde_json::to_string_pretty(&vector)? + "\n")?;
+    }
 
     println!("attestation of {slots} slots on {threads} threads");
     println!("{:<28}{:>16}   reach (64 slots, 2 cores)", "", "measured");
@@ -80,6 +88,24 @@ fn evidence(slots: usize) -> Result<Evidence, Failure> {
         })
         .collect();
     Ok(Evidence::new(&keys, &audited)?)
+}
+
+/// What a contract is given, beside the attestation as a provider would keep it.
+fn vector(evidence: &Evidence, size: Size, key: &VerifyingKey, proof: &Proof) -> Result<Value, Failure> {
+    let attestation = Attestation::new(*evidence.statement(), size, key, proof).to_json()?;
+    Ok(json!({
+        "attestation": serde_json::from_slice::<Value>(&attestation)?,
+        "verifying_key": hex::encode(key.to_bytes()),
+        "verifying_key_cell": of_cell(&key.to_cell()?)?,
+        "proof": hex::encode(proof.to_bytes()),
+        "proof_cell": of_cell(&proof.to_cell()?)?,
+        "inputs": evidence.statement().inputs().map(|input| input.to_string()),
+    }))
+}
+
+fn of_cell(cell: &ArcCell) -> Result<Value, Failure> {
+    let boc = BagOfCells::new(std::slice::from_ref(cell)).serialize(false)?;
+    Ok(json!({ "hash": cell.cell_hash().to_hex(), "boc": hex::encode(boc) }))
 }
 
 fn seconds(time: Duration) -> String {

@@ -14,6 +14,7 @@ import { TELL_KEY } from './src/registry.mjs';
 import { Sandbox } from './src/sandbox.mjs';
 import { DAY, ENOUGH, PEOPLE, Scene, TON } from './src/scene.mjs';
 import { hurry } from './src/speed.mjs';
+import { provenIn, verifier, verify } from './src/verifier.mjs';
 import { DELAY, VOTE, Votes } from './src/votes.mjs';
 
 const page = join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..', 'docs', 'gas.md');
@@ -172,6 +173,16 @@ async function rewardsRows() {
   await set.finish();
 }
 
+/// A proof under a key that is known to be one, by a contract that does nothing else.
+async function proofRows() {
+  const set = await fresh({ stake: null });
+  const contract = await verifier(set);
+  set.contracts.push(contract);
+  for (const [count, name] of [[4, 'attestation'], [64, 'attestation_64']]) {
+    row(`a proof alone, by a circuit for ${count} certificates`, costOf(set, await set.ask('stranger', contract, verify(provenIn(name), false))));
+  }
+}
+
 /// The second batch over so many channels: in the first one accounts are touched for the first time.
 async function batchOf(size) {
   const set = await fresh();
@@ -189,6 +200,7 @@ await providerRows();
 await votesRows();
 for (const count of [1, 64]) await auditorsRow(count);
 await rewardsRows();
+await proofRows();
 const batches = new Map();
 for (const size of [1, 4, 16, 64, 250]) batches.set(size, await batchOf(size));
 const each = batches.get(64).fees;

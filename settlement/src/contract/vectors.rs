@@ -586,6 +586,7 @@ fn every_vector_file_is_read() {
         "alive",
         "allocate",
         "attestation",
+        "attestation_64",
         "batch",
         "bid",
         "channel",

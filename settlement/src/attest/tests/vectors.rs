@@ -1,20 +1,27 @@
 //! The golden files that the contracts are tested against, made again from seeds and compared.
 //!
-//! `COCOON_VECTORS=write` writes them anew. Other development keys mean other proofs for every contract that has them.
+//! `COCOON_VECTORS=write` writes them anew. Other development keys mean other proofs for every contract that has them. A proof of 64 slots
+//! takes the example `attest-bench` a minute or more, so that here it is only verified.
 
 use serde_json::{Value, json};
 use tonlib_core::cell::{ArcCell, BagOfCells};
 
 use super::*;
 use crate::attest::Element;
-use crate::attest::groth16::{Proof, VerifyingKey};
+use crate::attest::groth16::{Proof, VerifyError, VerifyingKey};
+use crate::attest::papers::Attestation;
+use crate::attest::pinned::development_key;
 use crate::contract::cells::hash_of;
 
 /// Of the proofs in the files: known to everybody, so they hide nothing.
 const BLINDING: [u8; 32] = [9; 32];
 
+fn path_of(name: &str) -> String {
+    format!("{}/tests/vectors/{name}.json", env!("CARGO_MANIFEST_DIR"))
+}
+
 fn check(name: &str, value: &Value) {
-    let path = format!("{}/tests/vectors/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let path = path_of(name);
     if std::env::var("COCOON_VECTORS").is_ok_and(|mode| mode == "write") {
         std::fs::write(&path, serde_json::to_string_pretty(value).unwrap() + "\n").unwrap();
     }
@@ -53,6 +60,28 @@ fn an_attestation_is_that_of_its_vector() {
     vector["total_nanoton"] = statement.total_nanoton.into();
     vector["certificates"] = three().map(|one| hex::encode(one.certificate.to_bytes())).as_slice().into();
     check("attestation", &vector);
+}
+
+#[test]
+fn an_attestation_of_64_certificates_is_that_of_its_vector() {
+    let mut vector: Value = serde_json::from_str(&std::fs::read_to_string(path_of("attestation_64")).unwrap()).unwrap();
+    let file = vector["attestation"].take();
+    let attestation = Attestation::from_json(file.to_string().as_bytes()).unwrap();
+    let key = development_key(Circuit::Attestation(Size::SixtyFour)).unwrap();
+    attestation.verify(&key).unwrap();
+    let statement = attestation.statement;
+    assert_eq!((statement.first, statement.last, statement.total_nanoton), (1, 190, 64_002_016), "64 claims, each three after the other");
+    let (inputs, proof) = (statement.inputs(), Proof::from_bytes(&attestation.proof.0).unwrap());
+    for at in 0..inputs.len() {
+        let mut near = inputs;
+        near[at].0 += Fr::from(1u8);
+        assert_eq!(key.verify(NetworkId::DEVNET, &near, &proof), Err(VerifyError::Refused), "input {at}");
+    }
+    let smaller = development_key(Circuit::Attestation(Size::Four)).unwrap();
+    assert_eq!(smaller.verify_attestation(&statement, &proof), Err(VerifyError::Refused), "the key of another size");
+    let mut value = of_proof(&key, &inputs, &proof);
+    value["attestation"] = file;
+    check("attestation_64", &value);
 }
 
 #[test]
