@@ -72,6 +72,7 @@ pub use chat::ChatMessage;
 pub use device::{AdapterInfo, Device, DeviceChoice, DeviceError};
 pub use embedding::{EmbedError, Embedder, EmbedderSummary, Embedding};
 pub use engine::EngineError;
+pub use engine::Unsuitable;
 pub use file::FileError;
 pub use fingerprint::{Fingerprint, FingerprintBuilder, FingerprintError, Fingerprints, Tolerance, Verdict};
 pub use folder::{FolderConfig, FolderError, ModelFolder};
@@ -79,7 +80,7 @@ pub use generation::{
     Cancel, Event, Finish, FinishReason, GenerateError, GeneratedToken, Generation, GenerationRequest, Prompt, RequestError,
 };
 pub use gguf::{Gguf, GgufError};
-pub use model::{Family, Inspection, LoadError, Model, ModelSummary};
+pub use model::{ActivationError, Activations, ExactModel, Family, Inspection, LoadError, Manifest, Model, ModelSummary};
 pub use safetensors::{Checkpoint, CheckpointError, Safetensors, SafetensorsError};
 pub use sampling::{Sampling, SamplingError};
 pub use serve::{Server, ServingLimits};

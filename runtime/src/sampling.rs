@@ -194,7 +194,7 @@ fn keep_top_p(candidates: &mut Vec<Candidate>, share: f64) {
 
 /// `e^x` for `x <= 0`, to about 1e-15, from additions, multiplications and divisions alone:
 /// platforms' own exponentials differ in the last bit.
-fn exp(x: f64) -> f64 {
+pub(crate) fn exp(x: f64) -> f64 {
     const LN2_HIGH: f64 = 6.931_471_803_691_238e-1;
     const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;
     if x < -700.0 {

@@ -10,7 +10,11 @@ use burn::Tensor;
 use burn::tensor::activation::{gelu, silu, softmax};
 use burn::tensor::{Device, Int, TensorData};
 
-use super::{Activation, Attention, Batch, CacheShape, EngineError, Heads, Kernels, PAGE_POSITIONS, Sight, Span, Turns, Weights};
+use super::rope::Rope;
+use super::{
+    Activation, Attention, Batch, CacheShape, EngineError, Heads, Kernels, MatrixRole, PAGE_POSITIONS, Sight, Span, TextKernels,
+    Unsuitable, VectorRole, Weights,
+};
 use crate::tokenizer::TokenId;
 
 /// Added to the score of a position that may not be seen. Finite, because shaders may assume that
@@ -71,6 +75,7 @@ struct PassSpan {
 
 impl Kernels for Burn {
     type Rows = Tensor<2>;
+    type Operand = Tensor<2>;
     /// `[in, out]`, a transposed view: rows of the file stay contiguous, which is what
     /// matrix-vector products read fastest.
     type Matrix = Tensor<2>;
@@ -79,23 +84,23 @@ impl Kernels for Burn {
     type Cache = Pages;
     type Pass = Pass;
 
-    fn matrix(&self, weights: &Weights) -> Tensor<2> {
-        self.upload(weights.values(), [weights.rows(), weights.columns]).transpose()
+    fn matrix(&self, weights: &Weights, _: MatrixRole) -> Result<Tensor<2>, Unsuitable> {
+        Ok(self.upload(weights.values(), [weights.rows(), weights.columns]).transpose())
     }
 
-    fn vector(&self, values: &[f32]) -> Tensor<2> {
-        self.upload(values.to_vec(), [1, values.len()])
+    fn vector(&self, values: &[f32], _: VectorRole) -> Result<Tensor<2>, Unsuitable> {
+        Ok(self.upload(values.to_vec(), [1, values.len()]))
     }
 
     fn cache(&self, shape: CacheShape) -> Pages {
         Pages { shape, pages: 0, layers: vec![[None, None]; shape.layers] }
     }
 
-    fn pass(&self, batch: &Batch, turns: Option<Turns>) -> Pass {
+    fn pass(&self, batch: &Batch, rope: Option<&Rope>) -> Pass {
         let rows = batch.ids.len();
         let span = |span: &Span| PassSpan { gather: self.indices(places(span, 0)), span: span.clone(), masks: RefCell::default() };
         let spans = batch.spans.iter().map(span).collect();
-        let turns = turns.map(|turns| {
+        let turns = rope.map(|rope| rope.turns(batch)).map(|turns| {
             let twice = |values: &[f32], first: f32| -> Vec<f32> {
                 values.chunks_exact(turns.pairs).flat_map(|row| row.iter().map(move |x| first * x).chain(row.iter().copied())).collect()
             };
@@ -112,12 +117,6 @@ impl Kernels for Burn {
     fn rms_norm(&self, x: &Tensor<2>, weight: &Tensor<2>, epsilon: f32) -> Tensor<2> {
         let mean_square = (x.clone() * x.clone()).mean_dim(1);
         x.clone() * (mean_square + epsilon).sqrt().recip() * weight.clone()
-    }
-
-    fn layer_norm(&self, x: &Tensor<2>, weight: &Tensor<2>, bias: &Tensor<2>, epsilon: f32) -> Tensor<2> {
-        let centred = x.clone() - x.clone().mean_dim(1);
-        let variance = (centred.clone() * centred.clone()).mean_dim(1);
-        centred * (variance + epsilon).sqrt().recip() * weight.clone() + bias.clone()
     }
 
     fn project(&self, x: &Tensor<2>, matrix: &Tensor<2>, bias: Option<&Tensor<2>>) -> Tensor<2> {
@@ -162,19 +161,27 @@ impl Kernels for Burn {
         self.activate(gate, f) * up
     }
 
-    fn activate(&self, x: Tensor<2>, f: Activation) -> Tensor<2> {
-        match f {
-            Activation::Silu => silu(x),
-            Activation::Gelu => gelu(x),
-        }
-    }
-
     fn pick(&self, x: Tensor<2>, rows: &[usize]) -> Tensor<2> {
         if rows.len() == x.dims()[0] { x } else { x.select(0, self.indices(rows.iter().copied())) }
     }
 
     fn read(&self, x: Tensor<2>) -> Result<Vec<f32>, EngineError> {
         x.try_into_data()?.try_into_vec().map_err(|_| EngineError::Unreadable)
+    }
+}
+
+impl TextKernels for Burn {
+    fn layer_norm(&self, x: &Tensor<2>, weight: &Tensor<2>, bias: &Tensor<2>, epsilon: f32) -> Tensor<2> {
+        let centred = x.clone() - x.clone().mean_dim(1);
+        let variance = (centred.clone() * centred.clone()).mean_dim(1);
+        centred * (variance + epsilon).sqrt().recip() * weight.clone() + bias.clone()
+    }
+
+    fn activate(&self, x: Tensor<2>, f: Activation) -> Tensor<2> {
+        match f {
+            Activation::Silu => silu(x),
+            Activation::Gelu => gelu(x),
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | [`cpu::Cpu`] | quantised weights, activations of fifteen bits, sums in `f32` | any processor, SIMD chosen at run time |
 //! | [`burn::Burn`] | `f32` | whatever burn runs on: GPUs through wgpu |
+//! | [`exact::Cpu`], [`exact::Burn`] | integers, as `docs/exact.md` has them | the same two, with equal bits |
 //!
 //! # Invariants
 //!
@@ -19,12 +20,19 @@
 
 pub(crate) mod burn;
 pub(crate) mod cpu;
+pub(crate) mod exact;
+
+pub(crate) mod processor;
+pub(crate) mod rope;
+pub(crate) mod simd;
+pub(crate) mod tiles;
 pub(crate) mod weights;
 
 use std::fmt;
 use std::ops::Range;
 
 use crate::tokenizer::TokenId;
+use rope::Rope;
 pub(crate) use weights::Weights;
 
 /// Positions whose keys and values lie together. Small enough that a short chat wastes little of
@@ -175,13 +183,59 @@ impl CacheShape {
     }
 }
 
-/// The operations that families are made of.
+/// What a matrix is for. An engine may keep it in another form for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MatrixRole {
+    /// Rows of it are looked up.
+    Table {
+        /// Whether it is the head too.
+        is_head: bool,
+    },
+    /// Queries, keys and values below each other, a part each.
+    Attention {
+        /// Elements in a head.
+        size: usize,
+        /// Whether each head is normed before it turns.
+        normed: bool,
+    },
+    /// Its results are gates and the like, or scores.
+    Inner,
+    /// Its results are added to what goes from layer to layer.
+    Output,
+}
+
+/// What a vector is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum VectorRole {
+    /// Weights of a norm.
+    Norm,
+    /// Weights of a norm over each head of queries.
+    QueryNorm,
+    /// A bias.
+    Bias,
+    /// Biases of queries, keys and values side by side.
+    AttentionBias(Heads),
+}
+
+/// Why an engine cannot take some weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}: {rule}")]
+pub struct Unsuitable {
+    /// What about them.
+    pub what: &'static str,
+    /// What would be right.
+    pub rule: &'static str,
+}
+
+/// The operations that decoders are made of.
 ///
 /// Rows are activations `[rows, width]`. Matrices are `[out, in]`, as files have them.
 pub(crate) trait Kernels: fmt::Debug + Send + Sync + 'static {
     /// Activations on the device.
     type Rows: Clone;
-    /// A projection.
+    /// Activations in the form that projections read.
+    type Operand;
+    /// A projection, or a table of rows.
     type Matrix: fmt::Debug + Send + Sync;
     /// One number for each element of a row: a norm's weights, or a bias.
     type Vector: fmt::Debug + Send + Sync;
@@ -196,31 +250,35 @@ pub(crate) trait Kernels: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Puts a matrix onto the device.
-    fn matrix(&self, weights: &Weights) -> Self::Matrix;
+    ///
+    /// # Errors
+    ///
+    /// [`Unsuitable`] from engines that have demands on widths and magnitudes.
+    fn matrix(&self, weights: &Weights, role: MatrixRole) -> Result<Self::Matrix, Unsuitable>;
     /// Puts a vector onto the device.
-    fn vector(&self, values: &[f32]) -> Self::Vector;
+    ///
+    /// # Errors
+    ///
+    /// As [`Kernels::matrix`].
+    fn vector(&self, values: &[f32], role: VectorRole) -> Result<Self::Vector, Unsuitable>;
     /// An empty cache; its memory is taken as pages are used.
     fn cache(&self, shape: CacheShape) -> Self::Cache;
-    /// Prepares a pass. `rope` has cosine and sine for each row and pair, or nothing turns.
-    fn pass(&self, batch: &Batch, rope: Option<Turns>) -> Self::Pass;
+    /// Prepares a pass. Without `rope` nothing turns.
+    fn pass(&self, batch: &Batch, rope: Option<&Rope>) -> Self::Pass;
 
     /// Rows of a matrix, `[ids, in]`.
     fn embed(&self, table: &Self::Matrix, ids: &[TokenId]) -> Self::Rows;
     /// `x / sqrt(mean(x^2) + epsilon) * weight`, row by row.
-    fn rms_norm(&self, x: &Self::Rows, weight: &Self::Vector, epsilon: f32) -> Self::Rows;
-    /// `(x - mean) / sqrt(variance + epsilon) * weight + bias`, row by row.
-    fn layer_norm(&self, x: &Self::Rows, weight: &Self::Vector, bias: &Self::Vector, epsilon: f32) -> Self::Rows;
+    fn rms_norm(&self, x: &Self::Rows, weight: &Self::Vector, epsilon: f32) -> Self::Operand;
     /// `x * matrix^T + bias`, `[rows, in]` to `[rows, out]`.
-    fn project(&self, x: &Self::Rows, matrix: &Self::Matrix, bias: Option<&Self::Vector>) -> Self::Rows;
+    fn project(&self, x: &Self::Operand, matrix: &Self::Matrix, bias: Option<&Self::Vector>) -> Self::Rows;
     /// The sum of two.
     fn add(&self, x: Self::Rows, y: Self::Rows) -> Self::Rows;
     /// Norms and turns queries and keys, keeps keys and values, and mixes the values that each row
     /// sees: `[rows, heads.row()]` to `[rows, queries * size]`. Scores are divided by `sqrt(size)`.
-    fn attend(&self, qkv: Self::Rows, what: &Attention<'_, Self::Vector>, pass: &Self::Pass, cache: &mut Self::Cache) -> Self::Rows;
+    fn attend(&self, qkv: Self::Rows, what: &Attention<'_, Self::Vector>, pass: &Self::Pass, cache: &mut Self::Cache) -> Self::Operand;
     /// `f(gate) * up` of rows that have both side by side, `[rows, 2 * width]` to `[rows, width]`.
-    fn gated(&self, gate_up: Self::Rows, f: Activation) -> Self::Rows;
-    /// A function of every element.
-    fn activate(&self, x: Self::Rows, f: Activation) -> Self::Rows;
+    fn gated(&self, gate_up: Self::Rows, f: Activation) -> Self::Operand;
     /// Some of the rows, in the order given.
     fn pick(&self, x: Self::Rows, rows: &[usize]) -> Self::Rows;
     /// Brings rows to the host, row after row.
@@ -231,14 +289,20 @@ pub(crate) trait Kernels: fmt::Debug + Send + Sync + 'static {
     fn read(&self, x: Self::Rows) -> Result<Vec<f32>, EngineError>;
 }
 
-/// Cosines and sines for each row of a pass, `[rows, pairs]`: element `i` of a head turns with
-/// element `i + pairs`.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Turns {
-    /// Pairs in a head.
-    pub(crate) pairs: usize,
-    /// Cosines.
-    pub(crate) cos: Vec<f32>,
-    /// Sines.
-    pub(crate) sin: Vec<f32>,
+/// What encoders need besides; their rows go into projections as they are.
+pub(crate) trait TextKernels: Kernels {
+    /// `(x - mean) / sqrt(variance + epsilon) * weight + bias`, row by row.
+    fn layer_norm(&self, x: &Self::Rows, weight: &Self::Vector, bias: &Self::Vector, epsilon: f32) -> Self::Rows;
+    /// A function of every element.
+    fn activate(&self, x: Self::Rows, f: Activation) -> Self::Rows;
+}
+
+/// What the exact tier needs besides.
+pub(crate) trait ExactKernels: Kernels {
+    /// Brings what goes from layer to layer to the host, as the integers that it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Kernels::read`].
+    fn integers(&self, x: &Self::Rows) -> Result<Vec<i32>, EngineError>;
 }

@@ -120,6 +120,11 @@ impl Gguf {
         Self::parse(FileBytes::Owned(bytes))
     }
 
+    /// BLAKE3 of the whole file.
+    pub(crate) fn blake3(&self) -> [u8; 32] {
+        *blake3::hash(self.bytes.as_slice()).as_bytes()
+    }
+
     /// The format's version, 2 or 3.
     pub fn version(&self) -> u32 {
         self.version

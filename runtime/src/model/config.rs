@@ -1,7 +1,9 @@
 //! Hyperparameters of decoders, checked.
 
 use super::{LoadError, naming};
-use crate::engine::{Activation, CacheShape, Heads, Sight};
+use crate::engine::exact::arithmetic::{BLOCK_POSITIONS, power_of_two};
+use crate::engine::rope::RopeConfig;
+use crate::engine::{Activation, CacheShape, Heads, Sight, Unsuitable};
 use crate::folder::{AttentionBias, CONTEXT_MAX, DecoderConfig, DecoderFamily, LAYERS_MAX, RopeScaling, WIDTH_MAX, Window};
 use crate::gguf::Gguf;
 
@@ -58,16 +60,14 @@ impl Family {
     }
 }
 
-/// How heads turn with their positions.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct RopeConfig {
-    /// Pairs that turn; the rest of a head does not.
-    pub(crate) pairs: usize,
-    /// The base of the frequencies.
-    pub(crate) base: f64,
-    /// What a longer context changes.
-    pub(crate) scaling: RopeScaling,
-}
+/// Widest row of the exact tier: sums of squares stay within 31 bits.
+const HIDDEN_MAX: usize = 32_767;
+
+/// Largest head of the exact tier: products of a query with a key stay within 31 bits.
+const HEAD_SIZE_MAX: usize = 256;
+
+/// Most blocks of attention in the exact tier: their sums stay within 31 bits.
+const BLOCKS_MAX: usize = 256;
 
 /// A decoder's hyperparameters.
 #[derive(Clone, Debug, PartialEq)]
@@ -143,6 +143,35 @@ impl Config {
     /// What the positions of a layer see.
     pub(crate) fn sight(&self, layer: usize) -> Sight {
         self.window.and_then(|window| window.at(layer)).map_or(Sight::Back, Sight::Window)
+    }
+
+    /// Checks that the exact tier covers it, and cuts the context to what that tier reads.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsuitable`] with the first thing that it does not.
+    pub(crate) fn restrict_to_exact(&mut self) -> Result<(), Unsuitable> {
+        let unsuitable = |what, rule| Err(Unsuitable { what, rule });
+        if self.window.is_some() {
+            return unsuitable("its attention", "every position must see all before it");
+        }
+        if self.activation != Activation::Silu {
+            return unsuitable("its gates", "they must be x * sigmoid(x)");
+        }
+        if self.biases == AttentionBias::All {
+            return unsuitable("its attention", "the output must have no bias");
+        }
+        if !matches!(self.rope.scaling, RopeScaling::None | RopeScaling::Linear { .. }) {
+            return unsuitable("its way of stretching positions", "it must be linear, or a tensor of divisors");
+        }
+        if self.hidden > HIDDEN_MAX || self.heads.size > HEAD_SIZE_MAX {
+            return unsuitable("its widths", "rows must be at most 32,767 wide, heads at most 256");
+        }
+        if !(self.epsilon * power_of_two(32) < power_of_two(30)) {
+            return unsuitable("its epsilon", "it must be below 0.25");
+        }
+        self.context = self.context.min(BLOCK_POSITIONS * BLOCKS_MAX);
+        Ok(())
     }
 
     /// What a position keeps.

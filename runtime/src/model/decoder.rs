@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::config::Config;
-use super::rope::Rope;
-use crate::engine::{Attention, Batch, CacheShape, EngineError, Kernels};
+use crate::engine::rope::Rope;
+use crate::engine::{Attention, Batch, CacheShape, EngineError, ExactKernels, Kernels};
 
 /// A decoder's weights in an engine.
 #[derive(Debug)]
@@ -41,8 +41,18 @@ pub(crate) struct Layer<K: Kernels> {
 impl<K: Kernels> Decoder<K> {
     /// Reads a batch, and scores what may follow the wanted rows, `[wanted, vocabulary]`.
     pub(crate) fn pass(&self, batch: &Batch, cache: &mut K::Cache) -> Result<Vec<f32>, EngineError> {
+        self.pass_seen(batch, cache, |_, _| Ok(()))
+    }
+
+    /// As [`Decoder::pass`]; `see` is shown what goes into each layer and what comes out of the last.
+    fn pass_seen(
+        &self,
+        batch: &Batch,
+        cache: &mut K::Cache,
+        see: impl FnMut(usize, &K::Rows) -> Result<(), EngineError>,
+    ) -> Result<Vec<f32>, EngineError> {
         let kernels = &self.kernels;
-        let hidden = self.hidden(batch, cache);
+        let hidden = self.hidden(batch, cache, see)?;
         if batch.wanted.is_empty() {
             return Ok(Vec::new());
         }
@@ -51,21 +61,28 @@ impl<K: Kernels> Decoder<K> {
     }
 
     /// What the layers make of a batch, `[rows, hidden]`.
-    fn hidden(&self, batch: &Batch, cache: &mut K::Cache) -> K::Rows {
+    fn hidden(
+        &self,
+        batch: &Batch,
+        cache: &mut K::Cache,
+        mut see: impl FnMut(usize, &K::Rows) -> Result<(), EngineError>,
+    ) -> Result<K::Rows, EngineError> {
         let kernels = &self.kernels;
-        let pass = kernels.pass(batch, Some(self.rope.turns(batch)));
+        let pass = kernels.pass(batch, Some(&self.rope));
         let mut x = kernels.embed(&self.embedding, &batch.ids);
         for (index, layer) in self.layers.iter().enumerate() {
+            see(index, &x)?;
             let normed = kernels.rms_norm(&x, &layer.attention_norm, self.epsilon());
             x = kernels.add(x, self.attend(layer, index, &normed, &pass, cache));
             let normed = kernels.rms_norm(&x, &layer.feed_forward_norm, self.epsilon());
             let wide = kernels.gated(kernels.project(&normed, &layer.gate_up, None), self.config.activation);
             x = kernels.add(x, kernels.project(&wide, &layer.down, None));
         }
-        x
+        see(self.layers.len(), &x)?;
+        Ok(x)
     }
 
-    fn attend(&self, layer: &Layer<K>, index: usize, x: &K::Rows, pass: &K::Pass, cache: &mut K::Cache) -> K::Rows {
+    fn attend(&self, layer: &Layer<K>, index: usize, x: &K::Operand, pass: &K::Pass, cache: &mut K::Cache) -> K::Rows {
         let norms = layer.head_norms.as_ref().map(|(query, key)| (query, key, self.epsilon()));
         let what = Attention { heads: self.config.heads, sight: self.config.sight(index), norms, layer: index };
         let qkv = self.kernels.project(x, &layer.qkv, layer.qkv_bias.as_ref());
@@ -92,6 +109,21 @@ pub(crate) trait Session: fmt::Debug + Send {
     fn pass(&mut self, batch: &Batch) -> Result<Vec<f32>, EngineError>;
 }
 
+/// Takes what goes into each layer, by its number, and what comes out of the last: integers, row after row.
+pub(crate) type Witness<'a> = dyn FnMut(usize, Vec<i32>) + Send + 'a;
+
+/// A decoder of the exact tier.
+pub(crate) trait ExactNetwork: Network {
+    /// As [`Network::session`].
+    fn exact_session(self: Arc<Self>) -> Box<dyn ExactSession>;
+}
+
+/// A decoder of the exact tier at work.
+pub(crate) trait ExactSession: Session {
+    /// As [`Session::pass`], before a witness.
+    fn pass_before(&mut self, batch: &Batch, witness: &mut Witness<'_>) -> Result<Vec<f32>, EngineError>;
+}
+
 #[derive(Debug)]
 struct Running<K: Kernels> {
     decoder: Arc<Decoder<K>>,
@@ -104,8 +136,20 @@ impl<K: Kernels> Network for Decoder<K> {
     }
 
     fn session(self: Arc<Self>) -> Box<dyn Session> {
-        let cache = self.kernels.cache(self.config.cache_shape());
-        Box::new(Running { decoder: self, cache })
+        Box::new(Running::new(self))
+    }
+}
+
+impl<K: ExactKernels> ExactNetwork for Decoder<K> {
+    fn exact_session(self: Arc<Self>) -> Box<dyn ExactSession> {
+        Box::new(Running::new(self))
+    }
+}
+
+impl<K: Kernels> Running<K> {
+    fn new(decoder: Arc<Decoder<K>>) -> Self {
+        let cache = decoder.kernels.cache(decoder.config.cache_shape());
+        Self { decoder, cache }
     }
 }
 
@@ -113,5 +157,18 @@ impl<K: Kernels> Session for Running<K> {
     fn pass(&mut self, batch: &Batch) -> Result<Vec<f32>, EngineError> {
         let Self { decoder, cache } = self;
         decoder.kernels.enter(|| decoder.pass(batch, cache))
+    }
+}
+
+impl<K: ExactKernels> ExactSession for Running<K> {
+    fn pass_before(&mut self, batch: &Batch, witness: &mut Witness<'_>) -> Result<Vec<f32>, EngineError> {
+        let Self { decoder, cache } = self;
+        let kernels = &decoder.kernels;
+        kernels.enter(|| {
+            decoder.pass_seen(batch, cache, |layer, x| {
+                witness(layer, kernels.integers(x)?);
+                Ok(())
+            })
+        })
     }
 }

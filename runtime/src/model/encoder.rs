@@ -13,8 +13,11 @@ use super::tensors::{TensorSource, Tensors};
 use crate::device::Device;
 use crate::engine::burn::Burn;
 use crate::engine::cpu::Cpu;
+use crate::engine::processor::Processor;
 use crate::engine::weights::Elements;
-use crate::engine::{Activation, Attention, Batch, CacheShape, EngineError, Heads, Kernels, Sight, Weights};
+use crate::engine::{
+    Activation, Attention, Batch, CacheShape, EngineError, Heads, Kernels, MatrixRole, Sight, TextKernels, VectorRole, Weights,
+};
 use crate::folder::EncoderConfig;
 
 /// Tensors that no output here depends on: the numbers of positions, and a second output that was
@@ -59,7 +62,7 @@ struct Layer<K: Kernels> {
     norm: Norm<K>,
 }
 
-impl<K: Kernels> Encoder<K> {
+impl<R: Clone, K: TextKernels<Rows = R, Operand = R>> Encoder<K> {
     /// Reads texts, each a span from position 0 on, and gives the states of the wanted rows,
     /// `[wanted, hidden]`.
     pub(crate) fn pass(&self, batch: &Batch) -> Result<Vec<f32>, EngineError> {
@@ -79,17 +82,17 @@ impl<K: Kernels> Encoder<K> {
         kernels.read(kernels.pick(x, &batch.wanted))
     }
 
-    fn attend(&self, layer: &Layer<K>, x: &K::Rows, pass: &K::Pass, cache: &mut K::Cache) -> K::Rows {
+    fn attend(&self, layer: &Layer<K>, x: &R, pass: &K::Pass, cache: &mut K::Cache) -> R {
         let what = Attention { heads: self.heads, sight: Sight::Whole, norms: None, layer: 0 };
         let mixed = self.kernels.attend(self.dense(x, &layer.qkv), &what, pass, cache);
         self.dense(&mixed, &layer.attention_out)
     }
 
-    fn dense(&self, x: &K::Rows, dense: &Dense<K>) -> K::Rows {
+    fn dense(&self, x: &R, dense: &Dense<K>) -> R {
         self.kernels.project(x, &dense.weight, Some(&dense.bias))
     }
 
-    fn norm(&self, x: &K::Rows, norm: &Norm<K>) -> K::Rows {
+    fn norm(&self, x: &R, norm: &Norm<K>) -> R {
         self.kernels.layer_norm(x, &norm.weight, &norm.bias, self.epsilon)
     }
 }
@@ -100,7 +103,7 @@ pub(crate) trait TextNetwork: fmt::Debug + Send + Sync {
     fn pass(&self, batch: &Batch) -> Result<Vec<f32>, EngineError>;
 }
 
-impl<K: Kernels> TextNetwork for Encoder<K> {
+impl<R: Clone, K: TextKernels<Rows = R, Operand = R>> TextNetwork for Encoder<K> {
     fn pass(&self, batch: &Batch) -> Result<Vec<f32>, EngineError> {
         self.kernels.enter(|| Encoder::pass(self, batch))
     }
@@ -108,11 +111,11 @@ impl<K: Kernels> TextNetwork for Encoder<K> {
 
 /// Loads an encoder onto a device.
 pub(crate) fn load_on(source: &impl TensorSource, config: &EncoderConfig, device: &Device) -> Result<Loaded<dyn TextNetwork>, LoadError> {
-    fn erased<K: Kernels>((encoder, parameters): (Encoder<K>, u64)) -> Loaded<dyn TextNetwork> {
+    fn erased<R: Clone, K: TextKernels<Rows = R, Operand = R>>((encoder, parameters): (Encoder<K>, u64)) -> Loaded<dyn TextNetwork> {
         Loaded { network: Arc::new(encoder), parameters }
     }
     match device.burn() {
-        None => load(source, config, Cpu::new(device.threads()).map_err(LoadError::Threads)?).map(erased),
+        None => load(source, config, Cpu::new(Processor::new(device.threads())?)).map(erased),
         Some(device) => load(source, config, Burn::new(device.clone())).map(erased),
     }
 }
@@ -126,7 +129,8 @@ pub(crate) fn load<K: Kernels>(source: &impl TensorSource, config: &EncoderConfi
     let layers = (0..config.layers).map(|index| loader.layer(index, config.feed_forward)).collect::<Result<_, _>>()?;
     loader.tensors.check_all_taken(|name| IGNORED.contains(&name))?;
     let parameters = loader.tensors.parameters();
-    let (words, positions) = (kernels.matrix(&words), kernels.matrix(&positions));
+    let table = MatrixRole::Table { is_head: false };
+    let (words, positions) = (kernels.matrix(&words, table)?, kernels.matrix(&positions, table)?);
     let heads = Heads { queries: config.heads, keys: config.heads, size: config.hidden / config.heads };
     Ok((
         Encoder { heads, epsilon: config.epsilon as f32, activation: config.activation, words, positions, norm, layers, kernels },
@@ -174,12 +178,13 @@ impl<S: TensorSource, K: Kernels> Loader<'_, S, K> {
             weights.push(self.tensors.weights(&format!("{name}.weight"), rows, columns)?);
             bias.extend(self.tensors.values(&format!("{name}.bias"), rows)?);
         }
-        Ok(Dense { weight: self.kernels.matrix(&Weights::stacked(weights)), bias: self.kernels.vector(&bias) })
+        let weight = self.kernels.matrix(&Weights::stacked(weights), MatrixRole::Inner)?;
+        Ok(Dense { weight, bias: self.kernels.vector(&bias, VectorRole::Bias)? })
     }
 
     fn norm(&mut self, name: &str) -> Result<Norm<K>, LoadError> {
         let weight = self.tensors.values(&format!("{name}.weight"), self.hidden)?;
         let bias = self.tensors.values(&format!("{name}.bias"), self.hidden)?;
-        Ok(Norm { weight: self.kernels.vector(&weight), bias: self.kernels.vector(&bias) })
+        Ok(Norm { weight: self.kernels.vector(&weight, VectorRole::Norm)?, bias: self.kernels.vector(&bias, VectorRole::Bias)? })
     }
 }

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use super::LoadError;
 use super::config::Config;
-use super::decoder::{Decoder, Layer, Network};
+use super::decoder::{Decoder, ExactNetwork, Layer, Network};
 use super::naming::Naming;
-use super::rope::{Rope, halves};
 use super::tensors::{TensorSource, Tensors};
 use crate::device::Device;
 use crate::engine::burn::Burn;
 use crate::engine::cpu::Cpu;
-use crate::engine::{Kernels, Weights};
+use crate::engine::exact;
+use crate::engine::processor::Processor;
+use crate::engine::rope::{Rope, halves};
+use crate::engine::{ExactKernels, Kernels, MatrixRole, Unsuitable, VectorRole, Weights};
 use crate::folder::AttentionBias;
 
 /// Where a decoder's weights are.
@@ -36,8 +38,23 @@ pub(super) fn load_on<S: TensorSource>(source: &Source<'_, S>, config: Config, d
         Loaded { network: Arc::new(decoder), parameters }
     }
     match device.burn() {
-        None => load(source, config, Cpu::new(device.threads()).map_err(LoadError::Threads)?).map(erased),
+        None => load(source, config, Cpu::new(Processor::new(device.threads())?)).map(erased),
         Some(device) => load(source, config, Burn::new(device.clone())).map(erased),
+    }
+}
+
+/// Loads a decoder of the exact tier onto a device.
+pub(super) fn load_exact_on<S: TensorSource>(
+    source: &Source<'_, S>,
+    config: Config,
+    device: &Device,
+) -> Result<Loaded<dyn ExactNetwork>, LoadError> {
+    fn erased<K: ExactKernels>((decoder, parameters): (Decoder<K>, u64)) -> Loaded<dyn ExactNetwork> {
+        Loaded { network: Arc::new(decoder), parameters }
+    }
+    match device.burn() {
+        None => load(source, config, exact::Cpu::new(Processor::new(device.threads())?)).map(erased),
+        Some(_) => Err(Unsuitable { what: "the device", rule: "the exact tier computes on the processor only, use --device cpu" }.into()),
     }
 }
 
@@ -49,23 +66,23 @@ pub(super) fn load<S: TensorSource, K: Kernels>(
 ) -> Result<(Decoder<K>, u64), LoadError> {
     let naming = source.naming;
     let mut loader = Loader { naming, config: &config, kernels: &kernels, tensors: Tensors::new(source.tensors) };
-    let table = |loader: &mut Loader<'_, S, K>, name: &str| {
+    let table = |loader: &mut Loader<'_, S, K>, name: &str, role| {
         let weights = loader.tensors.weights(name, source.rows, config.hidden)?;
-        Ok::<_, LoadError>(Arc::new(kernels.matrix(&weights.first_rows(source.tokens))))
+        Ok::<_, LoadError>(Arc::new(kernels.matrix(&weights.first_rows(source.tokens), role)?))
     };
-    let embedding = table(&mut loader, naming.embedding)?;
+    let embedding = table(&mut loader, naming.embedding, MatrixRole::Table { is_head: config.tied })?;
     let layers = (0..config.layers).map(|index| loader.layer(index)).collect::<Result<_, _>>()?;
-    let norm = loader.vector(naming.norm, config.hidden)?;
+    let norm = loader.norm(naming.norm, config.hidden)?;
     let head = match config.tied {
         true => Arc::clone(&embedding),
-        false => table(&mut loader, naming.head)?,
+        false => table(&mut loader, naming.head, MatrixRole::Inner)?,
     };
-    let divisors = loader.rope_divisors(source.tensors)?;
+    let divisors = rope_divisors(source, &config, &mut loader.tensors)?;
     // Some tied checkpoints have the embedding once more as the head.
     let repeated = |name: &str| config.tied && name == naming.head;
     loader.tensors.check_all_taken(|name| repeated(name) || naming.ignored.iter().any(|end| name.ends_with(end)))?;
     let parameters = loader.tensors.parameters();
-    let rope = Rope::new(&config, divisors.as_deref());
+    let rope = Rope::new(config.rope, divisors.as_deref());
     Ok((Decoder { kernels, config, rope, embedding, layers, norm, head }, parameters))
 }
 
@@ -94,16 +111,17 @@ impl<S: TensorSource, K: Kernels> Loader<'_, S, K> {
         ]);
         let attention_out = self.tensors.weights(&name(naming.attention_out), hidden, queries)?;
         let down = self.tensors.weights(&name(naming.down), hidden, feed_forward)?;
+        let attention = MatrixRole::Attention { size: heads.size, normed: family.has_head_norms() };
         Ok(Layer {
-            attention_norm: self.vector(&name(naming.attention_norm), hidden)?,
+            attention_norm: self.norm(&name(naming.attention_norm), hidden)?,
             qkv_bias: (biases != AttentionBias::None).then(|| self.input_biases(index)).transpose()?,
             head_norms: family.has_head_norms().then(|| self.head_norms(index)).transpose()?,
-            feed_forward_norm: self.vector(&name(naming.feed_forward_norm), hidden)?,
-            qkv: self.kernels.matrix(&qkv),
-            attention_out: self.kernels.matrix(&attention_out),
+            feed_forward_norm: self.norm(&name(naming.feed_forward_norm), hidden)?,
+            qkv: self.kernels.matrix(&qkv, attention)?,
+            attention_out: self.kernels.matrix(&attention_out, MatrixRole::Output)?,
             attention_out_bias: (biases == AttentionBias::All).then(|| self.output_bias(index)).transpose()?,
-            gate_up: self.kernels.matrix(&gate_up),
-            down: self.kernels.matrix(&down),
+            gate_up: self.kernels.matrix(&gate_up, MatrixRole::Inner)?,
+            down: self.kernels.matrix(&down, MatrixRole::Output)?,
         })
     }
 
@@ -122,30 +140,39 @@ impl<S: TensorSource, K: Kernels> Loader<'_, S, K> {
         for (part, count) in [(naming.query, heads.queries), (naming.key, heads.keys), (naming.value, heads.keys)] {
             all.extend(self.tensors.values(&naming.bias(index, part), count * heads.size)?);
         }
-        Ok(self.kernels.vector(&all))
+        Ok(self.kernels.vector(&all, VectorRole::AttentionBias(heads))?)
     }
 
     fn output_bias(&mut self, index: usize) -> Result<K::Vector, LoadError> {
-        self.vector(&self.naming.bias(index, self.naming.attention_out), self.config.hidden)
+        self.vector(&self.naming.bias(index, self.naming.attention_out), self.config.hidden, VectorRole::Bias)
     }
 
     fn head_norms(&mut self, index: usize) -> Result<(K::Vector, K::Vector), LoadError> {
         let (size, naming) = (self.config.heads.size, self.naming);
-        let mut norm = |part: &str| self.vector(&naming.weight(index, part), size);
-        Ok((norm(naming.query_norm)?, norm(naming.key_norm)?))
+        let mut norm = |part: &str, role| self.vector(&naming.weight(index, part), size, role);
+        Ok((norm(naming.query_norm, VectorRole::QueryNorm)?, norm(naming.key_norm, VectorRole::Norm)?))
     }
 
-    fn rope_divisors(&mut self, source: &S) -> Result<Option<Vec<f32>>, LoadError> {
-        let Some(name) = self.naming.divisors.filter(|name| source.shape(name).is_some()) else { return Ok(None) };
-        let divisors = self.tensors.values(name, self.config.rope.pairs)?;
-        if divisors.iter().all(|divisor| divisor.is_finite() && *divisor > 0.0) {
-            Ok(Some(divisors))
-        } else {
-            Err(LoadError::BadHyperparameter { key: name.to_owned() })
-        }
+    fn norm(&mut self, name: &str, width: usize) -> Result<K::Vector, LoadError> {
+        self.vector(name, width, VectorRole::Norm)
     }
 
-    fn vector(&mut self, name: &str, width: usize) -> Result<K::Vector, LoadError> {
-        Ok(self.kernels.vector(&self.tensors.values(name, width)?))
+    fn vector(&mut self, name: &str, width: usize, role: VectorRole) -> Result<K::Vector, LoadError> {
+        Ok(self.kernels.vector(&self.tensors.values(name, width)?, role)?)
+    }
+}
+
+/// What stretches single pairs, if the file has such a tensor.
+pub(super) fn rope_divisors<S: TensorSource>(
+    source: &Source<'_, S>,
+    config: &Config,
+    tensors: &mut Tensors<'_, S>,
+) -> Result<Option<Vec<f32>>, LoadError> {
+    let Some(name) = source.naming.divisors.filter(|name| source.tensors.shape(name).is_some()) else { return Ok(None) };
+    let divisors = tensors.values(name, config.rope.pairs)?;
+    if divisors.iter().all(|divisor| divisor.is_finite() && *divisor > 0.0) {
+        Ok(Some(divisors))
+    } else {
+        Err(LoadError::BadHyperparameter { key: name.to_owned() })
     }
 }

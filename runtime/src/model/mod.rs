@@ -3,10 +3,10 @@
 mod config;
 mod decoder;
 pub(crate) mod encoder;
+mod exact;
 mod inspect;
 mod load;
 mod naming;
-mod rope;
 mod tensors;
 
 #[cfg(test)]
@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use crate::chat::{ChatError, ChatMessage, ChatTemplate};
 use crate::device::Device;
+use crate::engine::Unsuitable;
 use crate::folder::{FolderConfig, FolderError, ModelFolder};
 use crate::gguf::{Gguf, GgufError};
 use crate::safetensors::SafetensorsError;
@@ -26,9 +27,9 @@ use crate::tokenizer::{Tokenizer, TokenizerError};
 use config::Config;
 pub use config::Family;
 pub(crate) use decoder::{Network, Session};
+pub use exact::{ActivationError, Activations, ExactModel, Manifest};
 pub use inspect::{Inspection, TensorShare};
-use load::Source;
-use tensors::TensorSource;
+use load::{Loaded, Source};
 
 /// Why a model file was not loaded.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +54,10 @@ pub enum LoadError {
     Tokenizer(#[from] TokenizerError),
     /// The system has no threads to give.
     #[error("cannot start the threads that compute")]
-    Threads(#[source] rayon::ThreadPoolBuildError),
+    Threads(#[from] rayon::ThreadPoolBuildError),
+    /// The engine cannot take its weights.
+    #[error("model does not suit the exact tier: {0}")]
+    Unsuitable(#[from] Unsuitable),
     /// Another kind of model.
     #[error("architecture {found:?} is not supported, only llama, qwen2 and qwen3 are")]
     UnsupportedArchitecture {
@@ -142,10 +146,29 @@ pub struct Model {
     device: Device,
 }
 
-/// What a file or folder says beside weights and tokens.
-struct About {
+/// What a file or folder says beside weights.
+struct OfFile {
+    config: Config,
+    tokenizer: Tokenizer,
     name: Option<String>,
     template: Option<String>,
+}
+
+impl OfFile {
+    fn read(file: &Gguf) -> Result<Self, LoadError> {
+        Ok(Self {
+            config: Config::from_gguf(file)?,
+            tokenizer: Tokenizer::from_gguf(file)?,
+            name: file.string("general.name")?.map(str::to_owned),
+            template: file.string("tokenizer.chat_template")?.map(str::to_owned),
+        })
+    }
+
+    /// Where the weights are in the file that this was read from.
+    fn source<'a>(&self, file: &'a Gguf) -> Source<'a, Gguf> {
+        let tokens = self.tokenizer.vocabulary();
+        Source { tensors: file, naming: &naming::GGUF, rows: tokens, tokens }
+    }
 }
 
 impl Model {
@@ -169,15 +192,9 @@ impl Model {
     ///
     /// As [`Model::load`].
     pub fn from_gguf(file: &Gguf, device: &Device) -> Result<Self, LoadError> {
-        let config = Config::from_gguf(file)?;
-        let tokenizer = Tokenizer::from_gguf(file)?;
-        let (rows, tokens) = (tokenizer.vocabulary(), tokenizer.vocabulary());
-        let source = Source { tensors: file, naming: &naming::GGUF, rows, tokens };
-        let about = About {
-            name: file.string("general.name")?.map(str::to_owned),
-            template: file.string("tokenizer.chat_template")?.map(str::to_owned),
-        };
-        Self::assemble(&source, config, tokenizer, about, device)
+        let of_file = OfFile::read(file)?;
+        let Loaded { network, parameters } = load::load_on(&of_file.source(file), of_file.config.clone(), device)?;
+        Ok(Self::new(network, parameters, of_file, device))
     }
 
     /// As [`Model::load`], from a folder that is already open.
@@ -192,21 +209,17 @@ impl Model {
         let tokenizer = folder.tokenizer()?;
         let (checkpoint, tokens) = (folder.checkpoint()?, tokenizer.vocabulary());
         let source = Source { tensors: &checkpoint, naming: &naming::FOLDER, rows: config.vocabulary, tokens };
-        let about = About { name: None, template: folder.text().chat_template.clone() };
-        Self::assemble(&source, Config::from_folder(config), tokenizer, about, device)
+        let config = Config::from_folder(config);
+        let Loaded { network, parameters } = load::load_on(&source, config.clone(), device)?;
+        let of_file = OfFile { config, tokenizer, name: None, template: folder.text().chat_template.clone() };
+        Ok(Self::new(network, parameters, of_file, device))
     }
 
-    fn assemble<S: TensorSource>(
-        source: &Source<'_, S>,
-        config: Config,
-        tokenizer: Tokenizer,
-        about: About,
-        device: &Device,
-    ) -> Result<Self, LoadError> {
+    fn new(network: Arc<dyn Network>, parameters: u64, of_file: OfFile, device: &Device) -> Self {
+        let OfFile { config, tokenizer, name, template } = of_file;
         let (family, context_tokens) = (config.family, config.context);
-        let load::Loaded { network, parameters } = load::load_on(source, config, device)?;
-        let summary = ModelSummary { family, name: about.name, context_tokens, vocabulary: tokenizer.vocabulary(), parameters };
-        Ok(Self { network, tokenizer, template: about.template, summary, device: device.clone() })
+        let summary = ModelSummary { family, name, context_tokens, vocabulary: tokenizer.vocabulary(), parameters };
+        Self { network, tokenizer, template, summary, device: device.clone() }
     }
 
     /// What the model is, in numbers.

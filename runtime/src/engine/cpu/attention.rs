@@ -8,7 +8,7 @@
 use rayon::prelude::*;
 
 use super::math::exp;
-use super::simd::Isa;
+use crate::engine::simd::Isa;
 use crate::engine::{Attention, CacheShape, Heads, PAGE_POSITIONS, PageId, Sight, Span};
 
 /// Queries in one turn of the inner loop: as many sums as there are registers for.

@@ -8,23 +8,13 @@
 
 use rayon::prelude::*;
 
-use super::simd::{Isa, Nibbles, Portable, Simd, TILE, TILE_BLOCK, Words};
 use crate::engine::Weights;
+use crate::engine::simd::{Isa, Nibbles, Portable, Simd, TILE, TILE_BLOCK, Words};
+use crate::engine::tiles::{Destination, ROWS_INNER, product_into, tiles};
 use crate::engine::weights::{BLOCK, Elements, Part, WordBlock};
 
 /// Largest magnitude of a rounded activation; see [`crate::engine::weights::WORD_MAX`].
 const ACTIVATION_MAX: f32 = 8_191.0;
-
-/// Rows of activations that go through a tile together: their sums and a column block of them
-/// stay in the nearest cache.
-const ROWS_TOGETHER: usize = 64;
-
-/// Rows of activations in one turn of the inner loop: as many sums as there are registers for.
-const ROWS_INNER: usize = 4;
-
-/// Tiles that one task computes when there is one row: some ten microseconds at common widths,
-/// well above what handing out a task costs.
-const TASK_TILES: usize = 8;
 
 /// Scales of the rows of a tile, for every block.
 #[derive(Debug)]
@@ -110,7 +100,8 @@ impl Matrix {
         let mut out = vec![0.0; rows * width];
         let mut first = 0;
         for part in &self.parts {
-            part.product_into(x, isa, &mut out, first, width);
+            let to = Destination { out: &mut out, width, first, rows: part.rows };
+            product_into(to, |tile, start, sums| part.tile(tile, x, start, isa, sums));
             first += part.rows;
         }
         out
@@ -188,32 +179,6 @@ impl Tiles {
         out
     }
 
-    /// Writes this part's results into rows of `width` elements, from element `first` of each.
-    fn product_into(&self, x: &Rounded, isa: Isa, out: &mut [f32], first: usize, width: usize) {
-        let rows = x.rows();
-        if rows == 1 {
-            let out = &mut out[first..first + self.rows];
-            return out.par_chunks_mut(TASK_TILES * TILE).enumerate().for_each(|(task, out)| {
-                let mut sums = [[0.0; TILE]; 1];
-                for (at, out) in out.chunks_mut(TILE).enumerate() {
-                    sums[0].fill(0.0);
-                    self.tile(task * TASK_TILES + at, x, 0, isa, &mut sums);
-                    out.copy_from_slice(&sums[0][..out.len()]);
-                }
-            });
-        }
-        for (group, out) in out.chunks_mut(ROWS_TOGETHER * width).enumerate() {
-            let (start, together) = (group * ROWS_TOGETHER, out.len() / width);
-            let mut sums = vec![[0.0; TILE]; self.rows.div_ceil(TILE) * together];
-            sums.par_chunks_mut(together).enumerate().for_each(|(tile, sums)| self.tile(tile, x, start, isa, sums));
-            out.par_chunks_mut(width).enumerate().for_each(|(row, out)| {
-                for (tile, out) in out[first..first + self.rows].chunks_mut(TILE).enumerate() {
-                    out.copy_from_slice(&sums[tile * together + row][..out.len()]);
-                }
-            });
-        }
-    }
-
     /// The products of a tile with rows of `x` from `start` on, as many as there are sums.
     fn tile(&self, tile: usize, x: &Rounded, start: usize, isa: Isa, sums: &mut [[f32; TILE]]) {
         match isa {
@@ -227,7 +192,7 @@ impl Tiles {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,f16c")]
     fn tile_avx2(&self, tile: usize, x: &Rounded, start: usize, sums: &mut [[f32; TILE]]) {
-        self.tile_with::<super::simd::Avx2>(tile, x, start, sums);
+        self.tile_with::<crate::engine::simd::Avx2>(tile, x, start, sums);
     }
 
     #[inline(always)]
@@ -268,49 +233,6 @@ fn accumulate(sums: &mut [f32; TILE], dots: [i32; TILE], scales: &[f32; TILE], o
             sums[row] += offsets[row] * x.sum;
         }
     }
-}
-
-/// One tile's share of the rows of a matrix in blocks.
-struct TileOf {
-    tile: usize,
-    block: usize,
-    rows: usize,
-    width: usize,
-}
-
-impl TileOf {
-    /// Hands over this tile's blocks, with their rows inside the tile.
-    fn each<B>(&self, all: &[B], mut take: impl FnMut(usize, &B)) {
-        let first = self.tile * TILE;
-        for row in 0..TILE.min(self.rows - first) {
-            if let Some(block) = all.get((first + row) * self.width + self.block) {
-                take(row, block);
-            }
-        }
-    }
-
-    /// The elements of this tile's blocks where products look for them.
-    fn placed<B, T: Copy + Default>(&self, all: &[B], elements: impl Fn(&B) -> &[T; BLOCK]) -> [T; TILE_BLOCK] {
-        let mut out = [T::default(); TILE_BLOCK];
-        self.each(all, |row, block| {
-            for (column, element) in elements(block).iter().enumerate() {
-                out[Words::place(row, column)] = *element;
-            }
-        });
-        out
-    }
-
-    fn scales<B>(&self, all: &[B], scale: impl Fn(&B) -> f32) -> [f32; TILE] {
-        let mut out = [0.0; TILE];
-        self.each(all, |row, block| out[row] = scale(block));
-        out
-    }
-}
-
-/// Something for each block of each tile.
-fn tiles<T: Send>(rows: usize, width: usize, make: impl Fn(TileOf) -> T + Sync) -> Vec<T> {
-    let count = rows.div_ceil(TILE) * width;
-    (0..count).into_par_iter().map(|at| make(TileOf { tile: at / width, block: at % width, rows, width })).collect()
 }
 
 /// Activations, rounded block by block. The same block of all rows lies together, as products go

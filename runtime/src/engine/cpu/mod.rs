@@ -3,45 +3,26 @@
 mod attention;
 mod math;
 mod matrix;
-mod simd;
 
-use std::num::NonZeroUsize;
-use std::sync::Arc;
-
-use rayon::prelude::*;
-use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
-
-use super::{Activation, Attention, Batch, CacheShape, EngineError, Kernels, Span, Turns, Weights};
+use super::processor::{Processor, map_rows};
+use super::rope::{Rope, Turns};
+use super::{
+    Activation, Attention, Batch, CacheShape, EngineError, Kernels, MatrixRole, Span, TextKernels, Unsuitable, VectorRole, Weights,
+};
 use crate::tokenizer::TokenId;
 pub(crate) use attention::Pages;
 pub(crate) use matrix::Matrix;
 use matrix::Rounded;
-pub(crate) use simd::Isa;
-
-/// Rows from which on work that is small for a row is spread over threads.
-const SPREAD_ROWS: usize = 8;
 
 /// The engine.
 #[derive(Clone, Debug)]
 pub(crate) struct Cpu {
-    isa: Isa,
-    /// Threads of its own, so that a pass is one visit to them and not one for each product.
-    pool: Arc<ThreadPool>,
+    processor: Processor,
 }
 
 impl Cpu {
-    /// With the best instructions that the processor has.
-    ///
-    /// # Errors
-    ///
-    /// When the system has no threads to give.
-    pub(crate) fn new(threads: NonZeroUsize) -> Result<Self, ThreadPoolBuildError> {
-        Self::with_isa(Isa::detect(), threads)
-    }
-
-    fn with_isa(isa: Isa, threads: NonZeroUsize) -> Result<Self, ThreadPoolBuildError> {
-        let pool = ThreadPoolBuilder::new().num_threads(threads.get()).thread_name(|at| format!("cpu-engine-{at}")).build()?;
-        Ok(Self { isa, pool: Arc::new(pool) })
+    pub(crate) fn new(processor: Processor) -> Self {
+        Self { processor }
     }
 }
 
@@ -54,12 +35,7 @@ pub(crate) struct Rows {
 
 impl Rows {
     fn map_rows(&mut self, f: impl Fn(usize, &mut [f32]) + Sync) {
-        let width = self.width;
-        if self.values.len() < SPREAD_ROWS * width {
-            self.values.chunks_mut(width).enumerate().for_each(|(at, row)| f(at, row));
-        } else {
-            self.values.par_chunks_mut(width).enumerate().for_each(|(at, row)| f(at, row));
-        }
+        map_rows(&mut self.values, self.width, f);
     }
 }
 
@@ -72,29 +48,30 @@ pub(crate) struct Pass {
 
 impl Kernels for Cpu {
     type Rows = Rows;
+    type Operand = Rows;
     type Matrix = Matrix;
     type Vector = Vec<f32>;
     type Cache = Pages;
     type Pass = Pass;
 
     fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        self.pool.install(work)
+        self.processor.enter(work)
     }
 
-    fn matrix(&self, weights: &Weights) -> Matrix {
-        self.pool.install(|| Matrix::new(weights))
+    fn matrix(&self, weights: &Weights, _: MatrixRole) -> Result<Matrix, Unsuitable> {
+        Ok(self.processor.enter(|| Matrix::new(weights)))
     }
 
-    fn vector(&self, values: &[f32]) -> Vec<f32> {
-        values.to_vec()
+    fn vector(&self, values: &[f32], _: VectorRole) -> Result<Vec<f32>, Unsuitable> {
+        Ok(values.to_vec())
     }
 
     fn cache(&self, shape: CacheShape) -> Pages {
         Pages::new(shape)
     }
 
-    fn pass(&self, batch: &Batch, turns: Option<Turns>) -> Pass {
-        Pass { spans: batch.spans.clone(), turns }
+    fn pass(&self, batch: &Batch, rope: Option<&Rope>) -> Pass {
+        Pass { spans: batch.spans.clone(), turns: rope.map(|rope| rope.turns(batch)) }
     }
 
     fn embed(&self, table: &Matrix, ids: &[TokenId]) -> Rows {
@@ -108,14 +85,8 @@ impl Kernels for Cpu {
         out
     }
 
-    fn layer_norm(&self, x: &Rows, weight: &Vec<f32>, bias: &Vec<f32>, epsilon: f32) -> Rows {
-        let mut out = x.clone();
-        out.map_rows(|_, row| layer_norm(row, weight, bias, epsilon));
-        out
-    }
-
     fn project(&self, x: &Rows, matrix: &Matrix, bias: Option<&Vec<f32>>) -> Rows {
-        let values = matrix.product(&Rounded::new(&x.values, x.width), self.isa);
+        let values = matrix.product(&Rounded::new(&x.values, x.width), self.processor.isa);
         let mut out = Rows { width: matrix.rows(), values };
         if let Some(bias) = bias {
             out.map_rows(|_, row| row.iter_mut().zip(bias).for_each(|(x, bias)| *x += bias));
@@ -131,7 +102,7 @@ impl Kernels for Cpu {
 
     fn attend(&self, mut qkv: Rows, what: &Attention<'_, Vec<f32>>, pass: &Pass, cache: &mut Pages) -> Rows {
         qkv.map_rows(|at, row| prepare_heads(row, at, what, pass.turns.as_ref()));
-        let values = attention::attend(&qkv.values, what, &pass.spans, cache, self.isa);
+        let values = attention::attend(&qkv.values, what, &pass.spans, cache, self.processor.isa);
         Rows { width: what.heads.queries * what.heads.size, values }
     }
 
@@ -147,11 +118,6 @@ impl Kernels for Cpu {
         out
     }
 
-    fn activate(&self, mut x: Rows, f: Activation) -> Rows {
-        x.map_rows(|_, row| row.iter_mut().for_each(|x| *x = apply(f, *x)));
-        x
-    }
-
     fn pick(&self, x: Rows, rows: &[usize]) -> Rows {
         let values = rows.iter().flat_map(|row| &x.values[row * x.width..][..x.width]).copied().collect();
         Rows { width: x.width, values }
@@ -159,6 +125,19 @@ impl Kernels for Cpu {
 
     fn read(&self, x: Rows) -> Result<Vec<f32>, EngineError> {
         Ok(x.values)
+    }
+}
+
+impl TextKernels for Cpu {
+    fn layer_norm(&self, x: &Rows, weight: &Vec<f32>, bias: &Vec<f32>, epsilon: f32) -> Rows {
+        let mut out = x.clone();
+        out.map_rows(|_, row| layer_norm(row, weight, bias, epsilon));
+        out
+    }
+
+    fn activate(&self, mut x: Rows, f: Activation) -> Rows {
+        x.map_rows(|_, row| row.iter_mut().for_each(|x| *x = apply(f, *x)));
+        x
     }
 }
 

@@ -4,26 +4,61 @@
 //! files of Llamas store rows of the query and key projections so that neighbours pair;
 //! [`halves`] puts them into halves at load, which changes no result.
 
-use super::config::Config;
-use crate::engine::{Batch, Turns};
+use super::Batch;
 use crate::folder::RopeScaling;
 
-/// Angular frequency of each pair.
+/// How heads turn with their positions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct RopeConfig {
+    /// Pairs that turn; the rest of a head does not.
+    pub(crate) pairs: usize,
+    /// The base of the frequencies.
+    pub(crate) base: f64,
+    /// What a longer context changes.
+    pub(crate) scaling: RopeScaling,
+}
+
+/// The turning of heads.
 #[derive(Debug)]
 pub(crate) struct Rope {
+    config: RopeConfig,
+    /// What stretches single pairs; 1 where nothing does.
+    divisors: Vec<f64>,
+    /// Angular frequency of each pair.
     frequencies: Vec<f64>,
+}
+
+/// Cosines and sines for each row of a pass, `[rows, pairs]`: element `i` of a head turns with
+/// element `i + pairs`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Turns {
+    /// Pairs in a head.
+    pub(crate) pairs: usize,
+    /// Cosines.
+    pub(crate) cos: Vec<f32>,
+    /// Sines.
+    pub(crate) sin: Vec<f32>,
 }
 
 impl Rope {
     /// `divisors` stretch single frequencies, as GGUF files of Llama 3.1 and later have it.
-    pub(crate) fn new(config: &Config, divisors: Option<&[f32]>) -> Self {
-        let pairs = config.rope.pairs;
-        let frequency = |pair: usize| {
-            let plain = config.rope.base.powf(-(pair as f64) / pairs as f64);
-            let divisor = divisors.and_then(|divisors| divisors.get(pair)).map_or(1.0, |divisor| f64::from(*divisor));
-            stretched(plain, config.rope.scaling) / divisor
-        };
-        Self { frequencies: (0..pairs).map(frequency).collect() }
+    pub(crate) fn new(config: RopeConfig, divisors: Option<&[f32]>) -> Self {
+        let RopeConfig { pairs, base, scaling } = config;
+        let divisor = |pair: usize| divisors.and_then(|divisors| divisors.get(pair)).map_or(1.0, |divisor| f64::from(*divisor));
+        let divisors: Vec<f64> = (0..pairs).map(divisor).collect();
+        let frequency = |pair: usize| stretched(base.powf(-(pair as f64) / pairs as f64), scaling) / divisors[pair];
+        let frequencies = (0..pairs).map(frequency).collect();
+        Self { config, divisors, frequencies }
+    }
+
+    /// How heads turn.
+    pub(crate) fn config(&self) -> &RopeConfig {
+        &self.config
+    }
+
+    /// What stretches each pair.
+    pub(crate) fn divisors(&self) -> &[f64] {
+        &self.divisors
     }
 
     /// The turns of the rows of a batch.
@@ -80,7 +115,7 @@ mod tests {
 
     #[test]
     fn rows_turn_by_their_positions() {
-        let rope = Rope { frequencies: vec![1.0, 0.1] };
+        let rope = Rope::new(RopeConfig { pairs: 2, base: 100.0, scaling: RopeScaling::None }, None);
         let mut batch = Batch::default();
         batch.push(&[0, 0], 3, vec![0], true);
         batch.push(&[0], 9, vec![1], true);

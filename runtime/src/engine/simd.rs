@@ -12,24 +12,24 @@ use crate::engine::weights::BLOCK;
 mod avx2;
 
 #[cfg(target_arch = "x86_64")]
-pub(super) use avx2::Avx2;
+pub(crate) use avx2::Avx2;
 
 /// Rows of a tile.
-pub(super) const TILE: usize = 16;
+pub(crate) const TILE: usize = 16;
 
 /// Elements of a block of a tile.
-pub(super) const TILE_BLOCK: usize = TILE * BLOCK;
+pub(crate) const TILE_BLOCK: usize = TILE * BLOCK;
 
 /// A block of a tile as words, `[column pair][row][2]`.
 #[derive(Clone, Debug, PartialEq)]
 #[repr(align(64))]
-pub(super) struct Words(pub(super) [i16; TILE_BLOCK]);
+pub(crate) struct Words(pub(crate) [i16; TILE_BLOCK]);
 
 impl Words {
-    pub(super) const ZERO: Self = Self([0; TILE_BLOCK]);
+    pub(crate) const ZERO: Self = Self([0; TILE_BLOCK]);
 
     /// Where a column of a row is.
-    pub(super) const fn place(row: usize, column: usize) -> usize {
+    pub(crate) const fn place(row: usize, column: usize) -> usize {
         column / 2 * (2 * TILE) + row * 2 + column % 2
     }
 }
@@ -38,17 +38,17 @@ impl Words {
 /// row `l / 2` in its nibble `j`.
 #[derive(Clone, Debug, PartialEq)]
 #[repr(align(64))]
-pub(super) struct Nibbles(pub(super) [u16; TILE_BLOCK / 4]);
+pub(crate) struct Nibbles(pub(crate) [u16; TILE_BLOCK / 4]);
 
 impl Nibbles {
     /// The lane of a column of a row, and by how many bits its nibble is shifted.
-    pub(super) const fn place(row: usize, column: usize) -> (usize, usize) {
+    pub(crate) const fn place(row: usize, column: usize) -> (usize, usize) {
         (column / 8 * (2 * TILE) + row * 2 + column % 2, column % 8 / 2 * 4)
     }
 }
 
 /// What paths differ in.
-pub(super) trait Simd {
+pub(crate) trait Simd {
     /// Nibbles to words.
     fn nibbles(packed: &Nibbles, out: &mut Words);
     /// Bytes, placed as words are, to words.
@@ -61,7 +61,7 @@ pub(super) trait Simd {
 
 /// Plain Rust, for any processor.
 #[derive(Debug)]
-pub(super) struct Portable;
+pub(crate) struct Portable;
 
 impl Simd for Portable {
     #[inline(always)]

@@ -7,7 +7,7 @@ use crate::engine::weights::BLOCK;
 
 /// AVX2 with F16C. Only to be used inside functions that are compiled for both.
 #[derive(Debug)]
-pub(in super::super) struct Avx2;
+pub(crate) struct Avx2;
 
 /// Words in a vector.
 const LANES: usize = 16;

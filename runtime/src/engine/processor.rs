@@ -1,0 +1,67 @@
+//! The processor that CPU engines run on: its instructions, and threads of their own.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
+
+use super::simd::Isa;
+
+/// Rows from which on work that is small for a row is spread over threads.
+const SPREAD_ROWS: usize = 8;
+
+/// Instructions, and a pool of threads, so that a pass is one visit to them and not one for each
+/// product.
+#[derive(Clone, Debug)]
+pub(crate) struct Processor {
+    pub(crate) isa: Isa,
+    pool: Arc<ThreadPool>,
+}
+
+impl Processor {
+    /// With the best instructions that there are.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no threads to give.
+    pub(crate) fn new(threads: NonZeroUsize) -> Result<Self, ThreadPoolBuildError> {
+        Self::with_isa(Isa::detect(), threads)
+    }
+
+    /// With instructions that the processor has, but maybe not its best.
+    pub(crate) fn with_isa(isa: Isa, threads: NonZeroUsize) -> Result<Self, ThreadPoolBuildError> {
+        let pool = ThreadPoolBuilder::new().num_threads(threads.get()).thread_name(|at| format!("cpu-engine-{at}")).build()?;
+        Ok(Self { isa, pool: Arc::new(pool) })
+    }
+
+    /// Runs work on these threads.
+    pub(crate) fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.pool.install(work)
+    }
+}
+
+/// Does something with each row and what belongs to it in `others`, on several threads if there
+/// are many.
+pub(crate) fn map_row_pairs<T: Send, U: Send>(
+    (values, width): (&mut [T], usize),
+    (others, other_width): (&mut [U], usize),
+    f: impl Fn(usize, &mut [T], &mut [U]) + Sync,
+) {
+    if values.len() < SPREAD_ROWS * width {
+        let pairs = values.chunks_exact_mut(width).zip(others.chunks_exact_mut(other_width));
+        pairs.enumerate().for_each(|(at, (row, other))| f(at, row, other));
+    } else {
+        let pairs = values.par_chunks_exact_mut(width).zip(others.par_chunks_exact_mut(other_width));
+        pairs.enumerate().for_each(|(at, (row, other))| f(at, row, other));
+    }
+}
+
+/// Does something with each row, on several threads if there are many.
+pub(crate) fn map_rows<T: Send>(values: &mut [T], width: usize, f: impl Fn(usize, &mut [T]) + Sync) {
+    if values.len() < SPREAD_ROWS * width {
+        values.chunks_mut(width).enumerate().for_each(|(at, row)| f(at, row));
+    } else {
+        values.par_chunks_mut(width).enumerate().for_each(|(at, row)| f(at, row));
+    }
+}
