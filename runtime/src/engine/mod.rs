@@ -77,6 +77,8 @@ pub(crate) struct Batch {
     pub(crate) spans: Vec<Span>,
     /// Rows whose results are wanted, ascending.
     pub(crate) wanted: Vec<usize>,
+    /// Rows whose final states are wanted as well, ascending.
+    pub(crate) shown: Vec<usize>,
 }
 
 impl Batch {
@@ -88,6 +90,12 @@ impl Batch {
         }
         self.ids.extend_from_slice(ids);
         self.spans.push(Span { rows, start, pages });
+    }
+
+    /// Asks for the final states of the last tokens added, so many of them.
+    pub(crate) fn show_last(&mut self, tokens: usize) {
+        let end = self.ids.len();
+        self.shown.extend(end - tokens..end);
     }
 
     /// The position of each row in its sequence.

@@ -25,7 +25,7 @@ use crate::safetensors::SafetensorsError;
 use crate::tokenizer::{Tokenizer, TokenizerError};
 use config::Config;
 pub use config::Family;
-pub(crate) use decoder::{Network, Session};
+pub(crate) use decoder::{Network, Outputs, Session};
 pub use inspect::{Inspection, TensorShare};
 use load::Source;
 use tensors::TensorSource;
