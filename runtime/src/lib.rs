@@ -82,7 +82,7 @@ pub use generation::{
 };
 pub use gguf::{Gguf, GgufError};
 pub use model::{Family, Inspection, LoadError, Model, ModelSummary};
-pub use reading::{AnswerStates, ReadError, ReadToken, Reading};
+pub use reading::{AnswerReading, ReadError, ReadToken, Reading};
 pub use safetensors::{Checkpoint, CheckpointError, Safetensors, SafetensorsError};
 pub use sampling::{Sampling, SamplingError};
 pub use serve::{Server, ServingLimits};

@@ -9,9 +9,10 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use crate::engine::{Batch, EngineError, PageId, pages_of};
-use crate::fingerprint::{CHUNK_ROWS, CompareError, Comparison, Fingerprints};
+use crate::fingerprint::{CHUNK_ROWS, CompareError, Comparison, FingerprintBuilder, FingerprintError, Fingerprints};
 use crate::generation::{Prompt, RequestError};
 use crate::model::Model;
+use crate::sampling::{Sampler, Sampling, ScoreError};
 use crate::tokenizer::TokenId;
 
 /// Tokens read in one pass unless told otherwise: the scores of so many, of a vocabulary of 200,000,
@@ -66,6 +67,9 @@ pub enum ReadError {
     /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The model gave scores that are no numbers, so nothing can be drawn from them.
+    #[error("model is broken")]
+    Scores(#[from] ScoreError),
 }
 
 impl Model {
@@ -99,16 +103,29 @@ impl Model {
     }
 
     /// Reads a prompt and the answer claimed to it, for comparing with the answer's fingerprints.
+    /// With `sampling`, each token of the answer is drawn again as well, behind those claimed.
     ///
     /// # Errors
     ///
-    /// As [`Model::read`].
-    pub fn read_answer(&self, prompt: &[TokenId], answer: &[TokenId]) -> Result<AnswerStates, ReadError> {
+    /// As [`Model::read`], and [`ReadError::Scores`].
+    pub fn read_answer(&self, prompt: &[TokenId], answer: &[TokenId], sampling: Option<Sampling>) -> Result<AnswerReading, ReadError> {
         let first = prompt.len().saturating_sub(CHUNK_ROWS);
-        let mut states = AnswerStates { prompt: Vec::new(), answer: Vec::new(), width: self.network().width() };
-        let reading = Reading { first, scores: false, ..Reading::default() };
-        self.read(&answered(prompt, answer), &reading, |token| states.push(prompt.len(), &token))?;
-        Ok(states)
+        let reading = Reading { first, scores: sampling.is_some(), ..Reading::default() };
+        let mut out = AnswerReading { prompt: Vec::new(), answer: Vec::new(), width: self.network().width(), drawn: Vec::new() };
+        let mut sampler = sampling.map(Sampler::new);
+        let mut broken = None;
+        self.read(&answered(prompt, answer), &reading, |token| {
+            let rows = if token.index < prompt.len() { &mut out.prompt } else { &mut out.answer };
+            rows.extend_from_slice(token.state);
+            // The answer's first token comes from the prompt's last.
+            if let Some(sampler) = sampler.as_mut().filter(|_| token.index + 1 >= prompt.len()) {
+                match sampler.choose(token.scores) {
+                    Ok(id) => out.drawn.push(id),
+                    Err(error) => broken = Some(error),
+                }
+            }
+        })?;
+        broken.map_or(Ok(out), |error| Err(error.into()))
     }
 }
 
@@ -131,23 +148,36 @@ fn batch(tokens: &[TokenId], start: usize, first: usize, reading: &Reading) -> B
     batch
 }
 
-/// An auditor's final states of a claimed answer.
+/// What an auditor makes of a claimed answer.
 #[derive(Clone, Debug, PartialEq)]
-pub struct AnswerStates {
+pub struct AnswerReading {
     /// Of the prompt's last tokens, `[tokens, width]`.
     prompt: Vec<f32>,
     /// Of the answer's tokens but the last, `[tokens, width]`.
     answer: Vec<f32>,
     width: usize,
+    drawn: Vec<TokenId>,
 }
 
-impl AnswerStates {
-    fn push(&mut self, prompt_tokens: usize, token: &ReadToken<'_>) {
-        let rows = if token.index < prompt_tokens { &mut self.prompt } else { &mut self.answer };
-        rows.extend_from_slice(token.state);
+impl AnswerReading {
+    /// The tokens that the auditor draws where those of the answer are, each behind the tokens
+    /// claimed before it; none if no sampling was given.
+    pub fn drawn(&self) -> &[TokenId] {
+        &self.drawn
     }
 
-    /// How far each fingerprint is from them.
+    /// The fingerprints that the answer has by this reading.
+    ///
+    /// # Errors
+    ///
+    /// [`FingerprintError`] for states that have none.
+    pub fn fingerprints(&self) -> Result<Fingerprints, FingerprintError> {
+        let mut builder = FingerprintBuilder::new(&self.prompt, self.width)?;
+        self.answer.chunks(self.width).try_for_each(|row| builder.push(row))?;
+        builder.fingerprints()
+    }
+
+    /// How far each fingerprint is from the auditor's final states.
     ///
     /// # Errors
     ///

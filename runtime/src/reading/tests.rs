@@ -2,9 +2,9 @@ use super::*;
 use crate::device::Device;
 use crate::generation::{Event, Finish, GenerationRequest};
 use crate::gguf::Gguf;
+use crate::sampling::Sampling;
 use crate::serve::{Server, ServingLimits};
 use crate::tiny::tiny_llama;
-use crate::{Fingerprint, Sampling};
 
 fn tiny(seed: u64) -> Arc<Model> {
     Arc::new(Model::from_gguf(&Gguf::from_bytes(tiny_llama(seed)).unwrap(), &Device::cpu()).unwrap())
@@ -108,13 +108,27 @@ fn an_answers_fingerprints_are_of_what_an_auditor_reads() {
     // Shorter than a chunk, at its edge, and longer than a pass; answers that end inside a chunk and with it.
     for (prompt_tokens, tokens) in [(1, 1), (31, 2), (32, 33), (33, 34), (600, 70)] {
         let (ids, finish) = answer(&model, &request(prompt_tokens, tokens));
-        let states = model.read_answer(&prompt(prompt_tokens), &ids).unwrap();
+        let states = model.read_answer(&prompt(prompt_tokens), &ids, None).unwrap();
         let comparisons = states.compare(fingerprints(&finish)).unwrap();
         assert_eq!(comparisons.len(), 1 + (ids.len() - 1).div_ceil(CHUNK_ROWS));
         assert!(comparisons.iter().all(is_equal), "{prompt_tokens} tokens: {comparisons:?}");
-        let first = Fingerprint::of(&states.prompt, states.width).unwrap();
-        assert_eq!(first, fingerprints(&finish).as_slice()[0]);
+        assert_eq!(&states.fingerprints().unwrap(), fingerprints(&finish));
     }
+}
+
+#[test]
+fn an_auditor_draws_the_tokens_of_an_answer_again_behind_those_claimed() {
+    let model = tiny(1);
+    let asked = request(40, 40);
+    let (ids, _) = answer(&model, &asked);
+    let drawn = |ids: &[TokenId], sampling| model.read_answer(&prompt(40), ids, Some(sampling)).unwrap().drawn().to_vec();
+    assert_eq!(drawn(&ids, asked.sampling), ids);
+    assert_ne!(drawn(&ids, Sampling::new(0.9, 0, 0.95, [8; 32]).unwrap()), ids);
+    let mut changed = ids.clone();
+    changed[20] ^= 1;
+    let again = drawn(&changed, asked.sampling);
+    assert_eq!((again.len(), &again[..=20]), (40, &ids[..=20]));
+    assert!(model.read_answer(&prompt(40), &ids, None).unwrap().drawn().is_empty());
 }
 
 #[test]
@@ -122,7 +136,7 @@ fn another_model_and_another_prompt_are_noticed() {
     let model = tiny(1);
     let (ids, finish) = answer(&model, &request(50, 40));
     let unequal = |model: &Model, prompt: &[TokenId]| {
-        let comparisons = model.read_answer(prompt, &ids).unwrap().compare(fingerprints(&finish)).unwrap();
+        let comparisons = model.read_answer(prompt, &ids, None).unwrap().compare(fingerprints(&finish)).unwrap();
         comparisons.iter().all(|comparison| !is_equal(comparison))
     };
     assert!(unequal(&tiny(2), &prompt(50)));
@@ -140,7 +154,7 @@ fn fingerprints_can_be_had_after_any_token() {
     while let Some(Ok(Event::Token(token))) = generation.next() {
         ids.push(token.id);
         let now = generation.fingerprints().unwrap().unwrap();
-        let states = model.read_answer(&prompt(40), &ids).unwrap();
+        let states = model.read_answer(&prompt(40), &ids, None).unwrap();
         assert!(states.compare(&now).unwrap().iter().all(is_equal));
     }
     assert_eq!(ids.len(), 40);
