@@ -18,6 +18,7 @@
 //! - [`tokenizer`] and [`chat`]: text to tokens and back; chats to prompts.
 //! - [`sampling`]: choosing a token, the same on every platform.
 //! - [`generation`]: requests, the stream of events, and how answers end.
+//! - [`reading`]: reading known tokens, as auditors do.
 //! - [`embedding`]: vectors of texts.
 //! - [`commitment`]: what receipts say about tokens.
 //! - [`fingerprint`]: what receipts say about hidden states, and how close an auditor's must be.
@@ -62,6 +63,7 @@ pub mod folder;
 pub mod generation;
 pub mod gguf;
 pub mod model;
+pub mod reading;
 pub mod safetensors;
 pub mod sampling;
 pub mod serve;
@@ -81,6 +83,7 @@ pub use generation::{
 };
 pub use gguf::{Gguf, GgufError};
 pub use model::{ActivationError, Activations, ExactModel, Family, Inspection, LoadError, Manifest, Model, ModelSummary};
+pub use reading::{AnswerReading, ReadError, ReadToken, Reading};
 pub use safetensors::{Checkpoint, CheckpointError, Safetensors, SafetensorsError};
 pub use sampling::{Sampling, SamplingError};
 pub use serve::{Server, ServingLimits};

@@ -335,6 +335,7 @@ fn translate(request: JobRequest, cancel: &Cancel) -> Result<GenerationRequest, 
         stop: request.stop,
         max_tokens: request.output_tokens_max,
         cancel: cancel.clone(),
+        fingerprints: false,
     })
 }
 

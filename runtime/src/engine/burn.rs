@@ -165,6 +165,10 @@ impl Kernels for Burn {
         if rows.len() == x.dims()[0] { x } else { x.select(0, self.indices(rows.iter().copied())) }
     }
 
+    fn read_operand(&self, x: Tensor<2>) -> Result<Vec<f32>, EngineError> {
+        self.read(x)
+    }
+
     fn read(&self, x: Tensor<2>) -> Result<Vec<f32>, EngineError> {
         x.try_into_data()?.try_into_vec().map_err(|_| EngineError::Unreadable)
     }

@@ -85,6 +85,8 @@ pub(crate) struct Batch {
     pub(crate) spans: Vec<Span>,
     /// Rows whose results are wanted, ascending.
     pub(crate) wanted: Vec<usize>,
+    /// Rows whose final states are wanted as well, ascending.
+    pub(crate) shown: Vec<usize>,
 }
 
 impl Batch {
@@ -96,6 +98,12 @@ impl Batch {
         }
         self.ids.extend_from_slice(ids);
         self.spans.push(Span { rows, start, pages });
+    }
+
+    /// Asks for the final states of the last tokens added, so many of them.
+    pub(crate) fn show_last(&mut self, tokens: usize) {
+        let end = self.ids.len();
+        self.shown.extend(end - tokens..end);
     }
 
     /// The position of each row in its sequence.
@@ -287,6 +295,12 @@ pub(crate) trait Kernels: fmt::Debug + Send + Sync + 'static {
     ///
     /// [`EngineError`] when anything on the way to them failed.
     fn read(&self, x: Self::Rows) -> Result<Vec<f32>, EngineError>;
+    /// As [`Kernels::read`], of rows in the form that projections read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Kernels::read`].
+    fn read_operand(&self, x: Self::Operand) -> Result<Vec<f32>, EngineError>;
 }
 
 /// What encoders need besides; their rows go into projections as they are.

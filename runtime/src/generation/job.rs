@@ -3,9 +3,11 @@
 
 use cocoon_market::Usage;
 
+use super::recorder::Recorder;
 use super::stop::StopScanner;
 use super::{Cancel, Event, Finish, FinishReason, GenerateError, GeneratedToken, GenerationRequest, RequestError};
 use crate::commitment::{TokenCommitment, commit_input};
+use crate::fingerprint::{CHUNK_ROWS, FingerprintError, Fingerprints};
 use crate::model::Model;
 use crate::sampling::Sampler;
 use crate::tokenizer::{TextStream, TokenId, Tokenizer};
@@ -17,6 +19,8 @@ pub(crate) struct Next<'a> {
     pub(crate) ids: &'a [TokenId],
     /// Whether they are the last ones known, so that scores are wanted.
     pub(crate) wanted: bool,
+    /// How many of the last ones are fingerprinted, so that their final states are wanted.
+    pub(crate) shown: usize,
 }
 
 /// An answer in the making.
@@ -35,6 +39,8 @@ pub(crate) struct Job {
     output_tokens: u64,
     input_commitment: [u8; 32],
     output: TokenCommitment,
+    /// None if no fingerprints were asked for.
+    recorder: Option<Recorder>,
     /// Why there will be no more tokens, once that is known.
     ending: Option<FinishReason>,
 }
@@ -63,6 +69,7 @@ impl Job {
             tokens_max: room.min(request.max_tokens.into()),
             output_tokens: 0,
             output: TokenCommitment::output(),
+            recorder: request.fingerprints.then(|| Recorder::new(prompt, model.network().width())),
             ending: None,
         })
     }
@@ -75,6 +82,18 @@ impl Job {
     /// Prompt and answer so far.
     pub(crate) fn tokens(&self) -> &[TokenId] {
         &self.tokens
+    }
+
+    /// Tokens that may be skipped if keys and values of all but the last of them are there already.
+    pub(crate) fn skippable(&self) -> &[TokenId] {
+        // A token whose state is fingerprinted has to be read, and the first such one ends what is skipped.
+        let end = if self.recorder.is_some() { self.first_shown() + 1 } else { self.tokens.len() };
+        self.tokens.get(..end).unwrap_or(&self.tokens)
+    }
+
+    /// The first token that counts for fingerprints.
+    fn first_shown(&self) -> usize {
+        self.prompt.saturating_sub(CHUNK_ROWS)
     }
 
     /// Most positions that will be kept: the last token chosen is never read.
@@ -95,7 +114,20 @@ impl Job {
     /// Tokens to read next, at most `max`.
     pub(crate) fn next(&self, max: usize) -> Next<'_> {
         let end = self.tokens.len().min(self.read + max);
-        Next { ids: &self.tokens[self.read..end], wanted: end == self.tokens.len() }
+        let shown = if self.recorder.is_some() { end.saturating_sub(self.read.max(self.first_shown())) } else { 0 };
+        Next { ids: &self.tokens[self.read..end], wanted: end == self.tokens.len(), shown }
+    }
+
+    /// Takes the final states that were wanted of tokens just read.
+    pub(crate) fn record(&mut self, states: &[f32]) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.push(states);
+        }
+    }
+
+    /// The fingerprints of the answer so far, if they were asked for and the prompt has been read.
+    pub(crate) fn fingerprints(&self) -> Option<Result<Fingerprints, FingerprintError>> {
+        self.recorder.as_ref()?.fingerprints()
     }
 
     /// Counts tokens that were read, or whose keys and values were there already.
@@ -157,7 +189,8 @@ impl Job {
     fn finish(&mut self, reason: FinishReason) -> Event {
         let text = if reason == FinishReason::StopSequence { String::new() } else { self.rest() };
         let (input_commitment, output_commitment) = (self.input_commitment, self.output.digest());
-        Event::Finished(Finish { reason, text, usage: self.usage(), input_commitment, output_commitment })
+        let (usage, fingerprints) = (self.usage(), self.fingerprints());
+        Event::Finished(Finish { reason, text, usage, input_commitment, output_commitment, fingerprints })
     }
 
     /// Text still held back: half a character, or what was no stop sequence after all.

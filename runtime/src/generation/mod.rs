@@ -18,6 +18,7 @@
 //! Memory grows with the tokens: keys and values are kept in pages of thirty-two.
 
 mod job;
+mod recorder;
 mod stop;
 
 #[cfg(test)]
@@ -31,6 +32,7 @@ use cocoon_market::Usage;
 
 use crate::chat::{ChatError, ChatMessage};
 use crate::engine::{Batch, EngineError, PageId, pages_of};
+use crate::fingerprint::{FingerprintError, Fingerprints};
 use crate::model::{Model, Session};
 use crate::sampling::{Sampling, ScoreError};
 use crate::tokenizer::{EncodeError, TokenId};
@@ -65,12 +67,14 @@ pub struct GenerationRequest {
     pub max_tokens: u32,
     /// Ends the generation from elsewhere.
     pub cancel: Cancel,
+    /// Whether the answer is to be fingerprinted.
+    pub fingerprints: bool,
 }
 
 impl GenerationRequest {
-    /// A greedy request without stop sequences.
+    /// A greedy request without stop sequences and fingerprints.
     pub fn new(prompt: Prompt, max_tokens: u32) -> Self {
-        Self { prompt, sampling: Sampling::greedy(), stop: Vec::new(), max_tokens, cancel: Cancel::default() }
+        Self { prompt, sampling: Sampling::greedy(), stop: Vec::new(), max_tokens, cancel: Cancel::default(), fingerprints: false }
     }
 }
 
@@ -189,6 +193,8 @@ pub struct Finish {
     pub input_commitment: [u8; 32],
     /// Commitment to the output tokens.
     pub output_commitment: [u8; 32],
+    /// Fingerprints of the answer, if the request asked for them and the prompt was read to its end.
+    pub fingerprints: Option<Result<Fingerprints, FingerprintError>>,
 }
 
 /// An answer in the making: an iterator over its [`Event`]s.
@@ -271,6 +277,12 @@ impl Generation<'_> {
         self.job.output_commitment()
     }
 
+    /// The fingerprints of the answer so far: none if the request did not ask for them, or before
+    /// its first token.
+    pub fn fingerprints(&self) -> Option<Result<Fingerprints, FingerprintError>> {
+        self.job.fingerprints()
+    }
+
     fn step(&mut self) -> Result<Event, GenerateError> {
         loop {
             if let Some(event) = self.job.ending() {
@@ -284,10 +296,12 @@ impl Generation<'_> {
             let pages = (0..pages_of(end) as PageId).collect();
             let mut batch = Batch::default();
             batch.push(next.ids, self.job.read(), pages, wanted);
-            let scores = self.session.pass(&batch)?;
+            batch.show_last(next.shown);
+            let outputs = self.session.pass(&batch)?;
             self.job.advance(tokens);
+            self.job.record(&outputs.states);
             if wanted {
-                return self.job.choose(&scores, self.model.tokenizer());
+                return self.job.choose(&outputs.scores, self.model.tokenizer());
             }
         }
     }

@@ -38,9 +38,18 @@ pub(crate) struct Layer<K: Kernels> {
     pub(crate) down: K::Matrix,
 }
 
+/// What a pass gives.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Outputs {
+    /// Scores of what may follow the wanted rows, `[wanted, vocabulary]`.
+    pub(crate) scores: Vec<f32>,
+    /// What the final norm makes of the shown rows, `[shown, hidden]`.
+    pub(crate) states: Vec<f32>,
+}
+
 impl<K: Kernels> Decoder<K> {
-    /// Reads a batch, and scores what may follow the wanted rows, `[wanted, vocabulary]`.
-    pub(crate) fn pass(&self, batch: &Batch, cache: &mut K::Cache) -> Result<Vec<f32>, EngineError> {
+    /// Reads a batch.
+    pub(crate) fn pass(&self, batch: &Batch, cache: &mut K::Cache) -> Result<Outputs, EngineError> {
         self.pass_seen(batch, cache, |_, _| Ok(()))
     }
 
@@ -50,14 +59,20 @@ impl<K: Kernels> Decoder<K> {
         batch: &Batch,
         cache: &mut K::Cache,
         see: impl FnMut(usize, &K::Rows) -> Result<(), EngineError>,
-    ) -> Result<Vec<f32>, EngineError> {
+    ) -> Result<Outputs, EngineError> {
         let kernels = &self.kernels;
         let hidden = self.hidden(batch, cache, see)?;
-        if batch.wanted.is_empty() {
-            return Ok(Vec::new());
-        }
-        let last = kernels.rms_norm(&kernels.pick(hidden, &batch.wanted), &self.norm, self.epsilon());
-        kernels.read(kernels.project(&last, &self.head, None))
+        let shown = (!batch.shown.is_empty()).then(|| self.finals(hidden.clone(), &batch.shown));
+        let wanted = (!batch.wanted.is_empty()).then(|| kernels.project(&self.finals(hidden, &batch.wanted), &self.head, None));
+        // Reading waits for a device, so it comes when everything has been asked of it.
+        let scores = wanted.map_or(Ok(Vec::new()), |rows| kernels.read(rows))?;
+        let states = shown.map_or(Ok(Vec::new()), |rows| kernels.read_operand(rows))?;
+        Ok(Outputs { scores, states })
+    }
+
+    /// The final norm of some rows.
+    fn finals(&self, hidden: K::Rows, rows: &[usize]) -> K::Operand {
+        self.kernels.rms_norm(&self.kernels.pick(hidden, rows), &self.norm, self.epsilon())
     }
 
     /// What the layers make of a batch, `[rows, hidden]`.
@@ -99,6 +114,8 @@ impl<K: Kernels> Decoder<K> {
 pub(crate) trait Network: fmt::Debug + Send + Sync {
     /// What a position keeps.
     fn cache_shape(&self) -> CacheShape;
+    /// Values of a row that goes from layer to layer, and of a final state.
+    fn width(&self) -> usize;
     /// Opens a session with a cache of its own.
     fn session(self: Arc<Self>) -> Box<dyn Session>;
 }
@@ -106,7 +123,7 @@ pub(crate) trait Network: fmt::Debug + Send + Sync {
 /// A decoder at work, with the keys and values of the sequences that it reads.
 pub(crate) trait Session: fmt::Debug + Send {
     /// As [`Decoder::pass`].
-    fn pass(&mut self, batch: &Batch) -> Result<Vec<f32>, EngineError>;
+    fn pass(&mut self, batch: &Batch) -> Result<Outputs, EngineError>;
 }
 
 /// Takes what goes into each layer, by its number, and what comes out of the last: integers, row after row.
@@ -121,7 +138,7 @@ pub(crate) trait ExactNetwork: Network {
 /// A decoder of the exact tier at work.
 pub(crate) trait ExactSession: Session {
     /// As [`Session::pass`], before a witness.
-    fn pass_before(&mut self, batch: &Batch, witness: &mut Witness<'_>) -> Result<Vec<f32>, EngineError>;
+    fn pass_before(&mut self, batch: &Batch, witness: &mut Witness<'_>) -> Result<Outputs, EngineError>;
 }
 
 #[derive(Debug)]
@@ -133,6 +150,10 @@ struct Running<K: Kernels> {
 impl<K: Kernels> Network for Decoder<K> {
     fn cache_shape(&self) -> CacheShape {
         self.config.cache_shape()
+    }
+
+    fn width(&self) -> usize {
+        self.config.hidden
     }
 
     fn session(self: Arc<Self>) -> Box<dyn Session> {
@@ -154,14 +175,14 @@ impl<K: Kernels> Running<K> {
 }
 
 impl<K: Kernels> Session for Running<K> {
-    fn pass(&mut self, batch: &Batch) -> Result<Vec<f32>, EngineError> {
+    fn pass(&mut self, batch: &Batch) -> Result<Outputs, EngineError> {
         let Self { decoder, cache } = self;
         decoder.kernels.enter(|| decoder.pass(batch, cache))
     }
 }
 
 impl<K: ExactKernels> ExactSession for Running<K> {
-    fn pass_before(&mut self, batch: &Batch, witness: &mut Witness<'_>) -> Result<Vec<f32>, EngineError> {
+    fn pass_before(&mut self, batch: &Batch, witness: &mut Witness<'_>) -> Result<Outputs, EngineError> {
         let Self { decoder, cache } = self;
         let kernels = &decoder.kernels;
         kernels.enter(|| {

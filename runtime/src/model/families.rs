@@ -67,7 +67,7 @@ fn on_flex(path: &Path) -> Arc<dyn Network> {
 fn scores(network: &Arc<dyn Network>, ids: &[TokenId]) -> Vec<f32> {
     let mut batch = Batch::default();
     batch.push(ids, 0, (0..4).collect(), true);
-    Arc::clone(network).session().pass(&batch).unwrap()
+    Arc::clone(network).session().pass(&batch).unwrap().scores
 }
 
 fn largest_difference(found: &[f32], expected: &[f32]) -> f32 {

@@ -26,7 +26,7 @@ use crate::safetensors::SafetensorsError;
 use crate::tokenizer::{Tokenizer, TokenizerError};
 use config::Config;
 pub use config::Family;
-pub(crate) use decoder::{Network, Session};
+pub(crate) use decoder::{Network, Outputs, Session};
 pub use exact::{ActivationError, Activations, ExactModel, Manifest};
 pub use inspect::{Inspection, TensorShare};
 use load::{Loaded, Source};

@@ -43,7 +43,7 @@ fn scores_of_parts(model: &Model, parts: &[&[TokenId]]) -> Vec<Vec<f32>> {
         let mut batch = Batch::default();
         batch.push(part, start, (0..32).collect(), true);
         start += part.len();
-        session.pass(&batch).unwrap()
+        session.pass(&batch).unwrap().scores
     };
     parts.iter().map(read).collect()
 }

@@ -21,7 +21,8 @@
 //!
 //! Pages that are full stay until their room is needed, and a prompt that begins as an earlier one
 //! skips them. How fast a first token comes may so tell a requester that somebody asked for the
-//! same beginning; [`ServingLimits::reuse`] switches this off.
+//! same beginning; [`ServingLimits::reuse`] switches this off. The last tokens of a prompt whose
+//! answer is fingerprinted are read anyway, since fingerprints are of their states.
 
 mod pages;
 
@@ -32,8 +33,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::engine::{Batch, EngineError, PAGE_POSITIONS, pages_of};
+use crate::fingerprint::{FingerprintError, Fingerprints};
 use crate::generation::{Event, GenerateError, GenerationRequest, Job, RequestError};
-use crate::model::{Model, Session};
+use crate::model::{Model, Outputs, Session};
 use pages::{Hold, PagePool};
 
 /// Rows of prompts in a pass while some job writes, as a share of all rows.
@@ -224,6 +226,12 @@ impl Server {
         }
     }
 
+    /// The fingerprints of a job's answer so far: none if it has ended or not begun, or did not ask
+    /// for them. Those of a whole answer come with its [`Event::Finished`].
+    pub fn fingerprints(&self, ticket: Ticket) -> Option<Result<Fingerprints, FingerprintError>> {
+        self.seats.iter().find(|seat| seat.ticket == ticket)?.job.fingerprints()
+    }
+
     /// Reads one batch, and tells what happened.
     pub fn step(&mut self) -> Vec<Served> {
         let mut out = Vec::new();
@@ -235,7 +243,7 @@ impl Server {
         }
         let batch = self.batch(&plan);
         match self.session.pass(&batch) {
-            Ok(scores) => self.take_scores(&plan, &scores, &mut out),
+            Ok(outputs) => self.take_outputs(&plan, &outputs, &mut out),
             Err(error) => self.fail_all(&error, &mut out),
         }
         self.drop_ended(&mut out);
@@ -260,7 +268,7 @@ impl Server {
                 out.push(Served { ticket: first.ticket, event: Ok(event), meter: Meter::default() });
                 continue;
             }
-            let known = if self.limits.reuse { first.job.tokens() } else { &[] };
+            let known = if self.limits.reuse { first.job.skippable() } else { &[] };
             let hold = match self.seats.len() < self.limits.jobs {
                 true => self.pool.admit(known, first.job.positions_max()),
                 false => None,
@@ -306,17 +314,24 @@ impl Server {
             self.pool.extend(&mut seat.hold, seat.job.read() + tokens);
             let next = seat.job.next(*tokens);
             batch.push(next.ids, seat.job.read(), seat.hold.pages().to_vec(), next.wanted);
+            batch.show_last(next.shown);
         }
         batch
     }
 
-    fn take_scores(&mut self, plan: &[(usize, usize)], scores: &[f32], out: &mut Vec<Served>) {
-        let vocabulary = self.model.summary().vocabulary;
-        let mut scores = scores.chunks_exact(vocabulary);
+    fn take_outputs(&mut self, plan: &[(usize, usize)], outputs: &Outputs, out: &mut Vec<Served>) {
+        let (vocabulary, width) = (self.model.summary().vocabulary, self.model.network().width());
+        let mut scores = outputs.scores.chunks_exact(vocabulary);
+        let mut states = outputs.states.as_slice();
         for (at, tokens) in plan {
             let seat = &mut self.seats[*at];
-            let wanted = seat.job.next(*tokens).wanted;
+            let next = seat.job.next(*tokens);
+            let (wanted, shown) = (next.wanted, next.shown);
             seat.job.advance(*tokens);
+            // The engine gives a state for each shown row, in order.
+            let (own, others) = states.split_at(shown * width);
+            states = others;
+            seat.job.record(own);
             seat.passes += 1;
             if self.limits.reuse {
                 self.pool.publish(&mut seat.hold, seat.job.tokens(), seat.job.read());

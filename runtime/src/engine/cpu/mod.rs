@@ -126,6 +126,10 @@ impl Kernels for Cpu {
     fn read(&self, x: Rows) -> Result<Vec<f32>, EngineError> {
         Ok(x.values)
     }
+
+    fn read_operand(&self, x: Rows) -> Result<Vec<f32>, EngineError> {
+        self.read(x)
+    }
 }
 
 impl TextKernels for Cpu {

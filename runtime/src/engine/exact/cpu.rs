@@ -166,6 +166,10 @@ impl Kernels for Cpu {
     fn read(&self, x: Rows) -> Result<Vec<f32>, EngineError> {
         Ok(x.values.into_iter().map(score).collect())
     }
+
+    fn read_operand(&self, x: Operand) -> Result<Vec<f32>, EngineError> {
+        Ok(x.floats())
+    }
 }
 
 impl ExactKernels for Cpu {

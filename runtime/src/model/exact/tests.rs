@@ -111,7 +111,7 @@ fn check_answer(model: &ExactModel, answer: &Answer) {
 fn logits_hash(model: &ExactModel, input: &[TokenId]) -> String {
     let mut batch = Batch::default();
     batch.push(input, 0, (0..pages_of(input.len()) as PageId).collect(), true);
-    let scores = Arc::clone(&model.network).session().pass(&batch).unwrap();
+    let scores = Arc::clone(&model.network).session().pass(&batch).unwrap().scores;
     hex::encode(Sha256::digest(scores.iter().flat_map(|score| ((score * 65_536.0) as i32).to_be_bytes()).collect::<Vec<_>>()))
 }
 
