@@ -14,15 +14,16 @@
 
 use std::error::Error;
 use std::path::Path;
+use std::sync::Arc;
 
-use cocoon_runtime::{Device, DeviceChoice, Model, Reading, TokenId};
+use cocoon_runtime::{Device, DeviceChoice, ExactModel, Model, Reading, TokenId};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// A way of computing a model.
 struct Column {
     name: &'static str,
-    model: Model,
+    model: Arc<Model>,
 }
 
 /// What a model made of a text.
@@ -56,7 +57,11 @@ fn main() -> Result<()> {
 /// All ways that the model is computed in, the float tier first.
 fn columns(path: &Path) -> Result<Vec<Column>> {
     let choice: DeviceChoice = std::env::var("COCOON_DEVICE").as_deref().unwrap_or("cpu").parse()?;
-    Ok(vec![Column { name: "float", model: Model::load(path, &Device::open(choice)?)? }])
+    let device = Device::open(choice)?;
+    Ok(vec![
+        Column { name: "float", model: Arc::new(Model::load(path, &device)?) },
+        Column { name: "exact", model: Arc::clone(ExactModel::load(path, &device)?.model()) },
+    ])
 }
 
 fn score(model: &Model, text: &str) -> Result<Scored> {

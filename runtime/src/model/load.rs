@@ -13,7 +13,7 @@ use crate::engine::cpu::Cpu;
 use crate::engine::exact;
 use crate::engine::processor::Processor;
 use crate::engine::rope::{Rope, halves};
-use crate::engine::{ExactKernels, Kernels, MatrixRole, Unsuitable, VectorRole, Weights};
+use crate::engine::{ExactKernels, Kernels, MatrixRole, VectorRole, Weights};
 use crate::folder::AttentionBias;
 
 /// Where a decoder's weights are.
@@ -54,7 +54,7 @@ pub(super) fn load_exact_on<S: TensorSource>(
     }
     match device.burn() {
         None => load(source, config, exact::Cpu::new(Processor::new(device.threads())?)).map(erased),
-        Some(_) => Err(Unsuitable { what: "the device", rule: "the exact tier computes on the processor only, use --device cpu" }.into()),
+        Some(device) => load(source, config, exact::Burn::new(device.clone())).map(erased),
     }
 }
 

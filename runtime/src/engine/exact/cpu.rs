@@ -6,7 +6,7 @@ mod product;
 #[cfg(test)]
 mod tests;
 
-use super::arithmetic::{self, SCORE_MAX, fixed_epsilon, norm15, quant14, rms_norm, sines, turn};
+use super::arithmetic::{self, fixed_epsilon, norm15, quant14, rms_norm, sines, turn};
 use super::integers::{IntegerVector, group_of, steps};
 use super::{GROUP_MIN, Parts};
 use crate::engine::processor::{Processor, map_row_pairs, map_rows};
@@ -164,11 +164,11 @@ impl Kernels for Cpu {
     }
 
     fn read(&self, x: Rows) -> Result<Vec<f32>, EngineError> {
-        Ok(x.values.into_iter().map(score).collect())
+        Ok(x.values.into_iter().map(super::score).collect())
     }
 
     fn read_operand(&self, x: Operand) -> Result<Vec<f32>, EngineError> {
-        Ok(x.floats())
+        Ok(super::floats(&x.values, &x.exponents, x.group))
     }
 }
 
@@ -176,11 +176,6 @@ impl ExactKernels for Cpu {
     fn integers(&self, x: &Rows) -> Result<Vec<i32>, EngineError> {
         Ok(x.values.clone())
     }
-}
-
-/// A logit with sixteen binary places as a float, which has room for it.
-pub(super) fn score(logit: i32) -> f32 {
-    logit.clamp(-SCORE_MAX, SCORE_MAX) as f32 / 65_536.0
 }
 
 /// Norms, turns and rounds the heads of a row as far as the attention wants them; their exponents.

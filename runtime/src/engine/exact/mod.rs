@@ -9,6 +9,7 @@
 //!   position sees all before it, gates are `x * sigmoid(x)`.
 
 pub(crate) mod arithmetic;
+mod burn;
 mod cpu;
 pub(crate) mod integers;
 
@@ -17,6 +18,8 @@ mod tests;
 
 use super::{Heads, MatrixRole, Unsuitable, VectorRole, Weights};
 
+use arithmetic::{SCORE_MAX, power_of_two};
+pub(crate) use burn::Burn;
 pub(crate) use cpu::Cpu;
 use integers::{IntegerMatrix, IntegerVector};
 
@@ -25,6 +28,17 @@ pub(crate) const GROUP_MAX: usize = 64;
 
 /// Columns that share an exponent, where 64 do not divide the width.
 pub(crate) const GROUP_MIN: usize = 32;
+
+/// A logit with sixteen binary places as a float, which has room for it.
+fn score(logit: i32) -> f32 {
+    logit.clamp(-SCORE_MAX, SCORE_MAX) as f32 / 65_536.0
+}
+
+/// What groups of integers with an exponent each stand for.
+fn floats<T: Copy + Into<f64>>(values: &[T], exponents: &[i32], group: usize) -> Vec<f32> {
+    let groups = values.chunks_exact(group).zip(exponents);
+    groups.flat_map(|(group, exponent)| group.iter().map(|x| ((*x).into() * power_of_two(*exponent)) as f32)).collect()
+}
 
 /// What a matrix is made of.
 struct Parts {

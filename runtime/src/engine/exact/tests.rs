@@ -33,9 +33,9 @@ pub(super) struct Operators {
     sine: Vec<(u32, i32)>,
     sigmoid: Vec<(i32, i32)>,
     turns: Vec<(f64, usize, f64, Vec<u32>)>,
-    norm15: Vec<(Ints, Ints, i32)>,
-    quant14: Vec<(Ints, Ints, i32)>,
-    quant8: Vec<(Ints, Vec<i8>, i32)>,
+    pub(super) norm15: Vec<(Ints, Ints, i32)>,
+    pub(super) quant14: Vec<(Ints, Ints, i32)>,
+    pub(super) quant8: Vec<(Ints, Vec<i8>, i32)>,
     dot: Vec<(Vec<i16>, Vec<i8>, i32)>,
     matrix: Vec<(Vec<Vec<u32>>, i32, Vec<Vec<u16>>, Vec<Vec<i8>>)>,
     norm_weights: Vec<(Vec<u32>, i32, Ints)>,
@@ -52,7 +52,7 @@ pub(super) struct Operators {
 /// A row, weights, their exponent, epsilon; inner values; results and exponents by group.
 #[derive(Deserialize)]
 #[allow(dead_code)]
-pub(super) struct Norm(pub Ints, pub Ints, pub i32, pub i32, i32, i32, i32, i32, Ints, pub Ints, pub Ints);
+pub(super) struct Norm(pub Ints, pub Ints, pub i32, pub i32, pub i32, pub i32, pub i32, pub i32, pub Ints, pub Ints, pub Ints);
 
 /// Activations and their exponents, a matrix (exponent, multipliers, weights), places, results.
 #[derive(Deserialize)]

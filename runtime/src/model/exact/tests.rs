@@ -1,11 +1,20 @@
 //! Whole models against the vectors of `tests/reference/exact.py`.
 
+use std::num::NonZeroUsize;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
 use serde::Deserialize;
 
 use super::*;
+use crate::engine::exact::{Burn, Cpu};
+use crate::engine::processor::Processor;
+use crate::engine::simd::Isa;
 use crate::generation::{Event, GenerationRequest, Prompt};
+use crate::model::load::load;
 use crate::sampling::Sampling;
 use crate::tiny::tiny_llama;
+use crate::tokenizer::Tokenizer;
 
 #[derive(Deserialize)]
 struct Vectors {
@@ -133,4 +142,126 @@ fn a_real_model_computes_what_the_reference_computes() {
     };
     let model = ExactModel::load(path, &Device::cpu()).unwrap();
     check(&model, &vectors().model);
+}
+
+/// What a sequence came to.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Outcome {
+    tokens: Vec<TokenId>,
+    activations: Activations,
+}
+
+/// Reads sequences beside each other, and as many greedy tokens of each as asked for.
+fn together(network: &Arc<dyn ExactNetwork>, prompts: &[Vec<TokenId>], tokens: usize) -> Vec<Outcome> {
+    let mut session = Arc::clone(network).exact_session();
+    let mut outcomes = vec![Outcome::default(); prompts.len()];
+    let mut next: Vec<Vec<TokenId>> = prompts.to_vec();
+    let pages = pages_of(prompts.iter().map(Vec::len).max().unwrap_or(0) + tokens);
+    for _ in 0..tokens {
+        let mut batch = Batch::default();
+        for (at, (ids, outcome)) in next.iter().zip(&outcomes).enumerate() {
+            let pages = (at * pages..(at + 1) * pages).map(|page| page as PageId).collect();
+            batch.push(ids, outcome.activations.positions(), pages, true);
+        }
+        let mut layers = vec![Vec::new(); prompts.len()];
+        let mut witness = |layer: usize, values: Vec<i32>| {
+            let width = values.len() / batch.ids.len();
+            for (span, layers) in batch.spans.iter().zip(&mut layers) {
+                let rows = &values[span.rows.start * width..span.rows.end * width];
+                layers.push(digests(layer, span.start, span.rows.len(), rows));
+            }
+        };
+        let scores = session.pass_before(&batch, &mut witness).unwrap().scores;
+        let vocabulary = scores.len() / prompts.len();
+        for ((outcome, layers), (scores, next)) in outcomes.iter_mut().zip(layers).zip(scores.chunks_exact(vocabulary).zip(&mut next)) {
+            outcome.activations.extend(&layers);
+            let best = (0..vocabulary).rev().max_by(|one, two| scores[*one].total_cmp(&scores[*two])).unwrap() as TokenId;
+            outcome.tokens.push(best);
+            *next = vec![best];
+        }
+    }
+    outcomes
+}
+
+/// Every engine that computes here, with its name; adapters where one was asked for.
+fn networks(file: &Gguf) -> Vec<(String, Arc<dyn ExactNetwork>)> {
+    let of_file = OfFile::read(file).unwrap();
+    let mut networks: Vec<(String, Arc<dyn ExactNetwork>)> = Vec::new();
+    for isa in Isa::available() {
+        for threads in [1, 2] {
+            let processor = Processor::with_isa(*isa, NonZeroUsize::new(threads).unwrap()).unwrap();
+            let (decoder, _) = load(&of_file.source(file), of_file.config.clone(), Cpu::new(processor)).unwrap();
+            networks.push((format!("{isa:?}, {threads} threads"), Arc::new(decoder)));
+        }
+    }
+    let choice = std::env::var("COCOON_DEVICE").ok().map(|choice| choice.parse().unwrap());
+    if let Some(device) = choice.map(|choice| Device::open(choice).unwrap()).as_ref().and_then(Device::burn) {
+        let (decoder, _) = load(&of_file.source(file), of_file.config.clone(), Burn::new(device.clone())).unwrap();
+        networks.push(("adapter".to_owned(), Arc::new(decoder)));
+    }
+    networks
+}
+
+const PROMPTS: usize = 20;
+const PROMPT_TOKENS: usize = 64;
+
+/// Twenty prompts of 64 tokens: alone, and in fours with other neighbours each time.
+fn check_all_engines(file: &Gguf, prompts: &[Vec<TokenId>], tokens: usize) {
+    assert!(prompts.len() == PROMPTS && prompts.iter().all(|prompt| prompt.len() == PROMPT_TOKENS));
+    let mut expected: Option<Vec<Outcome>> = None;
+    for (name, network) in networks(file) {
+        let alone: Vec<Outcome> = prompts.iter().flat_map(|prompt| together(&network, std::slice::from_ref(prompt), tokens)).collect();
+        let expected = expected.get_or_insert_with(|| alone.clone());
+        assert!(*expected == alone, "{name}: alone");
+        for stride in [1, 7] {
+            let order: Vec<usize> = (0..PROMPTS).map(|at| at * stride % PROMPTS).collect();
+            for four in order.chunks(4) {
+                let some: Vec<Vec<TokenId>> = four.iter().map(|at| prompts[*at].clone()).collect();
+                for (at, found) in four.iter().zip(together(&network, &some, tokens)) {
+                    assert!(expected[*at] == found, "{name}: prompt {at} among {four:?}");
+                }
+            }
+        }
+        eprintln!("{name}: equal outputs and roots");
+    }
+    let roots: std::collections::BTreeSet<_> = expected.iter().flatten().map(|outcome| outcome.activations.root().0).collect();
+    assert_eq!(roots.len(), PROMPTS, "different prompts have different roots");
+}
+
+#[test]
+fn all_engines_give_equal_outputs_and_roots() {
+    let mut random = ChaCha8Rng::seed_from_u64(5);
+    let prompts: Vec<Vec<TokenId>> = (0..PROMPTS).map(|_| (0..PROMPT_TOKENS).map(|_| 3 + random.next_u32() % 285).collect()).collect();
+    check_all_engines(&Gguf::from_bytes(tiny_llama(1)).unwrap(), &prompts, 3);
+}
+
+#[test]
+fn all_engines_give_equal_outputs_and_roots_of_a_real_model() {
+    let Ok(path) = std::env::var("COCOON_MODEL") else {
+        return eprintln!("skipped: COCOON_MODEL is not set");
+    };
+    let file = Gguf::open(Path::new(&path)).unwrap();
+    let text =
+        include_str!("../../../tests/reference/texts/pride.txt").to_owned() + include_str!("../../../tests/reference/texts/alice.txt");
+    let ids = Tokenizer::from_gguf(&file).unwrap().encode(&text).unwrap();
+    let prompts: Vec<Vec<TokenId>> = ids.chunks_exact(PROMPT_TOKENS).take(PROMPTS).map(<[TokenId]>::to_vec).collect();
+    check_all_engines(&file, &prompts, 3);
+}
+
+#[test]
+fn tokens_that_cannot_have_been_read_are_refused() {
+    let model = tiny(&Device::cpu());
+    assert!(matches!(model.activations(&[5, 288]), Err(ActivationError::UnknownToken { id: 288, vocabulary: 288 })));
+    assert!(matches!(model.activations(&[5; 2_049]), Err(ActivationError::ContextExceeded { tokens: 2_049, context: 2_048 })));
+    assert_eq!(model.activations(&[]).unwrap().root(), cocoon_market::tree::empty_root());
+}
+
+#[test]
+fn every_row_counts_in_the_root() {
+    let model = tiny(&Device::cpu());
+    let one = model.activations(&[5, 6, 7]).unwrap();
+    let two = model.activations(&[5, 6, 8]).unwrap();
+    assert_eq!(one.digest(1, 2), two.digest(1, 2));
+    assert_ne!(one.digest(2, 0), two.digest(2, 0));
+    assert_ne!(one.root(), two.root());
 }

@@ -3,7 +3,7 @@
 
 use super::Rows;
 use crate::engine::exact::GROUP_MIN;
-use crate::engine::exact::arithmetic::{power_of_two, sh};
+use crate::engine::exact::arithmetic::sh;
 use crate::engine::exact::integers::{IntegerMatrix, group_of};
 use crate::engine::processor::map_row_pairs;
 use crate::engine::simd::{Isa, Portable, Simd, TILE, TILE_BLOCK, Words};
@@ -14,7 +14,7 @@ use crate::engine::weights::BLOCK;
 #[derive(Clone, Debug)]
 pub(crate) struct Operand {
     pub(super) width: usize,
-    group: usize,
+    pub(super) group: usize,
     /// `[rows][width]`
     pub(super) values: Vec<i16>,
     /// `[rows][width / group]`
@@ -40,12 +40,6 @@ impl Operand {
 
     pub(super) fn rows(&self) -> usize {
         self.values.len() / self.width
-    }
-
-    /// What the integers stand for, row after row.
-    pub(super) fn floats(&self) -> Vec<f32> {
-        let groups = self.values.chunks_exact(self.group).zip(&self.exponents);
-        groups.flat_map(|(group, exponent)| group.iter().map(|x| (f64::from(*x) * power_of_two(*exponent)) as f32)).collect()
     }
 
     #[inline(always)]

@@ -4,25 +4,25 @@
 //! with a row for each position of each page; it grows by doubling, and attention gathers the rows
 //! of a sequence out of it.
 
+pub(crate) mod pages;
+
 use std::cell::RefCell;
 
 use burn::Tensor;
 use burn::tensor::activation::{gelu, silu, softmax};
-use burn::tensor::{Device, Int, TensorData};
+use burn::tensor::{Device, Float, TensorData};
 
 use super::rope::Rope;
 use super::{
-    Activation, Attention, Batch, CacheShape, EngineError, Heads, Kernels, MatrixRole, PAGE_POSITIONS, Sight, Span, TextKernels,
-    Unsuitable, VectorRole, Weights,
+    Activation, Attention, Batch, CacheShape, EngineError, Heads, Kernels, MatrixRole, Sight, Span, TextKernels, Unsuitable, VectorRole,
+    Weights,
 };
 use crate::tokenizer::TokenId;
+use pages::{KeptSpan, Pages, indices};
 
 /// Added to the score of a position that may not be seen. Finite, because shaders may assume that
 /// there are no infinities; its exponential is zero all the same.
 const UNSEEN: f32 = -1e30;
-
-/// Pages that a cache starts with.
-const PAGES_MIN: usize = 8;
 
 /// The engine.
 #[derive(Clone, Debug)]
@@ -38,22 +38,6 @@ impl Burn {
     fn upload<const N: usize>(&self, values: Vec<f32>, shape: [usize; N]) -> Tensor<N> {
         Tensor::from_data(TensorData::new(values, shape), &self.device)
     }
-
-    fn indices(&self, indices: impl Iterator<Item = usize>) -> Tensor<1, Int> {
-        // Rows are fewer than tokens in a batch or positions in a cache, far below what an i32 holds.
-        let indices: Vec<i32> = indices.map(|index| index as i32).collect();
-        let len = indices.len();
-        Tensor::from_data(TensorData::new(indices, [len]), &self.device)
-    }
-}
-
-/// Keys and values of all layers.
-#[derive(Debug)]
-pub(crate) struct Pages {
-    shape: CacheShape,
-    pages: usize,
-    /// `[pages * positions, keys, size]` each; none only while being written.
-    layers: Vec<[Option<Tensor<3>>; 2]>,
 }
 
 /// What the layers of a pass share.
@@ -66,9 +50,7 @@ pub(crate) struct Pass {
 
 #[derive(Debug)]
 struct PassSpan {
-    span: Span,
-    /// Rows of the cache that hold the sequence, `[end]`.
-    gather: Tensor<1, Int>,
+    kept: KeptSpan,
     /// Masks, made by the first layer that needs them. A model has one or two kinds of sight.
     masks: RefCell<Vec<(Sight, Tensor<4>)>>,
 }
@@ -81,7 +63,7 @@ impl Kernels for Burn {
     type Matrix = Tensor<2>;
     /// `[1, width]`
     type Vector = Tensor<2>;
-    type Cache = Pages;
+    type Cache = Pages<Float>;
     type Pass = Pass;
 
     fn matrix(&self, weights: &Weights, _: MatrixRole) -> Result<Tensor<2>, Unsuitable> {
@@ -92,13 +74,13 @@ impl Kernels for Burn {
         Ok(self.upload(values.to_vec(), [1, values.len()]))
     }
 
-    fn cache(&self, shape: CacheShape) -> Pages {
-        Pages { shape, pages: 0, layers: vec![[None, None]; shape.layers] }
+    fn cache(&self, shape: CacheShape) -> Pages<Float> {
+        Pages::new(shape.layers, [shape.keys, shape.size])
     }
 
     fn pass(&self, batch: &Batch, rope: Option<&Rope>) -> Pass {
         let rows = batch.ids.len();
-        let span = |span: &Span| PassSpan { gather: self.indices(places(span, 0)), span: span.clone(), masks: RefCell::default() };
+        let span = |span: &Span| PassSpan { kept: KeptSpan::new(span, &self.device), masks: RefCell::default() };
         let spans = batch.spans.iter().map(span).collect();
         let turns = rope.map(|rope| rope.turns(batch)).map(|turns| {
             let twice = |values: &[f32], first: f32| -> Vec<f32> {
@@ -111,7 +93,7 @@ impl Kernels for Burn {
     }
 
     fn embed(&self, table: &Tensor<2>, ids: &[TokenId]) -> Tensor<2> {
-        table.clone().transpose().select(0, self.indices(ids.iter().map(|id| *id as usize)))
+        table.clone().transpose().select(0, indices(ids.iter().map(|id| *id as usize), &self.device))
     }
 
     fn rms_norm(&self, x: &Tensor<2>, weight: &Tensor<2>, epsilon: f32) -> Tensor<2> {
@@ -131,7 +113,7 @@ impl Kernels for Burn {
         x + y
     }
 
-    fn attend(&self, qkv: Tensor<2>, what: &Attention<'_, Tensor<2>>, pass: &Pass, cache: &mut Pages) -> Tensor<2> {
+    fn attend(&self, qkv: Tensor<2>, what: &Attention<'_, Tensor<2>>, pass: &Pass, cache: &mut Pages<Float>) -> Tensor<2> {
         let Heads { queries, keys, size } = what.heads;
         let [rows, _] = qkv.dims();
         let all = qkv.reshape([rows, queries + 2 * keys, size]);
@@ -144,11 +126,11 @@ impl Kernels for Burn {
         let query = prepared(part(0, queries), query_norm).mul_scalar(1.0 / (size as f64).sqrt());
         let key = prepared(part(queries, keys), key_norm);
         let value = part(queries + keys, keys);
-        cache.reserve(pass.spans.iter().flat_map(|span| &span.span.pages).max().map_or(0, |last| *last as usize + 1), &self.device);
+        cache.reserve(pass.spans.iter().map(|span| &span.kept), &self.device);
         let mixed = pass.spans.iter().map(|span| {
-            let range = span.span.rows.clone();
+            let range = span.kept.span.rows.clone();
             let rows = |x: &Tensor<3>| x.clone().slice([range.clone()]);
-            let [keys, values] = cache.keep(what.layer, span, [rows(&key), rows(&value)]);
+            let [keys, values] = cache.keep(what.layer, &span.kept, [rows(&key), rows(&value)]);
             self.mix(rows(&query), keys, values, what, span)
         });
         Tensor::cat(mixed.collect(), 0)
@@ -162,7 +144,7 @@ impl Kernels for Burn {
     }
 
     fn pick(&self, x: Tensor<2>, rows: &[usize]) -> Tensor<2> {
-        if rows.len() == x.dims()[0] { x } else { x.select(0, self.indices(rows.iter().copied())) }
+        if rows.len() == x.dims()[0] { x } else { x.select(0, indices(rows.iter().copied(), &self.device)) }
     }
 
     fn read_operand(&self, x: Tensor<2>) -> Result<Vec<f32>, EngineError> {
@@ -187,11 +169,6 @@ impl TextKernels for Burn {
             Activation::Gelu => gelu(x),
         }
     }
-}
-
-/// Rows of the cache for the positions of a span from one on.
-fn places(span: &Span, from: usize) -> impl Iterator<Item = usize> + '_ {
-    (from..span.end()).map(|position| span.pages[position / PAGE_POSITIONS] as usize * PAGE_POSITIONS + position % PAGE_POSITIONS)
 }
 
 fn normed(heads: Tensor<3>, norm: Option<(&Tensor<2>, f32)>) -> Tensor<3> {
@@ -243,8 +220,8 @@ impl Burn {
         if let Some((_, mask)) = masks.iter().find(|(its, _)| *its == sight) {
             return Some(mask.clone());
         }
-        let Span { rows, start, .. } = &span.span;
-        let (rows, end) = (rows.len(), span.span.end());
+        let Span { rows, start, .. } = &span.kept.span;
+        let (rows, end) = (rows.len(), span.kept.span.end());
         let mask = self.upload(mask(sight, *start, rows, end)?, [1, 1, rows, end]);
         masks.push((sight, mask.clone()));
         Some(mask)
@@ -264,51 +241,4 @@ fn mask(sight: Sight, start: usize, rows: usize, seen: usize) -> Option<Vec<f32>
         mask[end.saturating_sub(window)..end].fill(0.0);
     }
     Some(mask)
-}
-
-impl Pages {
-    fn reserve(&mut self, pages: usize, device: &Device) {
-        if pages <= self.pages {
-            return;
-        }
-        let held = self.pages * PAGE_POSITIONS;
-        self.pages = pages.max(2 * self.pages).max(PAGES_MIN);
-        let shape = [self.pages * PAGE_POSITIONS, self.shape.keys, self.shape.size];
-        for slot in self.layers.iter_mut().flatten() {
-            let empty = Tensor::zeros(shape, device);
-            *slot = Some(match slot.take() {
-                Some(old) => empty.slice_assign([0..held, 0..shape[1], 0..shape[2]], old),
-                None => empty,
-            });
-        }
-    }
-
-    /// Writes new keys and values `[rows, keys, size]`, and gives all of the sequence `[end, keys, size]`.
-    fn keep(&mut self, layer: usize, span: &PassSpan, new: [Tensor<3>; 2]) -> [Tensor<3>; 2] {
-        let mut all = new;
-        for (slot, all) in self.layers[layer].iter_mut().zip(&mut all) {
-            // The slot is emptied first: with one owner, a tensor is written in place.
-            let mut held = slot.take().expect("reserve fills every slot before keep");
-            for (rows, place) in runs(&span.span) {
-                let [_, keys, size] = all.dims();
-                let part = all.clone().slice([rows.clone()]);
-                held = held.slice_assign([place..place + rows.len(), 0..keys, 0..size], part);
-            }
-            *all = held.clone().select(0, span.gather.clone());
-            *slot = Some(held);
-        }
-        all
-    }
-}
-
-/// New rows of a span that lie in one page, with their place in the cache.
-fn runs(span: &Span) -> Vec<(std::ops::Range<usize>, usize)> {
-    let mut runs: Vec<(std::ops::Range<usize>, usize)> = Vec::new();
-    for (row, place) in places(span, span.start).enumerate() {
-        match runs.last_mut() {
-            Some((rows, first)) if *first + rows.len() == place && place % PAGE_POSITIONS != 0 => rows.end += 1,
-            _ => runs.push((row..row + 1, place)),
-        }
-    }
-    runs
 }
