@@ -16,6 +16,7 @@ use crate::contract::provider::{ClosedEpoch, Epoch};
 use crate::contract::registry::Changed;
 use crate::contract::rewards::{Claims, Emitted, Known, Payout};
 use crate::economy::auction::{Rate, Recorded};
+use crate::economy::locks::week_begins_s;
 use crate::economy::parameter::Parameter;
 use crate::economy::vesting::Vesting;
 
@@ -383,6 +384,7 @@ fn a_governor_has_the_data_of_its_vector() {
     let cell = data.to_cell().unwrap();
     check_states("governor", &fresh.to_cell().unwrap(), &cell);
     assert_eq!(GovernorData::from_cell(&cell).unwrap(), data);
+    assert_eq!(data.locks().weight(week_begins_s(2_895)).unwrap(), nano(121), "63 for 95 weeks of 104, and 64 for all of them");
     assert_eq!(open.proposal().unwrap().tally(), (nano(69), nano(70), nano(68)));
     assert!(Decision { class: 3, ..open }.proposal().is_err());
 }
