@@ -357,6 +357,13 @@ fn what_is_proposed_is_found_whoever_proposed_it() {
 }
 
 #[test]
+fn a_network_is_founded_for_less_than_a_ton() {
+    let steps = Town::new().founding.steps().unwrap();
+    let values = steps.map(|step| step.iter().map(|message| message.value.nano() / 10_000_000).collect::<Vec<_>>());
+    assert_eq!(values, [[30, 10, 10, 10], [3, 3, 10, 3]], "in hundredths of a TON");
+}
+
+#[test]
 fn a_network_is_found_from_its_vault_and_nothing_else_is_taken_for_it() {
     let town = Town::new();
     let chain = &*town.chain;
