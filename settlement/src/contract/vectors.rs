@@ -16,6 +16,7 @@ use crate::contract::provider::{ClosedEpoch, Epoch};
 use crate::contract::registry::Changed;
 use crate::contract::rewards::{Claims, Emitted, Known, Payout};
 use crate::economy::auction::{Rate, Recorded};
+use crate::economy::locks::week_begins_s;
 use crate::economy::parameter::Parameter;
 use crate::economy::vesting::Vesting;
 
@@ -383,8 +384,10 @@ fn a_governor_has_the_data_of_its_vector() {
     let cell = data.to_cell().unwrap();
     check_states("governor", &fresh.to_cell().unwrap(), &cell);
     assert_eq!(GovernorData::from_cell(&cell).unwrap(), data);
+    assert_eq!(data.locks().weight(week_begins_s(2_895)).unwrap(), nano(121), "63 for 95 weeks of 104, and 64 for all of them");
     assert_eq!(open.proposal().unwrap().tally(), (nano(69), nano(70), nano(68)));
-    assert!(Decision { class: 3, ..open }.proposal().is_err());
+    let timelock_s = |class| Decision { class, ..open }.proposal().map(|proposal| proposal.timelock_s()).ok();
+    assert_eq!([0, 1, 2, 3].map(timelock_s), [Some(2 * 86_400), Some(7 * 86_400), Some(7 * 86_400), None]);
 }
 
 fn actions() -> Vec<(&'static str, Action)> {
@@ -444,6 +447,7 @@ fn a_lock_has_the_data_of_its_vector() {
     let cell = data.to_cell().unwrap();
     check_states("lock", &lock().to_cell().unwrap(), &cell);
     assert_eq!(LockData::from_cell(&cell).unwrap(), data);
+    assert_eq!(data.ends_s(), week_begins_s(2_999));
     assert_eq!(data.address().unwrap(), lock().address().unwrap(), "where it lives has nothing to do with what is locked");
 }
 
@@ -530,8 +534,9 @@ fn an_operators_messages_have_the_bytes_of_their_vectors() {
     };
     let key = OperatorKey::from_seed(&[1; 32]);
     for (name, command) in [("allocate", Command::Allocate(Amount::from_nano(4_000_000_000))), ("alive", Command::Alive)] {
-        let body = order(command).sign(&key).unwrap();
+        let body = order(command.clone()).sign(&key).unwrap();
         assert_eq!(vector(name), of_cell(body.reference(0).unwrap()), "{name}");
+        assert_eq!(OperatorOrder::read(&body).unwrap().2, command, "{name} is read back");
     }
     let expected = cell_of("operator_message");
     let (number, valid_until_s, command, signature) = OperatorOrder::read(&expected).unwrap();

@@ -294,10 +294,10 @@ mod tests {
     #[test]
     fn dust_is_refused() {
         let mut auction = auction();
-        let little = nano(BID_MIN.nano() - 1);
+        let little = nano(99_999_999);
         assert_eq!(auction.bid(little, 1_000), Err(BidError::TooLittle { bid: little }));
         assert_eq!(auction.left(), nano(100 * NANO));
-        assert!(auction.bid(BID_MIN, 1_000).is_ok());
+        assert!(auction.bid(nano(100_000_000), 1_000).is_ok());
         let dear = Auction::open(nano(NANO), Rate::new(nano(u128::from(u64::MAX) * NANO)).unwrap(), 0, DAY_S).bid(BID_MIN, 0);
         assert_eq!(dear, Err(BidError::TooLittle { bid: BID_MIN }), "it buys not even a nano-unit");
     }

@@ -36,4 +36,9 @@ mod tests {
         assert_eq!(Amount::sum([RESERVE, STAKERS, OPENING, TREASURY]), Ok(CAP));
         assert_eq!(RESERVE.nano() * 10, CAP.nano() * 8, "four fifths are for usage");
     }
+
+    #[test]
+    fn stakers_vest_for_half_a_year_and_the_treasury_for_two() {
+        assert_eq!([STAKERS_VEST_S, TREASURY_VEST_S], [180, 730].map(|days| days * 86_400));
+    }
 }

@@ -212,6 +212,12 @@ mod tests {
     }
 
     #[test]
+    fn weeks_are_seven_days_from_the_unix_epoch() {
+        assert_eq!([0, 604_799, 604_800, 1_800_000_000].map(week_of), [0, 0, 1, 2_976]);
+        assert_eq!([0, 1, 2_976].map(week_begins_s), [0, 604_800, 1_799_884_800]);
+    }
+
+    #[test]
     fn a_unit_locked_for_the_longest_time_weighs_one_and_less_each_second() {
         let mut locks = Locks::default();
         let lock = locks.lock(None, nano(104_000), week(104), START_S).unwrap();

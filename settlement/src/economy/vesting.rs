@@ -158,6 +158,7 @@ mod tests {
         // 350 are locked for 45 days more, and 1,050 for 90: 78.75 days for all.
         vesting.reward(nano(1_500), START_S + 45 * DAY_S).unwrap();
         let later = START_S + 45 * DAY_S + 78 * DAY_S + DAY_S * 3 / 4;
+        assert_eq!(vesting.until_s(), later);
         assert_eq!(vesting.locked(later - 1).unwrap(), nano(1));
         assert_eq!(vesting.free(later).unwrap(), nano(2_500));
     }

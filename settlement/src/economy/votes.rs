@@ -129,7 +129,10 @@ impl Proposal {
 
     /// How long it waits after a vote that it passes.
     pub const fn timelock_s(&self) -> u32 {
-        timelock_s(self.weight)
+        match self.weight {
+            Weight::Tuning => 2 * DAY_S,
+            Weight::Money | Weight::Constitution => 7 * DAY_S,
+        }
     }
 
     /// For, against, and all there is.
@@ -152,7 +155,7 @@ impl Proposal {
         if !self.has_passed()? {
             return Ok(Phase::Refused);
         }
-        let ready_s = until_s.saturating_add(timelock_s(self.weight));
+        let ready_s = until_s.saturating_add(self.timelock_s());
         let lapses_s = ready_s.saturating_add(GRACE_S);
         Ok(match now_s {
             now_s if now_s < ready_s => Phase::Passed { from_s: ready_s },
@@ -169,14 +172,6 @@ impl Proposal {
             Weight::Constitution => self.yes.checked_mul(3)? >= cast.checked_mul(2)?,
         };
         Ok(took_part && agreed)
-    }
-}
-
-/// How long what passed waits.
-pub const fn timelock_s(weight: Weight) -> u32 {
-    match weight {
-        Weight::Tuning => 2 * DAY_S,
-        Weight::Money | Weight::Constitution => 7 * DAY_S,
     }
 }
 
@@ -526,7 +521,7 @@ mod tests {
                             let proposal = before.unwrap();
                             prop_assert!(done.insert(number));
                             prop_assert!(proposal.yes > proposal.no);
-                            prop_assert!(now_s >= proposal.voting_s().1 + timelock_s(proposal.weight));
+                            prop_assert!(now_s >= proposal.voting_s().1 + proposal.timelock_s());
                         }
                     }
                 }

@@ -120,6 +120,34 @@ fn what_comes_later_on_the_account_does_not_unsettle_a_transaction() {
     assert_eq!(standing(&chain, &newest(&chain, &sink()), TWO).unwrap(), Standing::Young);
 }
 
+/// An endpoint that shows so many pages of newer transactions before one of its own.
+struct Busy {
+    chain: Embedded,
+    own: Transaction,
+    newer_pages: u64,
+}
+
+impl Chain for Busy {
+    pass_on!(this => &this.chain; network head block covered_lt account run_get_method send_boc config_param);
+
+    fn transactions(&self, _: &Address, page: Page) -> Result<Vec<Transaction>, ChainError> {
+        let lt = page.from.map_or(self.own.id.lt + self.newer_pages, |from| from.lt);
+        let id = if lt == self.own.id.lt { self.own.id } else { TxId { lt, hash: [1; 32] } };
+        Ok(vec![Transaction { id, previous: Some(TxId { lt: lt - 1, hash: [1; 32] }), ..self.own.clone() }])
+    }
+}
+
+#[test]
+fn an_account_too_busy_to_be_looked_through_says_nothing_of_a_transaction() {
+    let (chain, _) = chain(Blocks::Instant);
+    chain.fund(&sink(), ton(1)).unwrap();
+    let own = newest(&chain, &sink());
+    let mut busy = Busy { chain, own: own.clone(), newer_pages: PAGES_MAX as u64 - 1 };
+    assert_eq!(standing(&busy, &own, Confirmations::NONE).unwrap(), Standing::Settled, "on the last page");
+    busy.newer_pages += 1;
+    assert!(matches!(standing(&busy, &own, Confirmations::NONE), Err(ChainError::NotFound(Sought::Transaction))));
+}
+
 #[test]
 fn a_state_is_as_settled_as_the_transaction_that_left_it() {
     let (chain, _) = chain(Blocks::Manual);

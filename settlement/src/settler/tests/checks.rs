@@ -11,6 +11,7 @@ fn a_provider_that_is_not_who_it_says_is_told_apart() {
     let operator = provider_key().node_id();
     let view = verify_provider(&account, contract, operator, &terms.network).unwrap();
     assert_eq!((view.data.stake.total, view.data.stake.bond, view.data.stake.standing()), (ton(2), ton(1), ton(2)));
+    assert_eq!(u64::from(view.now_s()), account.seen_at.unix_s);
     assert!(view.operations() > nano(990_000_000) && view.operations() <= nano(1_020_000_000), "{}", view.operations());
     let with = |change: &dyn Fn(&mut AccountState)| {
         let mut account = account.clone();

@@ -2,6 +2,7 @@
 
 use super::super::stake::verify_provider;
 use super::*;
+use crate::chain::pass_on;
 use crate::contract::founding::{Believed, Founding, Plan};
 use crate::contract::{
     Action, ContractMessage, Decision, GovernorData, GovernorMessage, LockData, LockMessage, MinterData, ProviderMessage, Purpose,
@@ -16,6 +17,21 @@ use crate::ledger::testing::copy;
 const FRIEND: ContractAddress = ContractAddress([0xcc; 32]);
 const EPOCH_S: u32 = 3_600;
 const DAY_S: u32 = 86_400;
+
+/// An endpoint that shows one account otherwise than it is.
+struct Forged {
+    chain: Arc<Embedded>,
+    at: ContractAddress,
+    shown: AccountState,
+}
+
+impl Chain for Forged {
+    pass_on!(this => &this.chain; network head block covered_lt transactions run_get_method send_boc config_param);
+
+    fn account(&self, address: &Address) -> Result<AccountState, ChainError> {
+        if *address == Address::from(self.at) { Ok(self.shown.clone()) } else { self.chain.account(address) }
+    }
+}
 
 /// A network with its token and its votes, whose founder has the COCOON of stakers and of the opening auction.
 struct Town {
@@ -71,6 +87,12 @@ impl Town {
 
     fn data(&self, account: ContractAddress) -> ArcCell {
         self.chain.account(&Address::from(account)).unwrap().data.unwrap()
+    }
+
+    fn forged(&self, at: ContractAddress, change: impl FnOnce(&mut AccountState)) -> Forged {
+        let mut shown = self.chain.account(&Address::from(at)).unwrap();
+        change(&mut shown);
+        Forged { chain: Arc::clone(&self.chain), at, shown }
     }
 
     fn wallet_of(&self, owner: ContractAddress) -> ContractAddress {
@@ -259,13 +281,23 @@ fn the_treasury_pays_what_was_decided() {
     let town = Town::new();
     town.lock_for(1_000_000, 52);
     town.wait_s(2);
-    let action = Action::SpendCocoon { to: FRIEND, amount: ton(7) };
-    town.tell(ContractMessage::Lock(LockMessage::Propose(action.clone())));
+    town.chain.fund(&Address::from(town.governor_at()), ton(3)).unwrap();
+    let owner = town.owner.account();
+    let actions = [Action::SpendCocoon { to: FRIEND, amount: ton(7) }, Action::SpendTon { to: owner, amount: ton(2) }];
+    for action in &actions {
+        town.tell(ContractMessage::Lock(LockMessage::Propose(action.clone())));
+    }
     town.wait_s(DELAY_S);
-    town.tell(ContractMessage::Lock(LockMessage::Vote { number: 0, is_yes: true }));
+    for number in [0, 1] {
+        town.tell(ContractMessage::Lock(LockMessage::Vote { number, is_yes: true }));
+    }
     town.wait_s(VOTE_S + 7 * DAY_S);
-    town.tell(ContractMessage::Governor(GovernorMessage::Execute { number: 0, action }));
-    assert_eq!(town.cocoon(FRIEND), 7);
+    let before = town.owner.balance().unwrap();
+    for (number, action) in (0..).zip(actions) {
+        town.tell(ContractMessage::Governor(GovernorMessage::Execute { number, action }));
+    }
+    let gained = town.owner.balance().unwrap().checked_sub(before).unwrap();
+    assert!(town.cocoon(FRIEND) == 7 && gained > nano(1_900_000_000), "{gained}");
 }
 
 #[test]
@@ -325,6 +357,13 @@ fn what_is_proposed_is_found_whoever_proposed_it() {
 }
 
 #[test]
+fn a_network_is_founded_for_less_than_a_ton() {
+    let steps = Town::new().founding.steps().unwrap();
+    let values = steps.map(|step| step.iter().map(|message| message.value.nano() / 10_000_000).collect::<Vec<_>>());
+    assert_eq!(values, [[30, 10, 10, 10], [3, 3, 10, 3]], "in hundredths of a TON");
+}
+
+#[test]
 fn a_network_is_found_from_its_vault_and_nothing_else_is_taken_for_it() {
     let town = Town::new();
     let chain = &*town.chain;
@@ -340,6 +379,48 @@ fn a_network_is_found_from_its_vault_and_nothing_else_is_taken_for_it() {
 }
 
 #[test]
+fn a_part_that_knows_another_network_is_not_ours() {
+    let town = Town::new();
+    let network = town.network();
+    let mut rewards = network.rewards(&*town.chain).unwrap().data;
+    let VaultTerms { registry: registry_at, rewards: rewards_at, .. } = town.founding.vault;
+    let with = |at, data: ArcCell| town.forged(at, |account| account.data = Some(data));
+    let other = |found: NetworkError| if let NetworkError::Other { part, .. } = found { part } else { panic!("{found:?}") };
+
+    let forged = with(registry_at, RegistryData { vault: FRIEND, ..town.registry() }.to_cell().unwrap());
+    assert_eq!(other(network.registry(&forged).unwrap_err()), Part::Registry);
+    assert_eq!(other(network.governor(&forged).unwrap_err()), Part::Registry, "nor is anybody believed whom it names");
+    rewards.known.vault = FRIEND;
+    let forged = with(rewards_at, rewards.to_cell().unwrap());
+    assert_eq!(other(network.rewards(&forged).unwrap_err()), Part::Rewards);
+    for data in [GovernorData { minter: FRIEND, ..town.governor() }, GovernorData { registry: FRIEND, ..town.governor() }] {
+        let forged = with(town.governor_at(), data.to_cell().unwrap());
+        assert_eq!(other(network.governor(&forged).unwrap_err()), Part::Governor);
+    }
+}
+
+#[test]
+fn what_is_frozen_is_not_taken_for_what_never_was() {
+    let town = Town::new();
+    let (network, governor) = (town.network(), town.governor_at());
+    assert_eq!(network.lock(&*town.chain, governor, FRIEND).unwrap(), None);
+    assert_eq!(network.balance(&*town.chain, FRIEND).unwrap(), Amount::ZERO);
+    let frozen = |at| town.forged(at, |account| account.status = AccountStatus::Frozen);
+    let lock = network.lock(&frozen(network.lock_of(governor, FRIEND).unwrap()), governor, FRIEND);
+    assert!(matches!(lock, Err(NetworkError::Account { part: Part::Lock, fault: AccountFault::Frozen, .. })), "{lock:?}");
+    let balance = network.balance(&frozen(town.wallet_of(FRIEND)), FRIEND);
+    assert!(matches!(balance, Err(NetworkError::Account { part: Part::Wallet, fault: AccountFault::Frozen, .. })), "{balance:?}");
+}
+
+#[test]
+fn the_founder_stops_payouts() {
+    let town = Town::new();
+    town.tell(ContractMessage::Governor(GovernorMessage::Stop));
+    assert_eq!(town.governor().stopped_s, town.now_s());
+    assert_eq!(town.network().governor(&*town.chain).unwrap().now_s(), town.now_s());
+}
+
+#[test]
 fn a_founder_that_stands_in_is_told_from_contracts() {
     let town = Town::new();
     let founder = town.owner.account();
@@ -350,7 +431,8 @@ fn a_founder_that_stands_in_is_told_from_contracts() {
     town.chain.send_boc(&wallet(21).sign(2, u32::MAX, &[outgoing]).unwrap().boc).unwrap();
     let terms = NetworkTerms { vault: at, ..town.founding.providers };
     let network = NetworkContracts::find(&*town.chain, &terms).unwrap();
-    assert!(matches!(network.governor(&*town.chain), Err(NetworkError::StandIn(Part::Governor))));
+    let governor = network.governor(&*town.chain).unwrap_err();
+    assert_eq!(governor.to_string(), "this network's founder stands in for its governor");
     assert!(matches!(network.rewards(&*town.chain), Err(NetworkError::StandIn(Part::Rewards))));
     assert!(matches!(network.registry(&*town.chain), Err(NetworkError::StandIn(Part::Registry))));
     assert_eq!(network.balance(&*town.chain, FRIEND).unwrap(), Amount::ZERO, "who never had any has none");
