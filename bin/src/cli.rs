@@ -20,7 +20,9 @@ pub use economy::{
     RewardsCommand, Side, TokenArgs, TokenCommand, UnlockArgs, UntilArgs,
 };
 pub use money::{ChainCommand, DeployArgs, SendingArgs, StakeArgs, UnstakeArgs, WithdrawArgs};
-pub use work::{AskArgs, AuditArgs, ChannelsCommand, DemoArgs, DossierCommand, EndArgs, GatewayArgs, JobsCommand, OffersArgs, UpArgs};
+pub use work::{
+    AskArgs, AuditArgs, ChannelsCommand, DemoArgs, DossierCommand, EmbedArgs, EndArgs, GatewayArgs, JobsCommand, OffersArgs, UpArgs,
+};
 
 use crate::config::Network;
 use crate::logging::{LogFormat, Verbosity};
@@ -33,6 +35,7 @@ use crate::logging::{LogFormat, Verbosity};
   swarm init                                 make keys and a configuration
   swarm up --provide smollm2-135m-instruct   sell work
   swarm ask \"Why is the sky blue?\"           buy work
+  swarm embed --file sentences.txt           buy vectors of texts
   swarm channels ls                          what was deposited, paid and drawn
 
 Exit codes: 0 done, 1 failed, 2 wrong command line or configuration.")]
@@ -84,6 +87,8 @@ pub enum Command {
     Up(UpArgs),
     /// Ask a model: find an offer, agree, stream the answer, pay
     Ask(AskArgs),
+    /// Turn texts into vectors: find an offer, agree, pay
+    Embed(EmbedArgs),
     /// Show what is offered on the network
     Offers(OffersArgs),
     /// Fetch, list and remove models
@@ -147,6 +152,7 @@ impl Command {
             Self::Up(_) | Self::Devnet(_) | Self::Gateway(_) => Verbosity::Informed,
             Self::Init(_)
             | Self::Ask(_)
+            | Self::Embed(_)
             | Self::Offers(_)
             | Self::Models(_)
             | Self::Wallet(_)
@@ -196,16 +202,18 @@ pub struct InitArgs {
 /// What `swarm models` can do.
 #[derive(Clone, Debug, Subcommand)]
 pub enum ModelsCommand {
-    /// Fetch a model into the cache, or take one from a file
+    /// Fetch a model into the cache, or take one from a file or folder
     #[command(after_help = "Examples:
   swarm models pull smollm2-135m-instruct        from the first source that has it; resumes where it stopped
+  swarm models pull all-minilm-l6-v2             a model that makes vectors: a folder of files
   swarm models pull ./my-model.gguf --name mine  take a file of your own
+  swarm models pull ./bge-small --name bge       take a folder of your own, as the Hugging Face hub has them
 
 Every file is checked against its blake3 hash before it is used.")]
     Pull {
-        /// Name in the catalogue, or path of a GGUF file
+        /// Name in the catalogue, or path of a GGUF file or of a model's folder
         model: String,
-        /// Name for a file of your own
+        /// Name for a file or folder of your own
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
         /// Only from this kind of source

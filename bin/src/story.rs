@@ -68,6 +68,13 @@ pub enum Event {
         /// All work so far.
         usage: Usage,
     },
+    /// A text's vector came.
+    Vector {
+        /// Which of the texts, from 0.
+        index: usize,
+        /// Its elements.
+        vector: Vec<f32>,
+    },
     /// A slice was receipted and paid.
     Paid {
         /// Receipts so far.
@@ -76,6 +83,21 @@ pub enum Event {
         amount_nanoton: Amount,
         /// All that the channel has paid.
         cumulative_nanoton: Amount,
+    },
+    /// Every text has its vector.
+    Embedded {
+        /// The jobs it took.
+        jobs: Vec<cocoon_market::JobId>,
+        /// Who did it.
+        provider: NodeId,
+        /// How many.
+        vectors: usize,
+        /// All work.
+        usage: Usage,
+        /// What was paid.
+        paid_nanoton: Amount,
+        /// From the first order to the last vector.
+        took_ms: u64,
     },
     /// The answer is complete.
     Done {
@@ -169,6 +191,12 @@ impl Event {
                 line(out, &provider.short(), &format!("agreement {} is used again, and its channel", agreement.short()))
             }
             Self::Chunk { text, .. } => text.clone(),
+            Self::Vector { index, vector } => format!("{index} {vector:?}"),
+            Self::Embedded { jobs, provider, vectors, usage, paid_nanoton, took_ms } => {
+                let jobs = jobs.iter().map(|job| job.short()).collect::<Vec<_>>().join(", ");
+                let work = format!("{} tokens read for {vectors} vectors in {took_ms} ms", usage.input_tokens);
+                out.paint(Tone::Faint, format!("{work}\n{} paid to {}, job {jobs}", ton_text(*paid_nanoton), provider.short()))
+            }
             Self::Paid { sequence, amount_nanoton, cumulative_nanoton } => {
                 line(out, "we", &format!("pay receipt {sequence} of {amount_nanoton} TON; {cumulative_nanoton} TON in all"))
             }

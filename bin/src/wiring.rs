@@ -7,6 +7,7 @@
 pub mod answering;
 pub mod buying;
 pub mod desk;
+pub mod embedding;
 pub mod executor;
 pub mod keeper;
 pub mod node;

@@ -15,7 +15,7 @@ use cocoon_market::offer::{Confidentiality, Tier};
 use cocoon_market::reputation::{EXPERIENCE_MAX, Experience, Experienced};
 use rustix::time::{ClockId, clock_gettime};
 
-use cocoon_market::{Amount, Demand, ModelId, NetworkId, NodeId, OfferId, PriceTable, Timestamp, Usage};
+use cocoon_market::{Amount, Demand, ModelId, NetworkId, NodeId, OfferId, PriceTable, Timestamp, Usage, WorkKind};
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 const TOP: usize = 8;
@@ -72,6 +72,7 @@ impl Market {
             id: OfferId(rng.id()),
             provider: NodeId(rng.id()),
             model: MODEL,
+            work: WorkKind::Generate,
             network: NetworkId::DEVNET,
             tier: if rng.below(10) == 0 { Tier::Audited } else { Tier::Plain },
             confidentiality: Confidentiality::Open,
@@ -94,6 +95,7 @@ fn demand(rng: &mut Rng) -> Demand {
     };
     Demand {
         model: MODEL,
+        work: WorkKind::Generate,
         network: NetworkId::DEVNET,
         price_max: (rng.below(2) == 0).then_some(limit),
         expected: Usage { input_tokens: 16 << rng.below(10), output_tokens: 16 << rng.below(8) },

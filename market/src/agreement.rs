@@ -55,7 +55,7 @@ pub struct Terms {
     pub tier: Tier,
     /// What the provider can see.
     pub confidentiality: Confidentiality,
-    /// Output tokens between two receipts.
+    /// Tokens between two receipts, written ones of text and read ones for vectors.
     pub slice_tokens: u32,
     /// Unpaid work at which the provider stops.
     pub float: Amount,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ModelId, NetworkId};
+use crate::job::WorkKind;
 use crate::offer::{Confidentiality, Tier};
 use crate::price::{PriceTable, Usage};
 
@@ -11,6 +12,8 @@ use crate::price::{PriceTable, Usage};
 pub struct Demand {
     /// Which model.
     pub model: ModelId,
+    /// Which kind of work.
+    pub work: WorkKind,
     /// On which chain money lies.
     pub network: NetworkId,
     /// The most it will pay; `None` takes any price.
@@ -25,4 +28,14 @@ pub struct Demand {
     pub context_tokens: u32,
     /// The least claimed speed, in tokens a second; 0 takes any.
     pub tokens_per_s: u32,
+}
+
+impl Demand {
+    /// The tokens of the expected job that take its time: those written, or those read for vectors.
+    pub const fn timed_tokens(&self) -> u64 {
+        match self.work {
+            WorkKind::Generate => self.expected.output_tokens,
+            WorkKind::Embed => self.expected.input_tokens,
+        }
+    }
 }

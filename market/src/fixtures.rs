@@ -4,7 +4,7 @@ use crate::agreement::Terms;
 use crate::amount::Amount;
 use crate::ids::{ChannelRef, ContractAddress, ModelId, NetworkId, PeerId};
 use crate::keys::OperatorKey;
-use crate::offer::{Confidentiality, DeviceClaim, DeviceKind, ModelClaim, ModelClass, Offer, SettlementTerms, Tier};
+use crate::offer::{Confidentiality, DeviceClaim, DeviceKind, ModelClaim, ModelClass, Offer, Serves, SettlementTerms, Tier};
 use crate::price::PriceTable;
 use crate::time::Timestamp;
 
@@ -32,7 +32,7 @@ pub(crate) fn offer(n: u8) -> Offer {
         provider: key(n).node_id(),
         peer: peer(n),
         addresses: vec!["/ip4/127.0.0.1/tcp/4001".into()],
-        model: ModelClaim { id: MODEL, name: "tiny".into(), class: ModelClass::TextTiny, context_tokens: 2048 },
+        model: ModelClaim { id: MODEL, name: "tiny".into(), class: ModelClass::TextTiny, serves: Serves::Text, context_tokens: 2048 },
         device: DeviceClaim { name: "cpu".into(), kind: DeviceKind::Cpu, tokens_per_s: 100 },
         price: price(1_000, 1_000_000, 4_000_000),
         tier: Tier::Plain,

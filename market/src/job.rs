@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! requester                                provider
-//!   Start(job, input, seed)  ------------->
+//!   Start(job, work)  -------------------->
 //!               <-------------  Chunk(tokens, text, usage so far)      one or more, then
 //!               <-------------  Receipt(for the slice)
 //!   Voucher(over all receipts so far)  --->
@@ -12,11 +12,23 @@
 //!   Voucher  ----------------------------->
 //! ```
 //!
-//! Either side may end it at any time: the requester with `Cancel`, the provider with `Stopped`; what was receipted is
-//! still owed, what wasn't is not.
+//! That is [`Work::Generate`]. [`Work::Embed`] goes the same way, with `Vectors(vectors, usage so far)` in the place of
+//! chunks. Either side may end it at any time: the requester with `Cancel`, the provider with `Stopped`; what was
+//! receipted is still owed, what wasn't is not.
+
+mod embed;
+mod generate;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+
+pub use embed::{
+    Embed, TEXT_ENDS_TOKENS, TEXTS_BYTES_MAX, TEXTS_MAX, VECTOR_WIDTH_MAX, VECTORS_BYTES_MAX, Vector, Vectors, text_tokens_max,
+};
+pub use generate::{
+    CHAT_MESSAGES_MAX, ChatMessage, Generate, MESSAGE_TOKENS_MAX, Prompt, STOP_SEQUENCE_BYTES_MAX, STOP_SEQUENCES_MAX, Sampling,
+    TEMPLATE_TOKENS_MAX,
+};
 
 use crate::agreement::Refusal;
 use crate::ids::{AgreementId, Digest, JobId};
@@ -28,75 +40,65 @@ use crate::voucher::SignedVoucher;
 /// The largest frame of a job stream: a prompt of a 32k context with room to spare.
 pub const JOB_FRAME_BYTES_MAX: usize = 1 << 20;
 
-/// Messages in a chat. Longer chats are folded by the application that holds them.
-pub const CHAT_MESSAGES_MAX: usize = 512;
-
-/// Tokens that a chat template puts around one message: markers of its begin, role and end.
-pub const MESSAGE_TOKENS_MAX: usize = 16;
-
-/// Tokens that a chat template adds of its own: a default system prompt, today's date, the begin of the answer.
-pub const TEMPLATE_TOKENS_MAX: usize = 512;
-
-/// Stop sequences of a job; the OpenAI API allows four.
-pub const STOP_SEQUENCES_MAX: usize = 8;
-
-/// Bytes of one stop sequence.
-pub const STOP_SEQUENCE_BYTES_MAX: usize = 256;
-
 /// Tokens in one chunk: a chunk is a handful of tokens, never a whole answer.
 pub const CHUNK_TOKENS_MAX: usize = 1024;
 
-/// One message of a chat.
+/// What kind of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkKind {
+    /// Text is written.
+    Generate,
+    /// Texts are turned into vectors.
+    Embed,
+}
+
+impl std::fmt::Display for WorkKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Generate => "text generation",
+            Self::Embed => "embeddings",
+        })
+    }
+}
+
+/// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChatMessage {
-    /// `system`, `user` or `assistant`; the model's chat template gives it meaning.
-    pub role: String,
-    /// What was said.
-    pub content: String,
+pub enum Work {
+    /// Write an answer. Tokens read and tokens written are metered.
+    Generate(Generate),
+    /// Give the vectors of texts. Tokens read are metered.
+    Embed(Embed),
 }
 
-/// What the model reads.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Prompt {
-    /// Through the model's chat template.
-    Chat(Vec<ChatMessage>),
-    /// As it stands.
-    Raw(String),
+impl Work {
+    /// Its kind.
+    pub const fn kind(&self) -> WorkKind {
+        match self {
+            Self::Generate(_) => WorkKind::Generate,
+            Self::Embed(_) => WorkKind::Embed,
+        }
+    }
+
+    /// The most tokens that its input can honestly have: no tokenizer makes more than one token of a byte, and a chat
+    /// template or an encoder adds its own.
+    pub fn input_tokens_max(&self) -> u64 {
+        match self {
+            Self::Generate(generate) => generate.input_tokens_max(),
+            Self::Embed(embed) => embed.input_tokens_max().last().copied().unwrap_or(0),
+        }
+    }
 }
 
-/// How tokens are drawn. Integers, so that both sides and an auditor mean the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sampling {
-    /// Temperature in thousandths; 0 is greedy.
-    pub temperature_milli: u32,
-    /// Only the so many likeliest tokens; 0 is all.
-    pub top_k: u32,
-    /// Only the likeliest tokens that together have this probability, in thousandths; 1000 is all.
-    pub top_p_milli: u32,
-}
-
-impl Sampling {
-    /// Always the likeliest token.
-    pub const GREEDY: Self = Self { temperature_milli: 0, top_k: 0, top_p_milli: 1000 };
-}
-
-/// A requester's order for one generation.
+/// A requester's order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobRequest {
     /// Under which agreement.
     pub agreement: AgreementId,
     /// Chosen by the requester at random.
     pub job: JobId,
-    /// What the model reads.
-    pub prompt: Prompt,
-    /// The most tokens to write.
-    pub output_tokens_max: u32,
-    /// How tokens are drawn.
-    pub sampling: Sampling,
-    /// Texts that end the answer; they are not part of it.
-    pub stop: Vec<String>,
-    /// The requester's sampling seed; its hash goes into the receipts, so neither side can grind.
-    pub seed: [u8; 32],
+    /// What is to be done.
+    pub work: Work,
 }
 
 impl JobRequest {
@@ -105,47 +107,28 @@ impl JobRequest {
     /// # Errors
     /// [`Inconsistent`], naming the field.
     pub fn check(&self) -> Result<(), Inconsistent> {
-        let fail = |field, rule| Err(Inconsistent { field, rule });
-        if let Prompt::Chat(messages) = &self.prompt
-            && (messages.is_empty() || messages.len() > CHAT_MESSAGES_MAX)
-        {
-            return fail("prompt", "must have 1 to 512 messages");
+        match &self.work {
+            Work::Generate(generate) => generate.check(),
+            Work::Embed(embed) => embed.check(),
         }
-        if self.output_tokens_max == 0 {
-            return fail("output_tokens_max", "must be positive");
-        }
-        if self.sampling.temperature_milli > 10_000 || self.sampling.top_p_milli == 0 || self.sampling.top_p_milli > 1000 {
-            return fail("sampling", "temperature must be at most 10, top_p above 0 and at most 1");
-        }
-        if self.stop.len() > STOP_SEQUENCES_MAX || self.stop.iter().any(|s| s.is_empty() || s.len() > STOP_SEQUENCE_BYTES_MAX) {
-            return fail("stop", "must be at most 8 texts of 1 to 256 bytes");
-        }
-        Ok(())
     }
 
-    /// The most tokens that the prompt can honestly have: no tokenizer makes more than one token of a byte, and a chat
-    /// template adds its own words.
-    pub fn input_tokens_max(&self) -> u64 {
-        let bytes = match &self.prompt {
-            Prompt::Raw(text) => text.len(),
-            Prompt::Chat(messages) => messages.iter().fold(0, |sum: usize, message| {
-                sum.saturating_add(message.role.len()).saturating_add(message.content.len()).saturating_add(MESSAGE_TOKENS_MAX)
-            }),
-        };
-        u64::try_from(bytes.saturating_add(TEMPLATE_TOKENS_MAX)).unwrap_or(u64::MAX)
-    }
-
-    /// The commitment to the seed that stands in the receipts.
+    /// The commitment to the sampling seed that stands in the receipts; all zero where nothing is drawn.
     pub fn seed_commitment(&self) -> Digest {
-        Digest(Sha256::new().chain_update(b"cocoon/seed/1\0").chain_update(self.seed).finalize().into())
+        match &self.work {
+            Work::Generate(Generate { seed, .. }) => {
+                Digest(Sha256::new().chain_update(b"cocoon/seed/1\0").chain_update(seed).finalize().into())
+            }
+            Work::Embed(_) => Digest([0; 32]),
+        }
     }
 }
 
-/// Why a generation ended by itself.
+/// Why a job ended by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
-    /// The model said it was done.
+    /// The model said it was done, or every text has its vector.
     Stop,
     /// The limit of tokens, of the context or of the cap was reached.
     Length,
@@ -172,6 +155,16 @@ pub enum StopReason {
         /// Tokens of the context.
         context: u32,
     },
+    /// A text is longer than the model reads. Nothing was read.
+    #[error("text {index} (counted from 0) has {tokens} tokens, and the model reads {context}")]
+    TextTooLong {
+        /// Which of the texts, from 0.
+        index: u32,
+        /// Its tokens.
+        tokens: u32,
+        /// The most that the model reads.
+        context: u32,
+    },
     /// Unpaid work reached the float.
     #[error("no voucher came for work worth {unpaid}")]
     Unpaid {
@@ -190,10 +183,10 @@ pub enum StopReason {
     /// The provider shuts down.
     #[error("the provider is shutting down")]
     Shutdown,
-    /// What is left of the cap does not pay for reading the prompt.
-    #[error("reading the prompt costs {cost}, and {left} is left of the cap")]
+    /// What is left of the cap does not pay for reading the prompt, or the texts.
+    #[error("reading the input costs {cost}, and {left} is left of the cap")]
     CapTooSmall {
-        /// What the prompt costs.
+        /// What the input costs.
         cost: crate::amount::Amount,
         /// What is left.
         left: crate::amount::Amount,
@@ -216,9 +209,11 @@ pub enum RequesterFrame {
 pub enum ProviderFrame {
     /// Some tokens of the answer.
     Chunk(Chunk),
+    /// Some vectors.
+    Vectors(Vectors),
     /// For the work since the last receipt.
     Receipt(Box<SignedReceipt>),
-    /// The answer is complete and its final receipt was sent.
+    /// The work is complete and its final receipt was sent.
     Done {
         /// Why it ended.
         reason: FinishReason,
@@ -247,21 +242,17 @@ mod tests {
     use super::*;
 
     fn request() -> JobRequest {
-        JobRequest {
-            agreement: AgreementId([1; 32]),
-            job: JobId([2; 16]),
-            prompt: Prompt::Raw("hello".into()),
-            output_tokens_max: 1,
-            sampling: Sampling::GREEDY,
-            stop: Vec::new(),
-            seed: [3; 32],
-        }
+        JobRequest { agreement: AgreementId([1; 32]), job: JobId([2; 16]), work: Work::Generate(generate()) }
     }
 
-    fn broken(alter: impl FnOnce(&mut JobRequest)) -> Option<&'static str> {
-        let mut request = request();
-        alter(&mut request);
-        request.check().err().map(|inconsistent| inconsistent.field)
+    fn generate() -> Generate {
+        Generate { prompt: Prompt::Raw("hello".into()), output_tokens_max: 1, sampling: Sampling::GREEDY, stop: Vec::new(), seed: [3; 32] }
+    }
+
+    fn broken(alter: impl FnOnce(&mut Generate)) -> Option<&'static str> {
+        let mut generate = generate();
+        alter(&mut generate);
+        JobRequest { work: Work::Generate(generate), ..request() }.check().err().map(|inconsistent| inconsistent.field)
     }
 
     fn message(content: &str) -> ChatMessage {
@@ -291,13 +282,30 @@ mod tests {
     fn the_seed_is_bound_by_its_hash() {
         let by_hand = Sha256::digest([b"cocoon/seed/1\0".as_slice(), &[3; 32]].concat());
         assert_eq!(request().seed_commitment(), Digest(by_hand.into()));
+        assert_eq!(embed().seed_commitment(), Digest([0; 32]), "nothing is drawn");
+    }
+
+    fn embed() -> JobRequest {
+        JobRequest { work: Work::Embed(Embed { texts: vec!["abc".into(), "d".into()] }), ..request() }
+    }
+
+    #[test]
+    fn an_order_for_vectors_is_checked_and_bounded_too() {
+        assert_eq!((embed().check(), embed().work.kind(), embed().work.input_tokens_max()), (Ok(()), WorkKind::Embed, 4 + 2 * 2));
+        let empty = JobRequest { work: Work::Embed(Embed { texts: vec![] }), ..request() };
+        assert_eq!(empty.check().map_err(|inconsistent| inconsistent.field), Err("texts"));
+        assert_eq!(empty.work.input_tokens_max(), 0);
+        let refused = [WorkKind::Generate, WorkKind::Embed].map(|serves| Refusal::OtherWork { serves }.to_string());
+        assert!(refused[0].starts_with("this model serves text generation;") && refused[1].starts_with("this model serves embeddings;"));
+        let long = StopReason::TextTooLong { index: 2, tokens: 300, context: 256 };
+        assert_eq!(long.to_string(), "text 2 (counted from 0) has 300 tokens, and the model reads 256");
     }
 
     #[test]
     fn a_prompt_has_at_most_a_token_a_byte_and_a_template() {
-        assert_eq!(request().input_tokens_max(), 5 + 512);
-        let chat = JobRequest { prompt: Prompt::Chat(vec![message("abc"), message("d")]), ..request() };
-        assert_eq!(chat.input_tokens_max(), (4 + 3 + 16) + (4 + 1 + 16) + 512);
+        assert_eq!(request().work.input_tokens_max(), 5 + 512);
+        let chat = Generate { prompt: Prompt::Chat(vec![message("abc"), message("d")]), ..generate() };
+        assert_eq!(Work::Generate(chat).input_tokens_max(), (4 + 3 + 16) + (4 + 1 + 16) + 512);
     }
 
     #[test]

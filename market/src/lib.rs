@@ -12,7 +12,7 @@
 //!
 //! 1. [`amount`], [`time`], [`ids`], [`keys`], [`penalty`]: money, time, names, keys, blame.
 //! 2. [`codec`], [`signed`], [`layout`], [`tree`], [`commitment`]: bounded CBOR, signatures over received bytes, what a
-//!    contract sees, the receipts tree, commitments to tokens.
+//!    contract sees, the receipts tree, commitments to tokens and vectors.
 //! 3. [`price`], [`offer`], [`demand`], [`agreement`]: what is traded, and the words of a deal.
 //! 4. [`job`], [`receipt`], [`voucher`], [`certificate`]: the work, what was metered, what is paid, what was audited.
 //! 5. [`book`], [`matching`], [`reputation`]: all offers, the best of them, and what we know of their providers.
@@ -77,13 +77,13 @@ pub use agreement::{Agreement, AgreementTerms, NegotiateRequest, NegotiateRespon
 pub use amount::{Amount, AmountError};
 pub use book::{Book, BookConfig};
 pub use certificate::{AuditorKey, Certificate, Segment, SignedCertificate};
-pub use commitment::TokenCommitment;
+pub use commitment::{TokenCommitment, VectorCommitment};
 pub use demand::Demand;
 pub use ids::{AgreementId, ChannelRef, ContractAddress, JobId, ModelId, NetworkId, NodeId, OfferId, PeerId, ProposalId};
-pub use job::{FinishReason, JobRequest, ProviderFrame, RequesterFrame, StopReason};
+pub use job::{FinishReason, JobRequest, ProviderFrame, RequesterFrame, StopReason, Work, WorkKind};
 pub use keys::{OperatorKey, Signature};
 pub use negotiation::{Policy, ProviderDesk, ProviderNegotiation, RequesterNegotiation};
-pub use offer::{Offer, OfferMessage, SettlementTerms, Withdrawal};
+pub use offer::{Offer, OfferMessage, Serves, SettlementTerms, Withdrawal};
 pub use operator::OperatorStatement;
 pub use penalty::Penalty;
 pub use price::{PriceTable, Usage};

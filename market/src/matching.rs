@@ -158,7 +158,7 @@ impl<'a> Search<'a> {
             if !self.would_take((score::rank(cost, ONE_1024.into(), self.stranger_1024), 0, 0)) || !self.admits(item) {
                 continue;
             }
-            let latency = latency_1024(claimed_ms(usage.output_tokens, item.tokens_per_s));
+            let latency = latency_1024(claimed_ms(self.demand.timed_tokens(), item.tokens_per_s));
             let order = (score::rank(cost, latency.into(), self.stranger_1024), item.tie, item.slot);
             if self.would_take(order) && self.is_stranger(item.slot) {
                 self.take(order);
@@ -173,12 +173,15 @@ impl<'a> Search<'a> {
     /// The best rank that a stranger in this leaf can have.
     fn promise(&self, extent: &Extent) -> u128 {
         let usage = self.demand.expected;
-        let latency = latency_1024(claimed_ms(usage.output_tokens, extent.tokens_per_s_max));
+        let latency = latency_1024(claimed_ms(self.demand.timed_tokens(), extent.tokens_per_s_max));
         score::rank(extent.price_min.scaled(usage), latency.into(), self.stranger_1024)
     }
 
     fn admits_shelf(&self, key: &ShelfKey) -> bool {
-        key.network == self.demand.network && key.tier >= self.demand.tier && key.confidentiality >= self.demand.confidentiality
+        key.work == self.demand.work
+            && key.network == self.demand.network
+            && key.tier >= self.demand.tier
+            && key.confidentiality >= self.demand.confidentiality
     }
 
     fn admits(&self, item: &Item) -> bool {
@@ -210,7 +213,7 @@ impl<'a> Search<'a> {
     }
 
     fn score(&self, entry: &OfferEntry, record: Option<&Record>) -> Score {
-        score::score(self.now, &entry.price, entry.tokens_per_s, self.demand.expected, record)
+        score::score(self.now, &entry.price, entry.tokens_per_s, self.demand, record)
     }
 
     fn found(self) -> Vec<Found> {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::amount::Amount;
 use crate::ids::{ContractAddress, ModelId, NetworkId, NodeId, OfferId, PEER_ID_BYTES_MAX, PeerId};
+use crate::job::{VECTOR_WIDTH_MAX, WorkKind};
 use crate::penalty::Penalty;
 use crate::price::PriceTable;
 use crate::signed::{Inconsistent, Signed, SignedObject, Verified};
@@ -33,15 +34,16 @@ pub const CHALLENGE_WINDOW_S_MIN: u32 = 86_400;
 /// The longest: a month. A requester's refund waits for it.
 pub const CHALLENGE_WINDOW_S_MAX: u32 = 30 * 86_400;
 
-/// Which gossip topic a model's offers are on: by size, so that a node subscribes to what it can use.
+/// Which gossip topic a model's offers are on: by size, so that a node subscribes to what it can use. Models of text are
+/// those that write it, and those that turn it into vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ModelClass {
-    /// Text generation below one billion parameters.
+    /// Models of text below one billion parameters.
     TextTiny,
-    /// Text generation from one to ten billion parameters.
+    /// Models of text from one to ten billion parameters.
     TextSmall,
-    /// Text generation above ten billion parameters.
+    /// Models of text above ten billion parameters.
     TextLarge,
 }
 
@@ -157,7 +159,8 @@ pub struct DeviceClaim {
     pub name: String,
     /// What kind of device.
     pub kind: DeviceKind,
-    /// Measured tokens a second of one job, for the latency part of matching. A claim, corrected by experience.
+    /// Measured tokens a second of one job, for the latency part of matching: tokens written, or read for vectors. A claim,
+    /// corrected by experience.
     pub tokens_per_s: u32,
 }
 
@@ -173,17 +176,42 @@ pub enum DeviceKind {
     SoftwareGpu,
 }
 
+/// What a model gives to whoever pays for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Serves {
+    /// Text.
+    Text,
+    /// Vectors of texts.
+    Vectors {
+        /// Elements of each.
+        width: u32,
+    },
+}
+
+impl Serves {
+    /// The kind of work that it takes orders for.
+    pub const fn work(self) -> WorkKind {
+        match self {
+            Self::Text => WorkKind::Generate,
+            Self::Vectors { .. } => WorkKind::Embed,
+        }
+    }
+}
+
 /// The model an offer is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelClaim {
-    /// Blake3 of its file.
+    /// Blake3 of its file, or of the list of its files.
     pub id: ModelId,
     /// Name for people.
     pub name: String,
     /// Size class.
     pub class: ModelClass,
-    /// Tokens of context served.
+    /// What it gives.
+    pub serves: Serves,
+    /// Tokens of context served; of a model of vectors, the tokens of one text.
     pub context_tokens: u32,
 }
 
@@ -223,7 +251,7 @@ pub struct Offer {
     pub confidentiality: Confidentiality,
     /// Jobs served at once.
     pub capacity: u16,
-    /// Output tokens between two receipts: what each side risks at a time.
+    /// Tokens between two receipts, written ones of text and read ones for vectors: what each side risks at a time.
     pub slice_tokens: u32,
     /// Unpaid work at which the provider stops.
     pub float: Amount,
@@ -315,6 +343,11 @@ impl SignedObject for Offer {
         if self.capacity == 0 || self.slice_tokens == 0 || self.model.context_tokens == 0 {
             return fail("capacity", "capacity, slice and context must be positive");
         }
+        if let Serves::Vectors { width } = self.model.serves
+            && !usize::try_from(width).is_ok_and(|width| (1..=VECTOR_WIDTH_MAX).contains(&width))
+        {
+            return fail("serves", "vectors must have 1 to 8192 elements");
+        }
         let window_s = self.settlement.challenge_window_s;
         let is_short = window_s < CHALLENGE_WINDOW_S_MIN && self.settlement.network != NetworkId::DEVNET;
         if is_short || window_s > CHALLENGE_WINDOW_S_MAX {
@@ -400,6 +433,8 @@ mod tests {
         assert_eq!(broken(|o| o.capacity = 0), Some("capacity"));
         assert_eq!(broken(|o| o.slice_tokens = 0), Some("capacity"));
         assert_eq!(broken(|o| o.model.context_tokens = 0), Some("capacity"));
+        let width = |width| broken(|o| o.model.serves = Serves::Vectors { width });
+        assert_eq!([0, 1, 8192, 8193].map(width), [Some("serves"), None, None, Some("serves")]);
     }
 
     #[test]

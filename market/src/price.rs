@@ -13,7 +13,7 @@ const TOKENS_PER_PRICE: NonZeroU64 = NonZeroU64::MIN.saturating_add(999_999);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Usage {
-    /// Tokens read: the prompt of a generation, the batch of a training step.
+    /// Tokens read: the prompt of a generation, the texts whose vectors were given, the batch of a training step.
     pub input_tokens: u64,
     /// Tokens written.
     pub output_tokens: u64,

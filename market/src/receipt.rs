@@ -90,11 +90,11 @@ pub struct ReceiptBody {
     pub usage: Usage,
     /// What this slice costs.
     pub amount: Amount,
-    /// Commitment to the tokens read.
+    /// Commitment to the tokens of the input.
     pub input: Digest,
-    /// Commitment to the tokens written so far.
+    /// Commitment to the tokens written, or the vectors given, so far.
     pub output: Digest,
-    /// Commitment to the requester's sampling seed.
+    /// Commitment to the requester's sampling seed; all zero where nothing is drawn.
     pub seed: Digest,
     /// Commitment to the work itself; all zero in the `plain` tier.
     pub work: Digest,

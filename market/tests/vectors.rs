@@ -13,16 +13,16 @@ use std::fmt::Debug;
 use std::path::PathBuf;
 
 use cocoon_market::agreement::{ChannelProblem, NEGOTIATE_BYTES_MAX, TermName};
-use cocoon_market::job::{ChatMessage, Chunk, JOB_FRAME_BYTES_MAX, Prompt, Sampling};
-use cocoon_market::offer::{Confidentiality, DeviceClaim, DeviceKind, ModelClaim, ModelClass, Tier};
+use cocoon_market::job::{ChatMessage, Chunk, Embed, Generate, JOB_FRAME_BYTES_MAX, Prompt, Sampling, Vectors, WorkKind};
+use cocoon_market::offer::{Confidentiality, DeviceClaim, DeviceKind, ModelClaim, ModelClass, Serves, Tier};
 use cocoon_market::receipt::ReceiptBody;
 use cocoon_market::tree::{self, Frontier};
 use cocoon_market::{
     Agreement, AgreementId, AgreementTerms, Amount, AuditorKey, Certificate, ChannelRef, ContractAddress, CooperativeClose, FinishReason,
     JobId, JobRequest, ModelId, NegotiateRequest, NegotiateResponse, NetworkId, Offer, OfferId, OfferMessage, OperatorKey,
     OperatorStatement, PeerId, PriceTable, Proposal, ProposalId, ProviderFrame, Receipt, Refusal, RequesterFrame, Segment, SettlementTerms,
-    Signature, Signed, SignedObject, SignedReceipt, SignedVoucher, StopReason, Terms, Timestamp, TokenCommitment, Usage, Verified, Voucher,
-    Withdrawal, codec, ids::Digest,
+    Signature, Signed, SignedObject, SignedReceipt, SignedVoucher, StopReason, Terms, Timestamp, TokenCommitment, Usage, VectorCommitment,
+    Verified, Voucher, Withdrawal, Work, codec, ids::Digest,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -217,7 +217,13 @@ fn offer() -> Offer {
         provider: provider().node_id(),
         peer: PeerId((0..38).collect()),
         addresses: vec!["/ip4/192.0.2.1/tcp/4001".into(), "/ip6/2001:db8::1/udp/4001/quic-v1".into()],
-        model: ModelClaim { id: ModelId([7; 32]), name: "Größe 1".into(), class: ModelClass::TextTiny, context_tokens: 2048 },
+        model: ModelClaim {
+            id: ModelId([7; 32]),
+            name: "Größe 1".into(),
+            class: ModelClass::TextTiny,
+            serves: Serves::Text,
+            context_tokens: 2048,
+        },
         device: DeviceClaim { name: "llvmpipe".into(), kind: DeviceKind::SoftwareGpu, tokens_per_s: 100 },
         price: price(),
         tier: Tier::Audited,
@@ -318,16 +324,18 @@ fn receipt() -> Receipt {
     Receipt::new(channel(), 1, JobId([5; 16]), Amount::from_nano(5), body)
 }
 
-fn job_request(prompt: Prompt) -> JobRequest {
-    JobRequest {
-        agreement: AgreementId([1; 32]),
-        job: JobId([5; 16]),
+fn job_request(work: Work) -> JobRequest {
+    JobRequest { agreement: AgreementId([1; 32]), job: JobId([5; 16]), work }
+}
+
+fn generate(prompt: Prompt) -> Work {
+    Work::Generate(Generate {
         prompt,
         output_tokens_max: 64,
         sampling: Sampling { temperature_milli: 700, top_k: 40, top_p_milli: 950 },
         stop: vec!["\n\n".into()],
         seed: [9; 32],
-    }
+    })
 }
 
 #[test]
@@ -352,6 +360,9 @@ fn signed_objects() {
         (other.tier, other.confidentiality, other.model.class, other.device.kind) = (tier, confidentiality, class, kind);
         file.signed(&format!("offer {tier} {confidentiality}"), other, PROVIDER_SEED);
     }
+    let mut vectors = offer();
+    vectors.model.serves = Serves::Vectors { width: 384 };
+    file.signed("offer of vectors", vectors, PROVIDER_SEED);
     file.finish();
 }
 
@@ -481,6 +492,7 @@ fn refusals() -> Vec<Refusal> {
         Refusal::PriceTooLow { lowest: price() },
         Refusal::CapAboveDeposit { cap: Amount::from_nano(2), deposit: Amount::from_nano(1) },
         Refusal::CollateralTaken { needed: Amount::from_nano(3), free: Amount::from_nano(2) },
+        Refusal::OtherWork { serves: WorkKind::Generate },
         Refusal::Busy { running: 4 },
         Refusal::Expired,
         Refusal::Unknown,
@@ -496,6 +508,7 @@ fn refusals() -> Vec<Refusal> {
         | Refusal::PriceTooLow { .. }
         | Refusal::CapAboveDeposit { .. }
         | Refusal::CollateralTaken { .. }
+        | Refusal::OtherWork { .. }
         | Refusal::Term(_)
         | Refusal::Busy { .. }
         | Refusal::Expired
@@ -514,6 +527,7 @@ fn stop_reasons() -> Vec<StopReason> {
         StopReason::Refused(_)
         | StopReason::Malformed
         | StopReason::ContextExceeded { .. }
+        | StopReason::TextTooLong { .. }
         | StopReason::Unpaid { .. }
         | StopReason::BadVoucher
         | StopReason::ChainOutOfSight
@@ -525,6 +539,7 @@ fn stop_reasons() -> Vec<StopReason> {
         StopReason::Refused(Refusal::Expired),
         StopReason::Malformed,
         StopReason::ContextExceeded { tokens: 3000, context: 2048 },
+        StopReason::TextTooLong { index: 3, tokens: 300, context: 256 },
         StopReason::Unpaid { unpaid: Amount::from_nano(7) },
         StopReason::BadVoucher,
         StopReason::ChainOutOfSight,
@@ -534,14 +549,19 @@ fn stop_reasons() -> Vec<StopReason> {
     ]
 }
 
+fn two_vectors() -> Vec<cocoon_market::job::Vector> {
+    [[0.5, -1.0, 0.0], [f32::MIN_POSITIVE, -0.0, f32::MAX]].map(|elements| cocoon_market::job::Vector::new(&elements)).to_vec()
+}
+
 #[test]
 fn job_frames() {
     let mut file = File::new("job");
     let chat = Prompt::Chat(vec![ChatMessage { role: "user".into(), content: "Grüße".into() }]);
     let voucher: SignedVoucher = voucher().sign(&requester());
     for (name, frame) in [
-        ("start raw", RequesterFrame::Start(Box::new(job_request(Prompt::Raw("once".into()))))),
-        ("start chat", RequesterFrame::Start(Box::new(job_request(chat)))),
+        ("start raw", RequesterFrame::Start(Box::new(job_request(generate(Prompt::Raw("once".into())))))),
+        ("start chat", RequesterFrame::Start(Box::new(job_request(generate(chat))))),
+        ("start embed", RequesterFrame::Start(Box::new(job_request(Work::Embed(Embed { texts: vec!["Grüße".into(), "once".into()] }))))),
         ("voucher", RequesterFrame::Voucher(voucher)),
         ("cancel", RequesterFrame::Cancel),
     ] {
@@ -550,6 +570,8 @@ fn job_frames() {
     let receipt: SignedReceipt = receipt().sign(&provider());
     let chunk = Chunk { index: 0, tokens: vec![0, 255, 49_151, u32::MAX], text: " héllo".into(), usage: usage() };
     file.wire("chunk", &ProviderFrame::Chunk(chunk), JOB_FRAME_BYTES_MAX);
+    let read = Usage { input_tokens: 9, output_tokens: 0 };
+    file.wire("vectors", &ProviderFrame::Vectors(Vectors { index: 1, vectors: two_vectors(), usage: read }), JOB_FRAME_BYTES_MAX);
     file.wire("receipt", &ProviderFrame::Receipt(Box::new(receipt)), JOB_FRAME_BYTES_MAX);
     for (name, reason) in [
         ("done stop", FinishReason::Stop),
@@ -572,7 +594,12 @@ fn commitments_and_trees() {
     for tokens in [vec![], vec![0], vec![1, 2, 3], vec![u32::MAX; 40]] {
         file.digest(format!("{} tokens", tokens.len()), tokens, |tokens: &Vec<u32>| TokenCommitment::of(tokens));
     }
-    file.digest("seed", job_request(Prompt::Raw(String::new())), JobRequest::seed_commitment);
+    for vectors in [vec![], two_vectors()] {
+        file.digest(format!("{} vectors", vectors.len()), vectors, |vectors: &Vec<cocoon_market::job::Vector>| {
+            VectorCommitment::of(vectors)
+        });
+    }
+    file.digest("seed", job_request(generate(Prompt::Raw(String::new()))), JobRequest::seed_commitment);
     for leaves in [0u8, 1, 2, 3, 4, 5, 6, 7, 8, 11] {
         let digests: Vec<_> = (0..leaves).map(|n| Digest([n; 32])).collect();
         file.digest(format!("root of {leaves} receipts"), digests, |digests: &Vec<Digest>| tree::root(digests));

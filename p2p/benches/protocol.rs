@@ -8,12 +8,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cocoon_market::job::{JobRequest, Prompt, Sampling};
+use cocoon_market::job::{Generate, JobRequest, Prompt, Sampling};
 use cocoon_market::offer::{Confidentiality, Tier};
-use cocoon_market::{Agreement, AgreementId, Amount, Demand, JobId, ModelId, NetworkId, OperatorKey, Usage};
+use cocoon_market::{Agreement, AgreementId, Amount, Demand, JobId, ModelId, NetworkId, OperatorKey, Usage, Work, WorkKind};
 use cocoon_p2p::testing::{Answer, MockExecutor, MockPayee, MockPayer, listing};
 use cocoon_p2p::{
-    Client, Clock, DealWishes, ExecutionEvent, Executor, Identity, JobEvent, JobOrder, KadMode, Node, NodeConfig, NodeEvent, Provider,
+    Client, Clock, DealWishes, ExecutionEvent, Executor, GenerateOrder, Identity, JobEvent, KadMode, Node, NodeConfig, NodeEvent, Provider,
     ProviderConfig, Spawner,
 };
 use futures::StreamExt as _;
@@ -43,6 +43,7 @@ async fn node(seed: u8, bootstrap: Vec<String>) -> Node {
 fn demand() -> Demand {
     Demand {
         model: MODEL,
+        work: WorkKind::Generate,
         network: NetworkId::DEVNET,
         price_max: None,
         expected: Usage { input_tokens: 100, output_tokens: 200 },
@@ -124,15 +125,8 @@ async fn deals() {
 }
 
 fn request(tokens: u32) -> JobRequest {
-    JobRequest {
-        agreement: AgreementId([0; 32]),
-        job: JobId([0; 16]),
-        prompt: prompt(),
-        output_tokens_max: tokens,
-        sampling: Sampling::GREEDY,
-        stop: Vec::new(),
-        seed: [0; 32],
-    }
+    let generate = Generate { prompt: prompt(), output_tokens_max: tokens, sampling: Sampling::GREEDY, stop: Vec::new(), seed: [0; 32] };
+    JobRequest { agreement: AgreementId([0; 32]), job: JobId([0; 16]), work: Work::Generate(generate) }
 }
 
 /// The executor alone: time to the first tokens, and to the end.
@@ -151,7 +145,7 @@ async fn direct(executor: &MockExecutor, tokens: u32) -> (Duration, Duration) {
 /// The same through the protocol, receipts and vouchers included.
 async fn through(client: &Client, agreement: &Agreement, tokens: u32) -> (Duration, Duration) {
     let start = Instant::now();
-    let mut job = client.run(agreement, JobOrder::new(prompt(), tokens)).await.expect("it starts");
+    let mut job = client.run(agreement, GenerateOrder::new(prompt(), tokens)).await.expect("it starts");
     let mut first = None;
     while let Some(event) = job.next().await {
         if let JobEvent::Chunk(_) = event.expect("it goes well") {

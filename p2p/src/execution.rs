@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use cocoon_market::ids::Digest;
-use cocoon_market::job::{FinishReason, JobRequest, StopReason};
+use cocoon_market::job::{FinishReason, JobRequest, StopReason, Vector};
 use cocoon_market::{ModelId, Usage};
 use futures::channel::mpsc;
 
@@ -37,12 +37,12 @@ pub struct Execution {
 /// What a running job did. Usage is cumulative within the job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExecutionEvent {
-    /// The prompt is tokenised; its usage says how long it is. Comes first, and before the model reads it: a prompt that
-    /// the cap does not pay for is then not read at all.
-    Prefilled {
-        /// Work so far.
-        usage: Usage,
-        /// Commitment to the tokens read.
+    /// The input is tokenised. Comes first, and before the model reads it: what the cap does not pay for is then not read at
+    /// all.
+    InputRead {
+        /// Tokens of the prompt, or of all texts.
+        input_tokens: u64,
+        /// Commitment to them.
         input: Digest,
     },
     /// Tokens were written.
@@ -52,6 +52,13 @@ pub enum ExecutionEvent {
         /// Their text; never half a character.
         text: String,
         /// Work so far.
+        usage: Usage,
+    },
+    /// Vectors were made of the next texts: no more than [`Vectors::per_frame`](cocoon_market::job::Vectors::per_frame).
+    Vectors {
+        /// In the order of the texts.
+        vectors: Vec<Vector>,
+        /// Work so far: the tokens of all texts up to here.
         usage: Usage,
     },
     /// The end.
@@ -65,7 +72,7 @@ pub enum ExecutionEvent {
     Failed(StopReason),
 }
 
-/// Asks a running job to end after the current token. Cancelling twice is cancelling once.
+/// Asks a running job to end after the current token or pass. Cancelling twice is cancelling once.
 #[derive(Clone)]
 pub struct CancelHandle {
     flag: Arc<AtomicBool>,

@@ -26,7 +26,7 @@
 //! use std::sync::Arc;
 //!
 //! use cocoon_market::{Amount, Demand, OperatorKey, job::Prompt};
-//! use cocoon_p2p::{Client, Clock, DealWishes, Identity, JobEvent, JobOrder, Node, NodeConfig, Payer, Spawner};
+//! use cocoon_p2p::{Client, Clock, DealWishes, Identity, JobEvent, GenerateOrder, Node, NodeConfig, Payer, Spawner};
 //! use futures::StreamExt;
 //!
 //! async fn ask(demand: Demand, payer: Arc<dyn Payer>, key: OperatorKey) -> Result<(), Box<dyn std::error::Error>> {
@@ -40,10 +40,11 @@
 //!     let cap: Amount = "0.5".parse()?;
 //!     let agreement = client.negotiate(&best.offer, DealWishes::new(cap)).await?;
 //!
-//!     let mut job = client.run(&agreement, JobOrder::new(Prompt::Raw("Once upon a time".into()), 100)).await?;
+//!     let mut job = client.run(&agreement, GenerateOrder::new(Prompt::Raw("Once upon a time".into()), 100)).await?;
 //!     while let Some(event) = job.next().await {
 //!         match event? {
 //!             JobEvent::Chunk(chunk) => print!("{}", chunk.text),
+//!             JobEvent::Vectors(_) => unreachable!("text was ordered"),
 //!             JobEvent::Receipted { voucher, .. } => eprintln!("[paid {} so far]", voucher.voucher.cumulative),
 //!             JobEvent::Done { paid, .. } => println!("\n[{paid} in all]"),
 //!         }
@@ -71,7 +72,10 @@ pub mod testing;
 pub mod transport;
 
 pub use broadcast::{EVENTS_BEHIND_MAX, Receiver};
-pub use client::{Client, DealWishes, FindError, JobError, JobEvent, JobHandle, JobOrder, JobProgress, NegotiateError, NegotiationStep};
+pub use client::{
+    Client, DealWishes, EmbedOrder, FindError, GenerateOrder, JobError, JobEvent, JobHandle, JobOrder, JobProgress, NegotiateError,
+    NegotiationStep,
+};
 pub use execution::{CancelHandle, Execution, ExecutionEvent, Executor};
 pub use identity::{Identity, peer_from_text, peer_text};
 pub use libp2p;

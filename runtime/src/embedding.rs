@@ -140,11 +140,29 @@ impl Embedder {
     ///
     /// [`EmbedError`] when a text is above the limit of bytes, or the device fails.
     pub fn embed(&self, texts: &[&str]) -> Result<Vec<Embedding>, EmbedError> {
-        let encode =
-            |(index, text): (usize, &&str)| self.tokenizer.encode_counted(text).map_err(|source| EmbedError::Text { index, source });
-        let texts: Vec<TextTokens> = texts.iter().enumerate().map(encode).collect::<Result<_, _>>()?;
+        self.embed_encoded(&self.encode(texts)?)
+    }
+
+    /// The tokens of texts, as [`Embedder::embed_encoded`] takes them.
+    ///
+    /// # Errors
+    ///
+    /// [`EmbedError::Text`] when one is above the limit of bytes.
+    pub fn encode(&self, texts: &[impl AsRef<str>]) -> Result<Vec<TextTokens>, EmbedError> {
+        let encode = |(index, text): (usize, &_)| {
+            self.tokenizer.encode_counted(AsRef::<str>::as_ref(text)).map_err(|source| EmbedError::Text { index, source })
+        };
+        texts.iter().enumerate().map(encode).collect()
+    }
+
+    /// As [`Embedder::embed`], of texts that are tokens already, by this embedder's [`Embedder::encode`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Embedder::embed`].
+    pub fn embed_encoded(&self, texts: &[TextTokens]) -> Result<Vec<Embedding>, EmbedError> {
         let mut out = Vec::with_capacity(texts.len());
-        for pass in passes(&texts) {
+        for pass in passes(texts) {
             self.embed_pass(&texts[pass], &mut out)?;
         }
         Ok(out)

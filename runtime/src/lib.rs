@@ -22,7 +22,7 @@
 //! - [`embedding`]: vectors of texts.
 //! - [`commitment`]: what receipts say about tokens.
 //! - [`fingerprint`]: what receipts say about hidden states, and how close an auditor's must be.
-//! - [`tiny`]: a generated model of some 100 KB for tests.
+//! - [`tiny`]: generated models of some 100 KB for tests.
 //!
 //! # What it does not do
 //!
@@ -87,4 +87,4 @@ pub use reading::{AnswerReading, ReadError, ReadToken, Reading};
 pub use safetensors::{Checkpoint, CheckpointError, Safetensors, SafetensorsError};
 pub use sampling::{Sampling, SamplingError};
 pub use serve::{Server, ServingLimits};
-pub use tokenizer::{TextEncoder, TokenId, Tokenizer, TokenizerError, TokenizerFileError};
+pub use tokenizer::{TextEncoder, TextTokens, TokenId, Tokenizer, TokenizerError, TokenizerFileError};

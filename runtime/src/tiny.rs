@@ -3,12 +3,18 @@
 //! It has everything a large file has (byte-level BPE, chat template, quantised tensors, grouped
 //! attention) in some 100 KB, and talks nonsense. Equal seeds give equal bytes on every platform.
 //! Its control tokens have score zero, so greedy answers go on to their length limit.
+//!
+//! [`tiny_bert`] is the like for vectors of texts.
+
+pub(crate) mod bert;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use crate::gguf::{Array, GgufWriter, TensorType, Value};
 use crate::tokenizer::spell;
+
+pub use bert::{CONTEXT as BERT_CONTEXT_TOKENS, HIDDEN as BERT_WIDTH, tiny_bert};
 
 /// Most tokens of prompt and answer together.
 pub const CONTEXT_TOKENS: u64 = 2_048;

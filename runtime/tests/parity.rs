@@ -75,7 +75,7 @@ fn the_vectors_are_of_the_catalogues_model() {
 #[test]
 fn greedy_answers_equal_the_references() {
     let Some(path) = model_path() else { return };
-    SMOLLM2_135M_INSTRUCT.verify_file(&path).unwrap();
+    SMOLLM2_135M_INSTRUCT.verify(&path).unwrap();
     let model = Model::load(path, &device()).unwrap();
     for answer in golden().answers {
         assert_eq!(model.encode_prompt(&answer.prompt()).unwrap(), answer.input, "tokens of prompt {:?}", answer.name);

@@ -9,7 +9,7 @@ use cocoon_market::{Amount, ChannelRef, ContractAddress, Demand, ModelId, Networ
 use cocoon_p2p::libp2p::PeerId;
 use cocoon_p2p::testing::{Answer, MockExecutor, MockPayee, MockPayer, listing};
 use cocoon_p2p::{
-    Client, Clock, DealWishes, Identity, JobEvent, JobOrder, KadMode, Node, NodeConfig, Provider, ProviderConfig, Spawner, Transport,
+    Client, Clock, DealWishes, GenerateOrder, Identity, JobEvent, KadMode, Node, NodeConfig, Provider, ProviderConfig, Spawner, Transport,
 };
 use futures::StreamExt as _;
 use futures_timer::Delay;
@@ -182,12 +182,13 @@ impl World {
         let (trace, name) = (self.trace.clone(), buyer.name);
         let agreement =
             client.negotiate_observed(&offer, wishes, |step| trace.note(name, format_args!("{step:?}"))).await.map_err(failed)?;
-        let order = JobOrder::new(Prompt::Raw("one two three".into()), 64);
+        let order = GenerateOrder::new(Prompt::Raw("one two three".into()), 64);
         let mut job = client.run(&agreement, order).await.map_err(failed)?;
         let mut total = Amount::ZERO;
         while let Some(event) = job.next().await {
             match event.map_err(failed)? {
                 JobEvent::Chunk(chunk) => self.trace.note(name, format_args!("chunk {} {}", chunk.index, chunk.text)),
+                JobEvent::Vectors(_) => {}
                 JobEvent::Receipted { voucher, .. } => self.trace.note(name, format_args!("paid {}", voucher.voucher.cumulative.nano())),
                 JobEvent::Done { reason, usage, paid } => {
                     self.trace.note(name, format_args!("done {reason:?} {usage:?} {}", paid.nano()));
@@ -206,6 +207,7 @@ fn clock() -> Clock {
 fn demand() -> Demand {
     Demand {
         model: MODEL,
+        work: WorkKind::Generate,
         network: NetworkId::DEVNET,
         price_max: None,
         expected: Usage { input_tokens: 100, output_tokens: 100 },

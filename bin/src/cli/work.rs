@@ -115,6 +115,46 @@ pub struct AskArgs {
     pub dry_run: bool,
 }
 
+/// Options of `swarm embed`. What is given here stands above the configuration.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  swarm embed \"The bees dance.\" \"Bees fly in figures.\"   their vectors, and how near they are to each other
+  swarm embed --file sentences.txt                        one text a line
+  cut -f2 notes.tsv | swarm embed --json > vectors.jsonl   one JSON value a line, with all elements
+  swarm embed --model all-minilm-l6-v2 --cap 0.01 \"Hi\"    never pay more than 0.01 TON
+  swarm embed --dry-run \"Hi\"                              who would do it, and for how much
+
+Vectors go to stdout, everything else to stderr. A text longer than the model reads is refused, not cut.")]
+pub struct EmbedArgs {
+    /// Texts; none: one a line from stdin
+    #[arg(value_name = "TEXT")]
+    pub texts: Vec<String>,
+    /// Read texts from this file, one a line; empty lines are left out
+    #[arg(long, value_name = "FILE", conflicts_with = "texts")]
+    pub file: Option<PathBuf>,
+    /// Which model
+    #[arg(long, short, value_name = "MODEL")]
+    pub model: Option<String>,
+    /// Only from this provider
+    #[arg(long, value_name = "NODE")]
+    pub provider: Option<NodeId>,
+    /// Most to pay for all of it, in TON
+    #[arg(long, value_name = "TON")]
+    pub cap: Option<Amount>,
+    /// Join through this peer; again for more
+    #[arg(long, value_name = "MULTIADDR")]
+    pub bootstrap: Vec<String>,
+    /// Do not look for peers on the local network
+    #[arg(long)]
+    pub no_mdns: bool,
+    /// Seconds to look for offers before giving up
+    #[arg(long, default_value_t = 20, value_name = "SECONDS")]
+    pub wait: u64,
+    /// Do not pay: show which offer would win, and why
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
 /// Options of `swarm offers`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:

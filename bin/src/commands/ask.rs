@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
-use cocoon_market::NodeId;
 use cocoon_market::job::{ChatMessage, JOB_FRAME_BYTES_MAX, Prompt, Sampling};
-use cocoon_p2p::{JobEvent, JobOrder};
+use cocoon_market::{NodeId, WorkKind};
+use cocoon_p2p::{GenerateOrder, JobEvent};
 use futures::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
@@ -67,7 +67,7 @@ pub async fn run(context: &Context, args: &AskArgs) -> Result<(), Failure> {
     answered
 }
 
-async fn ask(context: &Context, args: &AskArgs, session: &Session, order: JobOrder) -> Result<(), Failure> {
+async fn ask(context: &Context, args: &AskArgs, session: &Session, order: GenerateOrder) -> Result<(), Failure> {
     let buyer = session.buyer()?;
     let want = want(context, args, session).await?;
     if args.dry_run {
@@ -92,16 +92,22 @@ async fn want(context: &Context, args: &AskArgs, session: &Session) -> Result<Wa
     let name = args.model.clone().unwrap_or_else(|| session.config.requester.model.clone());
     let (lookup, config) = (context.clone(), session.config.clone());
     let (model, _) = blocking(move || find_model(&lookup, &config, &name)).await?;
-    Ok(Want { model, provider: args.provider, cap: job_cap(&session.config, args.cap), wait: Duration::from_secs(args.wait) })
+    Ok(Want {
+        model,
+        work: WorkKind::Generate,
+        provider: args.provider,
+        cap: job_cap(&session.config, args.cap),
+        wait: Duration::from_secs(args.wait),
+    })
 }
 
 /// Shows who would win, and buys nothing.
-async fn look(buyer: &Buyer, want: &Want, out: &Output) -> Result<(), BuyError> {
+pub(super) async fn look(buyer: &Buyer, want: &Want, out: &Output) -> Result<(), BuyError> {
     Event::of_matches(&buyer.offers(want).await?).tell(out);
     Ok(())
 }
 
-async fn agree(buyer: &Buyer, want: &Want, out: &Output) -> Result<Deal, BuyError> {
+pub(super) async fn agree(buyer: &Buyer, want: &Want, out: &Output) -> Result<Deal, BuyError> {
     let deal = buyer.deal(want, |step| remark(out, &Event::of_step(step))).await?;
     if deal.origin == Origin::Reused {
         remark(out, &Event::Reused { agreement: deal.agreement.id(), provider: deal.agreement.body().provider });
@@ -110,7 +116,7 @@ async fn agree(buyer: &Buyer, want: &Want, out: &Output) -> Result<Deal, BuyErro
 }
 
 /// Tells programs on stdout, people on stderr.
-fn remark(out: &Output, event: &Event) {
+pub(super) fn remark(out: &Output, event: &Event) {
     match out.format() {
         Format::Json => event.tell(out),
         Format::Text => out.note(&event.text(out)),
@@ -160,6 +166,8 @@ impl<'a> Telling<'a> {
                     Event::of_chunk(chunk).tell(self.out);
                 }
             }
+            // Text was ordered, and the client lets nothing else pass.
+            JobEvent::Vectors(_) => {}
             JobEvent::Receipted { receipt, voucher } => {
                 let paid = Event::Paid {
                     sequence: voucher.voucher.sequence,
@@ -189,10 +197,10 @@ impl<'a> Telling<'a> {
     }
 }
 
-fn order(args: &AskArgs) -> Result<JobOrder, AskError> {
+fn order(args: &AskArgs) -> Result<GenerateOrder, AskError> {
     let text = prompt_text(&args.prompt)?;
     let prompt = if args.raw { Prompt::Raw(text) } else { chat(args.system.clone(), text) };
-    Ok(JobOrder {
+    Ok(GenerateOrder {
         prompt,
         output_tokens_max: args.max_tokens,
         sampling: sampling(args)?,
@@ -237,7 +245,7 @@ mod tests {
     use super::*;
     use crate::cli::{Cli, Command};
 
-    fn parsed(options: &[&str]) -> Result<JobOrder, AskError> {
+    fn parsed(options: &[&str]) -> Result<GenerateOrder, AskError> {
         let cli = Cli::try_parse_from(["swarm", "ask", "hi"].iter().chain(options)).unwrap();
         let Command::Ask(args) = cli.command else { panic!("not an ask") };
         order(&args)

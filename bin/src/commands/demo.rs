@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use cocoon_market::ids::JobId;
 use cocoon_market::job::{ChatMessage, Prompt};
-use cocoon_market::{Amount, AmountError, ChannelRef, ContractAddress, ModelId, NodeId, Segment};
-use cocoon_p2p::{JobEvent, JobOrder, NodeEvent, NodeStopped};
+use cocoon_market::{Amount, AmountError, ChannelRef, ContractAddress, ModelId, NodeId, Segment, WorkKind};
+use cocoon_p2p::{GenerateOrder, JobEvent, NodeEvent, NodeStopped};
 use cocoon_settlement::attest::auditor::DevelopmentAuditorError;
 use cocoon_settlement::attest::evidence::EvidenceError;
 use cocoon_settlement::attest::groth16::ProveError;
@@ -235,7 +235,7 @@ struct Claimed {
 
 /// Agrees with the best offer, or with that of `provider`, and runs the job.
 async fn buy(buyer: &Buyer, model: ModelId, provider: Option<NodeId>, args: &DemoArgs, story: &Story) -> Result<Paid, Failure> {
-    let want = Want { model, provider, cap: CAP, wait: PATIENCE };
+    let want = Want { model, work: WorkKind::Generate, provider, cap: CAP, wait: PATIENCE };
     let deal = buyer.deal(&want, |step| story.bought(&step)).await?;
     let (provider, channel) = (deal.agreement.body().provider, deal.agreement.terms().channel);
     let job = ask(buyer, &deal, args, story).await?;
@@ -274,12 +274,14 @@ async fn ask(buyer: &Buyer, deal: &Deal, args: &DemoArgs, story: &Story) -> Resu
     let prompt = Prompt::Chat(vec![ChatMessage { role: "user".into(), content: args.prompt.clone() }]);
     let started = Instant::now();
     let mut answer = Answer::new(started);
-    let mut handle = buyer.run(deal, JobOrder::new(prompt, args.max_tokens), CAP).await?;
+    let mut handle = buyer.run(deal, GenerateOrder::new(prompt, args.max_tokens), CAP).await?;
     let job = handle.job();
     let mut done = false;
     while let Some(event) = handle.next().await {
         match event.map_err(BuyError::from)? {
             JobEvent::Chunk(chunk) => story.chunk(&mut answer, &chunk),
+            // Text was ordered, and the client lets nothing else pass.
+            JobEvent::Vectors(_) => {}
             JobEvent::Receipted { receipt, voucher } => story.receipted(&mut answer, &receipt, &voucher),
             JobEvent::Done { reason, usage, paid } => {
                 story.done(&answer, reason, usage, paid);

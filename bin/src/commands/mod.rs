@@ -15,6 +15,7 @@ pub mod channels;
 pub mod demo;
 pub mod dossier;
 pub mod econ;
+pub mod embed;
 pub mod gateway;
 pub mod gov;
 pub mod jobs;
@@ -44,6 +45,7 @@ pub async fn run(context: Context, command: Command) -> Result<(), Failure> {
         Command::Init(args) => init::run(&context, &args),
         Command::Up(args) => Box::pin(up::run(&context, &args)).await,
         Command::Ask(args) => Box::pin(ask::run(&context, &args)).await,
+        Command::Embed(args) => Box::pin(embed::run(&context, &args)).await,
         Command::Offers(args) => Box::pin(offers::run(&context, &args)).await,
         Command::Models(command) => models::run(&context, &command).await,
         Command::Wallet(command) => wallet::run(&context, command).await,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cocoon_runtime::{Gguf, Inspection, LoadError};
+use cocoon_runtime::{FolderConfig, Gguf, Inspection, LoadError, ModelFolder};
 use serde::Serialize;
 
 use super::blocking;
@@ -38,7 +38,7 @@ async fn pull(context: &Context, store: ModelStore, model: &str, name: Option<&s
     let work = move || {
         if is_path(&given) {
             let name = name.ok_or(ModelError::NameMissing)?;
-            return store.add(Path::new(&given), &name, &mut listener).map(|model| (store.path(model.id), model));
+            return store.add(Path::new(&given), &name, &mut listener).map(|model| (store.path(&model), model));
         }
         let model = store.find(&given)?;
         let path = match source {
@@ -99,7 +99,7 @@ async fn list(context: &Context, store: ModelStore, verify: bool) -> Result<(), 
     context.out().result(&rows, |rows| table(context, rows));
     match rows.into_iter().find(|row| row.intact == Some(false)) {
         Some(damaged) => {
-            let path = context.models(&context.config()?).path(damaged.model.id);
+            let path = context.models(&context.config()?).path(&damaged.model);
             Err(ModelError::Damaged { name: damaged.model.name, path }.into())
         }
         None => Ok(()),
@@ -170,14 +170,75 @@ fn inspect(context: &Context, store: &ModelStore, given: &str) -> Result<(), Fai
         if store.presence(&model) != Presence::Cached {
             return Err(ModelError::NotHere { name: model.name }.into());
         }
-        (store.path(model.id), model.licence())
+        (store.path(&model), model.licence())
     };
     let unreadable = |source: LoadError| ModelError::Unreadable { path: path.clone(), source };
+    if path.is_dir() {
+        let folder = ModelFolder::open(&path).map_err(|error| unreadable(error.into()))?;
+        context.out().result(&InspectedFolder::new(path.clone(), licence, &folder), folder_inspection);
+        return Ok(());
+    }
     let file = Gguf::open(&path).map_err(|error| unreadable(error.into()))?;
     let found = Inspection::of(&file).map_err(unreadable)?;
     let inspected = Inspected::new(path.clone(), licence, found);
     context.out().result(&inspected, inspection);
     Ok(())
+}
+
+#[derive(Serialize)]
+struct InspectedFolder {
+    path: PathBuf,
+    gives: &'static str,
+    licence: Option<String>,
+    layers: usize,
+    hidden: usize,
+    heads: usize,
+    vocabulary: usize,
+    context_tokens: usize,
+}
+
+impl InspectedFolder {
+    /// `licence` is what the catalogue says, which counts for more than what the folder does.
+    fn new(path: PathBuf, licence: Option<&str>, folder: &ModelFolder) -> Self {
+        let licence = licence.or(folder.licence()).map(str::to_owned);
+        match folder.config() {
+            FolderConfig::Encoder(config) => Self {
+                path,
+                gives: "vectors",
+                licence,
+                layers: config.layers,
+                hidden: config.hidden,
+                heads: config.heads,
+                vocabulary: config.vocabulary,
+                context_tokens: config.sentence.tokens_max,
+            },
+            FolderConfig::Decoder(config) => Self {
+                path,
+                gives: "text",
+                licence,
+                layers: config.layers,
+                hidden: config.hidden,
+                heads: config.heads,
+                vocabulary: config.vocabulary,
+                context_tokens: config.context,
+            },
+        }
+    }
+}
+
+fn folder_inspection(found: &InspectedFolder) -> String {
+    let mut facts = Table::new(["", ""]);
+    for (what, value) in [
+        ("folder", found.path.display().to_string()),
+        ("gives", found.gives.to_owned()),
+        ("licence", found.licence.clone().unwrap_or_else(|| "not named in the folder".to_owned())),
+        ("layers", format!("{} of width {}, {} heads", found.layers, found.hidden, found.heads)),
+        ("vocabulary", format!("{} tokens", found.vocabulary)),
+        ("context", format!("{} tokens", found.context_tokens)),
+    ] {
+        facts.row([what.to_owned(), value]);
+    }
+    facts.to_string()
 }
 
 impl Inspected {

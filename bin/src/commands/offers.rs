@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use cocoon_market::offer::Tier;
-use cocoon_market::{Amount, ModelId, NodeId, Offer};
+use cocoon_market::offer::{Serves, Tier};
+use cocoon_market::{Amount, ModelId, NodeId, Offer, WorkKind};
 use cocoon_p2p::{NodeEvent, peer_text};
 use cocoon_settlement::settler::ProviderView;
 use futures::StreamExt as _;
@@ -33,6 +33,7 @@ struct Row {
     peer: String,
     model: String,
     model_id: ModelId,
+    serves: Serves,
     device: String,
     tokens_per_s: u32,
     context_tokens: u32,
@@ -95,7 +96,7 @@ async fn show(context: &Context, args: &OffersArgs, session: &Session) -> Result
 async fn listen(buyer: &Buyer, model: ModelId, wait: Duration) {
     let ask = async {
         // Who is not found is not shown.
-        let _ = buyer.client().find(&buyer.demand(model), 1).await;
+        let _ = buyer.client().find(&buyer.demand(model, WorkKind::Generate), 1).await;
     };
     tokio::join!(ask, tokio::time::sleep(wait));
 }
@@ -128,6 +129,7 @@ fn row(offer: &Offer, expires_in_s: u64, backing: Option<Result<ProviderView, Ba
         peer: peer_text(&offer.peer),
         model: offer.model.name.clone(),
         model_id: offer.model.id,
+        serves: offer.model.serves,
         device: offer.device.name.clone(),
         tokens_per_s: offer.device.tokens_per_s,
         context_tokens: offer.model.context_tokens,
@@ -139,15 +141,24 @@ fn row(offer: &Offer, expires_in_s: u64, backing: Option<Result<ProviderView, Ba
     }
 }
 
+/// What a model gives, for people.
+fn serves_text(serves: Serves) -> String {
+    match serves {
+        Serves::Text => "text".to_owned(),
+        Serves::Vectors { width } => format!("vectors of {width}"),
+    }
+}
+
 fn text(rows: &[Row]) -> String {
     if rows.is_empty() {
         return "No offers yet. Join through a peer with --bootstrap, or listen longer with --wait.".to_owned();
     }
-    let mut table = Table::new(["PROVIDER", "MODEL", "TON/MTOK IN", "OUT", "TOKENS/S", "STAKE", "DEVICE"]).right([2, 3, 4, 5]);
+    let mut table = Table::new(["PROVIDER", "MODEL", "GIVES", "TON/MTOK IN", "OUT", "TOKENS/S", "STAKE", "DEVICE"]).right([3, 4, 5, 6]);
     for row in rows {
         table.row([
             row.provider.short(),
             row.model.clone(),
+            serves_text(row.serves),
             row.input_nanoton_per_mtok.to_string(),
             row.output_nanoton_per_mtok.to_string(),
             row.tokens_per_s.to_string(),

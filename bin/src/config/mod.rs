@@ -215,6 +215,8 @@ pub struct ProvideConfig {
     pub capacity: NonZeroU16,
     /// Tokens written between two receipts.
     pub slice_tokens: NonZeroU32,
+    /// Tokens read between two receipts for vectors.
+    pub slice_tokens_read: NonZeroU32,
     /// Unpaid work at which this node stops.
     #[serde(rename = "float_ton", deserialize_with = "text::parsed")]
     pub float: Amount,
@@ -252,6 +254,7 @@ impl Default for ProvideConfig {
             device: DeviceChoice::Auto,
             capacity: NonZeroU16::MIN,
             slice_tokens: const { NonZeroU32::new(32).unwrap() },
+            slice_tokens_read: const { NonZeroU32::new(4096).unwrap() },
             float: Amount::from_nano(1_000_000),
             deposit_min: Amount::from_nano(200_000_000),
             challenge_window_s: None,
@@ -305,6 +308,8 @@ pub struct ModelConfig {
 pub struct RequesterConfig {
     /// The model to ask when none is named.
     pub model: String,
+    /// The model that makes vectors when none is named.
+    pub embedding_model: String,
     /// The least verification.
     pub tier: Tier,
     /// What goes into a new channel.
@@ -324,6 +329,7 @@ impl Default for RequesterConfig {
     fn default() -> Self {
         Self {
             model: "smollm2-135m-instruct".to_owned(),
+            embedding_model: "all-minilm-l6-v2".to_owned(),
             tier: Tier::Plain,
             deposit: Amount::from_nano(1_000_000_000),
             cap: Amount::from_nano(50_000_000),

@@ -1,24 +1,37 @@
-//! What the gateway needs of whoever answers its chats.
+//! What the gateway needs of whoever answers its requests.
 
 use std::fmt;
 
 use axum::http::StatusCode;
-use cocoon_market::job::{FinishReason, StopReason};
-use cocoon_market::{Amount, Usage};
+use cocoon_market::job::{FinishReason, StopReason, Vector};
+use cocoon_market::{Amount, Refusal, Usage};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 use super::error::{ApiError, ErrorKind};
 use super::request::ChatOrder;
+use super::request::embeddings::EmbeddingsOrder;
 use super::response::ModelCard;
 
-/// Answers chats.
+/// Answers chats, and makes vectors.
 pub trait Backend: Send + Sync + 'static {
     /// The models that can be asked right now.
     fn models(&self) -> BoxFuture<'_, Result<Vec<ModelCard>, ChatFailure>>;
 
     /// Begins to answer a chat. Dropping the answer ends the job.
     fn chat(&self, order: ChatOrder) -> BoxFuture<'_, Result<Answer, ChatFailure>>;
+
+    /// Makes the vectors of texts. Dropping the future ends the job.
+    fn embed(&self, order: EmbeddingsOrder) -> BoxFuture<'_, Result<Embeddings, ChatFailure>>;
+}
+
+/// The vectors of texts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Embeddings {
+    /// One for each text, in their order.
+    pub vectors: Vec<Vector>,
+    /// All metered work.
+    pub usage: Usage,
 }
 
 /// An answer in the making.
@@ -51,7 +64,7 @@ pub enum ChatEvent {
     },
 }
 
-/// Why a chat was not answered, in the words of its backend.
+/// Why a request was not answered, in the words of its backend.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChatFailure {
     /// No model of this name is known.
@@ -67,6 +80,24 @@ pub enum ChatFailure {
         tokens: u32,
         /// Tokens of the context.
         context: u32,
+    },
+    /// A text is longer than the model reads.
+    #[error("input {index} (counted from 0) has {tokens} tokens, and the model reads {context}; split it into shorter ones")]
+    TextTooLong {
+        /// Which of the texts, from 0.
+        index: u32,
+        /// Its tokens.
+        tokens: u32,
+        /// The most that the model reads.
+        context: u32,
+    },
+    /// The model's vectors have another number of elements.
+    #[error("`dimensions` is {asked}, and vectors of this model have {width} elements; they cannot be shortened, so leave it out")]
+    Dimensions {
+        /// How many were asked for.
+        asked: u32,
+        /// How many they have.
+        width: u32,
     },
     /// The wallet or the cap does not reach.
     #[error("{0}")]
@@ -84,7 +115,8 @@ impl ChatFailure {
     pub fn stopped(reason: &StopReason) -> Self {
         match reason {
             StopReason::ContextExceeded { tokens, context } => Self::ContextExceeded { tokens: *tokens, context: *context },
-            StopReason::Malformed => Self::BadOrder(reason.to_string()),
+            StopReason::TextTooLong { index, tokens, context } => Self::TextTooLong { index: *index, tokens: *tokens, context: *context },
+            StopReason::Refused(Refusal::OtherWork { .. }) | StopReason::Malformed => Self::BadOrder(reason.to_string()),
             StopReason::CapTooSmall { .. } => Self::Money(format!("{reason}; raise requester.cap_ton")),
             StopReason::Refused(_) => Self::NoProvider(reason.to_string()),
             StopReason::Unpaid { .. }
@@ -104,6 +136,10 @@ impl From<ChatFailure> for ApiError {
             ChatFailure::BadOrder(_) => (StatusCode::BAD_REQUEST, ErrorKind::InvalidRequest, None, "invalid_value"),
             ChatFailure::ContextExceeded { .. } => {
                 (StatusCode::BAD_REQUEST, ErrorKind::InvalidRequest, Some("messages"), "context_length_exceeded")
+            }
+            ChatFailure::Dimensions { .. } => (StatusCode::BAD_REQUEST, ErrorKind::InvalidRequest, Some("dimensions"), "invalid_value"),
+            ChatFailure::TextTooLong { .. } => {
+                (StatusCode::BAD_REQUEST, ErrorKind::InvalidRequest, Some("input"), "context_length_exceeded")
             }
             // Clients send a 429 again and again; what lacks here is money, which waiting does not bring.
             ChatFailure::Money(_) => (StatusCode::PAYMENT_REQUIRED, ErrorKind::InsufficientQuota, None, "insufficient_quota"),

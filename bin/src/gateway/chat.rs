@@ -19,7 +19,7 @@ use super::backend::{Answer, ChatEvent, ChatFailure};
 use super::error::{ApiError, ErrorKind};
 use super::request::{self, Delivery};
 use super::response::{AssistantMessage, Choice, Completion, Delta, Head, Piece, PieceChoice, finish_word};
-use super::{CHATS_MAX, Shared};
+use super::{REQUESTS_MAX, Shared};
 
 /// Answers a chat.
 pub(super) async fn completions(
@@ -29,7 +29,7 @@ pub(super) async fn completions(
 ) -> Result<Response, ApiError> {
     check_content_type(&headers)?;
     let order = request::parse(&body.map_err(|rejection| unreadable(&rejection))?)?;
-    let place = shared.chats.clone().try_acquire_owned().map_err(|_| busy())?;
+    let place = shared.places.clone().try_acquire_owned().map_err(|_| busy())?;
     let (model, delivery) = (order.model.clone(), order.delivery);
     let answer = shared.backend.chat(order).await?;
     match delivery {
@@ -39,7 +39,7 @@ pub(super) async fn completions(
 }
 
 /// A web page may send a stranger's gateway anything but JSON without asking its browser's leave.
-fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
+pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let is_json = kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
     if is_json {
@@ -49,12 +49,12 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
     Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorKind::InvalidRequest, "unsupported_content_type", message))
 }
 
-fn unreadable(rejection: &BytesRejection) -> ApiError {
+pub(super) fn unreadable(rejection: &BytesRejection) -> ApiError {
     ApiError::new(rejection.status(), ErrorKind::InvalidRequest, "unreadable_body", rejection.body_text())
 }
 
-fn busy() -> ApiError {
-    let message = format!("{CHATS_MAX} chats are being answered; try again when one has ended");
+pub(super) fn busy() -> ApiError {
+    let message = format!("{REQUESTS_MAX} requests are being answered; try again when one has ended");
     ApiError::new(StatusCode::TOO_MANY_REQUESTS, ErrorKind::RateLimit, "rate_limit_exceeded", message)
 }
 

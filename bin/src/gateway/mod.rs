@@ -1,11 +1,12 @@
 //! An OpenAI-compatible API on this machine, answered by the swarm.
 //!
-//! `GET /v1/models` and `POST /v1/chat/completions`, whole and streamed. What is not there answers in the API's own error
+//! `GET /v1/models`, `POST /v1/chat/completions`, whole and streamed, and `POST /v1/embeddings`. What is not there answers in the API's own error
 //! shape. It spends its owner's money for whoever reaches it, so it is served on loopback, or to those who send a token.
 
 mod access;
 mod backend;
 mod chat;
+mod embeddings;
 mod error;
 mod request;
 mod response;
@@ -23,8 +24,9 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-pub use backend::{Answer, Backend, ChatEvent, ChatFailure};
+pub use backend::{Answer, Backend, ChatEvent, ChatFailure, Embeddings};
 pub use error::{ApiError, ErrorKind};
+pub use request::embeddings::{EmbeddingsOrder, Encoding};
 pub use request::{ChatOrder, Delivery};
 pub use response::ModelCard;
 
@@ -36,8 +38,8 @@ use response::List;
 /// Bytes of a request. A job's order has at most a megabyte, and JSON escapes may double it.
 const BODY_BYTES_MAX: usize = 2 * cocoon_market::job::JOB_FRAME_BYTES_MAX;
 
-/// Chats answered at once. Each holds a job stream; a node opens no more of them to one provider in practice.
-const CHATS_MAX: usize = 32;
+/// Chats and orders of vectors answered at once. Each holds a job stream; a node opens no more of them to one provider in practice.
+const REQUESTS_MAX: usize = 32;
 
 /// Why the gateway is not served.
 #[derive(Debug, thiserror::Error)]
@@ -112,15 +114,16 @@ impl Gateway {
 #[derive(Clone)]
 struct Shared {
     backend: Arc<dyn Backend>,
-    chats: Arc<Semaphore>,
+    places: Arc<Semaphore>,
 }
 
 fn router(backend: Arc<dyn Backend>, access: Access) -> Router {
-    let shared = Shared { backend, chats: Arc::new(Semaphore::new(CHATS_MAX)) };
+    let shared = Shared { backend, places: Arc::new(Semaphore::new(REQUESTS_MAX)) };
     Router::new()
         .route("/v1/models", get(models))
         .route("/v1/models/{*model}", get(model))
         .route("/v1/chat/completions", post(chat::completions))
+        .route("/v1/embeddings", post(embeddings::embeddings))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(unknown_url)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -138,7 +141,8 @@ async fn model(State(shared): State<Shared>, axum::extract::Path(id): axum::extr
 }
 
 async fn unknown_url(method: Method, uri: Uri) -> ApiError {
-    let message = format!("{method} {} is not served by this gateway; it has GET /v1/models and POST /v1/chat/completions", uri.path());
+    let served = "GET /v1/models, POST /v1/chat/completions and POST /v1/embeddings";
+    let message = format!("{method} {} is not served by this gateway; it has {served}", uri.path());
     ApiError::new(StatusCode::NOT_FOUND, ErrorKind::InvalidRequest, "unknown_url", message)
 }
 

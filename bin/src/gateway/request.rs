@@ -3,6 +3,8 @@
 //! A parameter that would change the answer and that the swarm has nothing for is an error, never ignored: whoever sends
 //! `tools` must not get an answer that looks as if no tool had been wanted.
 
+pub(super) mod embeddings;
+
 use cocoon_market::job::{CHAT_MESSAGES_MAX, ChatMessage, STOP_SEQUENCE_BYTES_MAX, STOP_SEQUENCES_MAX, Sampling};
 use serde_json::{Map, Value};
 
@@ -54,13 +56,7 @@ pub enum Delivery {
 /// # Errors
 /// [`ApiError`] naming the first parameter that is wrong, missing or unsupported.
 pub(super) fn parse(body: &[u8]) -> Result<ChatOrder, ApiError> {
-    let value: Value = serde_json::from_slice(body).map_err(|error| ApiError::not_json(format!("the body is not JSON: {error}")))?;
-    let Value::Object(mut fields) = value else {
-        return Err(ApiError::not_json("the body must be a JSON object"));
-    };
-    // In this API null means absent.
-    fields.retain(|_, value| !value.is_null());
-    let mut fields = Fields(fields);
+    let mut fields = Fields::of_body(body)?;
     let order = ChatOrder {
         model: fields.text("model")?.ok_or_else(|| missing("model"))?,
         messages: messages(fields.take("messages").ok_or_else(|| missing("messages"))?)?,
@@ -82,6 +78,16 @@ fn missing(param: &str) -> ApiError {
 struct Fields(Map<String, Value>);
 
 impl Fields {
+    fn of_body(body: &[u8]) -> Result<Self, ApiError> {
+        let value: Value = serde_json::from_slice(body).map_err(|error| ApiError::not_json(format!("the body is not JSON: {error}")))?;
+        let Value::Object(mut fields) = value else {
+            return Err(ApiError::not_json("the body must be a JSON object"));
+        };
+        // In this API null means absent.
+        fields.retain(|_, value| !value.is_null());
+        Ok(Self(fields))
+    }
+
     fn take(&mut self, name: &str) -> Option<Value> {
         self.0.remove(name)
     }

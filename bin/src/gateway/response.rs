@@ -1,4 +1,4 @@
-//! What `/v1/models` and `/v1/chat/completions` answer.
+//! What `/v1/models`, `/v1/chat/completions` and `/v1/embeddings` answer.
 
 use cocoon_market::Usage;
 use cocoon_market::job::FinishReason;
@@ -47,6 +47,46 @@ impl From<Usage> for UsageCard {
             total_tokens: usage.input_tokens.saturating_add(usage.output_tokens),
         }
     }
+}
+
+/// Tokens that were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct ReadCard {
+    prompt_tokens: u64,
+    total_tokens: u64,
+}
+
+impl From<Usage> for ReadCard {
+    fn from(usage: Usage) -> Self {
+        Self { prompt_tokens: usage.input_tokens, total_tokens: usage.input_tokens }
+    }
+}
+
+/// The vectors of texts.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct EmbeddingsCard {
+    pub(super) object: &'static str,
+    pub(super) data: Vec<EmbeddingCard>,
+    pub(super) model: String,
+    pub(super) usage: ReadCard,
+}
+
+/// The vector of one text.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct EmbeddingCard {
+    pub(super) object: &'static str,
+    pub(super) index: usize,
+    pub(super) embedding: Elements,
+}
+
+/// The elements of a vector.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum Elements {
+    /// As numbers.
+    Float(Vec<f32>),
+    /// In single precision, little-endian, as base64.
+    Base64(String),
 }
 
 /// The API's word for the end of an answer.

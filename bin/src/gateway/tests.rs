@@ -1,7 +1,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use cocoon_market::job::FinishReason;
+use cocoon_market::job::{FinishReason, Vector};
 use cocoon_market::{Amount, Usage};
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, stream};
@@ -49,6 +49,25 @@ impl Backend for Parrot {
         }
         .boxed()
     }
+
+    fn embed(&self, order: EmbeddingsOrder) -> BoxFuture<'_, Result<Embeddings, ChatFailure>> {
+        async move {
+            match order.dimensions {
+                Some(asked) if asked != 3 => Err(ChatFailure::Dimensions { asked, width: 3 }),
+                _ if order.texts.iter().any(|text| text.len() > 9) => Err(ChatFailure::TextTooLong { index: 0, tokens: 10, context: 9 }),
+                _ => {
+                    let usage = Usage { input_tokens: 7, output_tokens: 0 };
+                    Ok(Embeddings { vectors: order.texts.iter().map(|text| vector(text)).collect(), usage })
+                }
+            }
+        }
+        .boxed()
+    }
+}
+
+/// What the parrot makes of a text.
+fn vector(text: &str) -> Vector {
+    Vector::new(&[text.len() as f32, -0.5, f32::MIN_POSITIVE])
 }
 
 fn finished() -> Result<ChatEvent, ChatFailure> {
@@ -77,7 +96,10 @@ fn agent() -> ureq::Agent {
 }
 
 async fn post(url: &str, body: Value) -> (u16, String) {
-    let url = format!("{url}/v1/chat/completions");
+    post_to(format!("{url}/v1/chat/completions"), body).await
+}
+
+async fn post_to(url: String, body: Value) -> (u16, String) {
     let send = move || agent().post(url).header("content-type", "application/json").send(body.to_string()).unwrap();
     read(tokio::task::spawn_blocking(send).await.unwrap()).await
 }
@@ -153,7 +175,7 @@ async fn a_client_that_leaves_ends_the_job() {
 #[tokio::test]
 async fn what_is_not_there_answers_in_the_apis_shape() {
     let url = start(hello(), None).await;
-    let (status, body) = get_url(format!("{url}/v1/embeddings"), "accept", "*/*".into()).await;
+    let (status, body) = get_url(format!("{url}/v1/images"), "accept", "*/*".into()).await;
     assert_eq!((status, &body["error"]["code"], &body["error"]["param"]), (404, &json!("unknown_url"), &Value::Null));
     let (status, body) = get_url(format!("{url}/v1/chat/completions"), "accept", "*/*".into()).await;
     assert_eq!((status, &body["error"]["type"]), (405, &json!("invalid_request_error")));
@@ -163,6 +185,45 @@ async fn what_is_not_there_answers_in_the_apis_shape() {
     assert!(status == 400 && body.contains("unsupported_parameter"), "{body}");
     let (status, body) = post(&url, chat(json!({ "user": "a".repeat(BODY_BYTES_MAX) }))).await;
     assert!(status == 413 && body.contains("unreadable_body"), "{body}");
+}
+
+async fn embed(url: &str, extra: Value) -> (u16, Value) {
+    let mut body = json!({ "model": "tiny", "input": "hi" });
+    body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    let (status, body) = post_to(format!("{url}/v1/embeddings"), body).await;
+    (status, serde_json::from_str(&body).unwrap())
+}
+
+#[tokio::test]
+async fn vectors_have_the_apis_form() {
+    let url = start(hello(), None).await;
+    let (status, body) = embed(&url, json!({ "input": ["hi", "there"], "dimensions": 3 })).await;
+    assert_eq!((status, &body["object"], &body["model"]), (200, &json!("list"), &json!("tiny")));
+    assert_eq!(body["usage"], json!({ "prompt_tokens": 7, "total_tokens": 7 }));
+    assert_eq!((&body["data"][1]["object"], &body["data"][1]["index"]), (&json!("embedding"), &json!(1)));
+    let elements: Vec<f32> = serde_json::from_value(body["data"][1]["embedding"].clone()).unwrap();
+    assert_eq!(Vector::new(&elements), vector("there"), "to the bit");
+    let (_, body) = embed(&url, json!({ "encoding_format": "base64" })).await;
+    // 2.0, -0.5 and the smallest normal number, each as four bytes from the lowest.
+    assert_eq!(body["data"][0]["embedding"], "AAAAQAAAAL8AAIAA");
+}
+
+#[tokio::test]
+async fn vectors_that_cannot_be_made_answer_in_the_apis_shape() {
+    let url = start(hello(), None).await;
+    let check = async |extra: Value, param: &str, code: &str| {
+        let (status, body) = embed(&url, extra).await;
+        assert_eq!((status, &body["error"]["param"], &body["error"]["code"]), (400, &json!(param), &json!(code)), "{body}");
+        assert_eq!(body["error"]["type"], "invalid_request_error");
+    };
+    check(json!({ "dimensions": 2 }), "dimensions", "invalid_value").await;
+    check(json!({ "input": "0123456789" }), "input", "context_length_exceeded").await;
+    check(json!({ "input": [1, 2] }), "input", "unsupported_parameter").await;
+    let (status, body) = get_url(format!("{url}/v1/embeddings"), "accept", "*/*".into()).await;
+    assert_eq!((status, &body["error"]["code"]), (405, &json!("method_not_allowed")));
+    let body = json!({ "input": "hi", "model": "tiny" }).to_string();
+    let send = move || agent().post(format!("{url}/v1/embeddings")).header("content-type", "text/plain").send(body).unwrap();
+    assert_eq!(tokio::task::spawn_blocking(send).await.unwrap().status().as_u16(), 415);
 }
 
 #[tokio::test]

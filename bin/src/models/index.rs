@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use cocoon_market::ModelId;
 use cocoon_market::offer::NAME_BYTES_MAX;
+use cocoon_runtime::catalogue::FolderFile;
 use serde::{Deserialize, Serialize};
 
 use super::ModelError;
@@ -16,10 +17,37 @@ use crate::durable::{self, Existing};
 pub struct OwnModel {
     /// Its name.
     pub name: String,
-    /// Blake3 of its file.
+    /// Blake3 of its file, or of the list of its files.
     pub id: ModelId,
-    /// Size of its file.
+    /// Size of its file, or of all its files.
     pub size_bytes: u64,
+    /// Its files when it is a folder, in the order of their paths.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<OwnFile>,
+}
+
+/// A file of a folder that its owner added.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnFile {
+    /// Its path in the folder.
+    pub path: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Its blake3.
+    pub blake3: ModelId,
+}
+
+impl From<&FolderFile> for OwnFile {
+    fn from(file: &FolderFile) -> Self {
+        Self { path: file.path.clone().into_owned(), size_bytes: file.size_bytes, blake3: ModelId(file.blake3) }
+    }
+}
+
+impl From<OwnFile> for FolderFile {
+    fn from(file: OwnFile) -> Self {
+        Self { path: file.path.into(), size_bytes: file.size_bytes, blake3: file.blake3.0 }
+    }
 }
 
 /// The file of the list.
@@ -90,7 +118,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let index = Index::at(dir.path().join("home/models.json"));
         assert_eq!(index.read().unwrap(), []);
-        let model = OwnModel { name: "mine".into(), id: ModelId([3; 32]), size_bytes: 7 };
+        let model = OwnModel { name: "mine".into(), id: ModelId([3; 32]), size_bytes: 7, files: Vec::new() };
         index.write(std::slice::from_ref(&model)).unwrap();
         assert_eq!(index.read().unwrap(), [model]);
         std::fs::write(&index.path, "{\"models\": [], \"more\": 1}").unwrap();

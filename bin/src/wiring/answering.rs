@@ -1,21 +1,23 @@
-//! The gateway's backend: each chat is a job bought from the swarm.
+//! The gateway's backend: each chat, and each order of vectors, is a job bought from the swarm.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cocoon_market::Timestamp;
 use cocoon_market::job::Prompt;
+use cocoon_market::{Serves, Timestamp, WorkKind};
 use cocoon_p2p::payment::PayErrorKind;
-use cocoon_p2p::{JobError, JobEvent, JobOrder, NegotiateError};
+use cocoon_p2p::{GenerateOrder, JobError, JobEvent, NegotiateError};
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
+use tokio_util::sync::CancellationToken;
 
 use super::buying::{BuyError, Buyer, RunningJob, Want};
+use super::embedding::{Bought, EmbedTextsError};
 use super::session::{find_model, job_cap};
 use crate::commands::blocking;
 use crate::config::Config;
 use crate::context::Context;
-use crate::gateway::{Answer, Backend, ChatEvent, ChatFailure, ChatOrder, ModelCard};
+use crate::gateway::{Answer, Backend, ChatEvent, ChatFailure, ChatOrder, Embeddings, EmbeddingsOrder, ModelCard};
 
 /// Tokens of an answer when the client sets no limit: a few paragraphs. The cap of a job bounds it besides.
 const OUTPUT_TOKENS_DEFAULT: u32 = 1024;
@@ -26,7 +28,7 @@ const OFFER_WAIT: Duration = Duration::from_secs(10);
 /// Models listed, at most: those of so many offers.
 const OFFERS_LISTED_MAX: usize = 4096;
 
-/// Answers chats by buying jobs.
+/// Answers chats, and makes vectors, by buying jobs.
 #[derive(Debug)]
 pub struct SwarmBackend {
     buyer: Buyer,
@@ -48,9 +50,11 @@ impl SwarmBackend {
             let seen = names.entry(offer.model.name.clone()).or_insert(offer.issued_at);
             *seen = (*seen).min(offer.issued_at);
         }
-        // What a request without an offer in sight would look for.
-        let (default, now) = (self.config.requester.model.clone(), self.buyer.client().node().clock().now());
-        names.entry(default).or_insert(now);
+        // What requests without an offer in sight would look for.
+        let (requester, now) = (&self.config.requester, self.buyer.client().node().clock().now());
+        for default in [&requester.model, &requester.embedding_model] {
+            names.entry(default.clone()).or_insert(now);
+        }
         Ok(names.into_iter().map(|(name, seen)| ModelCard::new(name, seen.unix_s())).collect())
     }
 
@@ -58,10 +62,32 @@ impl SwarmBackend {
         let name = order.model.clone();
         let model = self.find(&name).await?;
         let cap = job_cap(&self.config, None);
-        let want = Want { model, provider: None, cap, wait: OFFER_WAIT };
+        let want = Want { model, work: WorkKind::Generate, provider: None, cap, wait: OFFER_WAIT };
         let deal = self.buyer.deal(&want, |_| {}).await.map_err(|error| failure(&error))?;
         let job = self.buyer.run(&deal, job_order(order), cap).await.map_err(|error| failure(&error))?;
         Ok(Answer { job: job.job().to_string(), events: events(job).boxed() })
+    }
+
+    async fn make(&self, order: EmbeddingsOrder) -> Result<Embeddings, ChatFailure> {
+        let model = self.find(&order.model).await?;
+        let cap = job_cap(&self.config, None);
+        let want = Want { model, work: WorkKind::Embed, provider: None, cap, wait: OFFER_WAIT };
+        let failed = |error: BuyError| failure(&error);
+        if let Some(asked) = order.dimensions {
+            // Before anything is paid. All offers for one model are about the same vectors.
+            let offers = self.buyer.offers(&want).await.map_err(failed)?;
+            let width = offers.first().and_then(|best| width_of(best.offer.model.serves));
+            if let Some(width) = width.filter(|width| *width != asked) {
+                return Err(ChatFailure::Dimensions { asked, width });
+            }
+        }
+        let deal = self.buyer.deal(&want, |_| {}).await.map_err(failed)?;
+        let mut bought = Bought::default();
+        match self.buyer.embed(&deal, order.texts, cap, &mut bought, &CancellationToken::new(), |_| {}).await {
+            Ok(()) => Ok(Embeddings { vectors: bought.vectors, usage: bought.usage }),
+            Err(EmbedTextsError::Buy(error)) => Err(failure(&error)),
+            Err(error @ EmbedTextsError::Unfinished { .. }) => Err(ChatFailure::Broken(error.to_string())),
+        }
     }
 
     /// A model by the name of an offer, or by one that this node knows.
@@ -86,10 +112,21 @@ impl Backend for SwarmBackend {
     fn chat(&self, order: ChatOrder) -> BoxFuture<'_, Result<Answer, ChatFailure>> {
         self.answer(order).boxed()
     }
+
+    fn embed(&self, order: EmbeddingsOrder) -> BoxFuture<'_, Result<Embeddings, ChatFailure>> {
+        self.make(order).boxed()
+    }
 }
 
-fn job_order(order: ChatOrder) -> JobOrder {
-    JobOrder {
+const fn width_of(serves: Serves) -> Option<u32> {
+    match serves {
+        Serves::Text => None,
+        Serves::Vectors { width } => Some(width),
+    }
+}
+
+fn job_order(order: ChatOrder) -> GenerateOrder {
+    GenerateOrder {
         prompt: Prompt::Chat(order.messages),
         output_tokens_max: order.output_tokens_max.unwrap_or(OUTPUT_TOKENS_DEFAULT),
         sampling: order.sampling,
@@ -110,7 +147,8 @@ fn events(job: RunningJob) -> impl futures::Stream<Item = Result<ChatEvent, Chat
         let event = match event {
             Ok(JobEvent::Chunk(chunk)) if chunk.text.is_empty() => None,
             Ok(JobEvent::Chunk(chunk)) => Some(Ok(ChatEvent::Text(chunk.text))),
-            Ok(JobEvent::Receipted { .. }) => None,
+            // Nobody sends vectors for a chat: the client would not have let them pass.
+            Ok(JobEvent::Receipted { .. } | JobEvent::Vectors(_)) => None,
             Ok(JobEvent::Done { reason, usage, paid }) => Some(Ok(ChatEvent::Finished { reason, usage, paid })),
             Err(error) => Some(Err(job_failure(&error))),
         };

@@ -7,8 +7,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use cocoon_market::agreement::{Agreement, Refusal};
-use cocoon_market::job::{Prompt, StopReason};
-use cocoon_market::{AgreementId, Amount, ChannelRef, Demand, JobId, ModelId, NodeId, Offer, PriceTable, Timestamp, Usage, Verified};
+use cocoon_market::job::{Prompt, StopReason, text_tokens_max};
+use cocoon_market::{
+    AgreementId, Amount, ChannelRef, Demand, JobId, ModelId, NodeId, Offer, PriceTable, Timestamp, Usage, Verified, WorkKind,
+};
 use cocoon_p2p::payment::PayErrorKind;
 use cocoon_p2p::{
     Client, DealWishes, FindError, JobError, JobEvent, JobHandle, JobOrder, Match, Matches, NegotiateError, NegotiationStep, NodeStopped,
@@ -70,6 +72,8 @@ impl std::fmt::Debug for Buyer {
 pub struct Want {
     /// Which model.
     pub model: ModelId,
+    /// For which kind of work.
+    pub work: WorkKind,
     /// Only this provider.
     pub provider: Option<NodeId>,
     /// The most one job may cost.
@@ -136,8 +140,8 @@ pub enum BuyError {
     /// The provider that was named does not offer it.
     #[error("provider {0} does not offer this model, or not at these terms")]
     NotOffered(NodeId),
-    /// A prompt of this size costs more than the cap.
-    #[error("reading this prompt may cost up to {cost} TON, and the cap of the job is {cap} TON")]
+    /// An input of this size costs more than the cap.
+    #[error("reading this input may cost up to {cost} TON, and the cap of the job is {cap} TON")]
     CapTooSmall {
         /// What reading it may cost.
         cost: Amount,
@@ -184,7 +188,7 @@ impl NextStep for BuyError {
             Self::NoOffers => "join through a peer (--bootstrap), wait longer (--wait), or see `swarm offers`".into(),
             Self::NoMatch { .. } => "change requester.price_max, --cap or --model; `swarm offers` shows what there is".into(),
             Self::NotOffered(_) => "see `swarm offers`, or leave --provider out".into(),
-            Self::CapTooSmall { .. } => "raise --cap (or requester.cap_ton), or shorten the prompt".into(),
+            Self::CapTooSmall { .. } => "raise --cap (or requester.cap_ton), or shorten the input".into(),
             Self::Negotiate { source, .. } => negotiate_step(source),
             Self::Job(error) => job_step(error),
             Self::Desk(error) if error.is_chain_trouble() => "check the chain (--chain); `swarm doctor` looks closer".into(),
@@ -218,6 +222,10 @@ fn job_step(error: &JobError) -> Cow<'static, str> {
     match error {
         JobError::Stopped { reason: StopReason::CapTooSmall { .. }, .. } => "raise --cap (or requester.cap_ton)".into(),
         JobError::Stopped { reason: StopReason::ContextExceeded { .. }, .. } => "shorten the prompt".into(),
+        JobError::Stopped { reason: StopReason::TextTooLong { .. }, .. } => "split the text into shorter ones".into(),
+        JobError::Stopped { reason: StopReason::Refused(Refusal::OtherWork { .. }), .. } => {
+            "`swarm ask` for models that write, `swarm embed` for those that make vectors; `swarm offers` shows which is which".into()
+        }
         JobError::Stopped { reason: StopReason::Refused(Refusal::Busy { .. }), .. } => "try again in a moment".into(),
         JobError::Order(_) => "change the order".into(),
         JobError::Payment { cause, .. } => pay_step(cause.kind),
@@ -247,13 +255,17 @@ impl Buyer {
     }
 
     /// The demand that stands behind a wish.
-    pub fn demand(&self, model: ModelId) -> Demand {
+    pub fn demand(&self, model: ModelId, work: WorkKind) -> Demand {
         Demand {
             model,
+            work,
             network: self.desk.chain().network(),
             price_max: self.config.price_max.map(PriceTable::from),
-            // A question and an answer of a paragraph: what turns prices into one price.
-            expected: Usage { input_tokens: 200, output_tokens: 200 },
+            // What turns prices into one price: a question and an answer of a paragraph, or a few pages of texts.
+            expected: match work {
+                WorkKind::Generate => Usage { input_tokens: 200, output_tokens: 200 },
+                WorkKind::Embed => Usage { input_tokens: 2000, output_tokens: 0 },
+            },
             tier: self.config.tier,
             confidentiality: cocoon_market::offer::Confidentiality::Open,
             context_tokens: 0,
@@ -281,7 +293,7 @@ impl Buyer {
     /// # Errors
     /// [`BuyError`] when there are none to ask.
     pub async fn offers(&self, want: &Want) -> Result<Vec<Match>, BuyError> {
-        let demand = self.demand(want.model);
+        let demand = self.demand(want.model, want.work);
         let by = Instant::now() + want.wait;
         loop {
             let found = self.client.find(&demand, OFFERS_TRIED).await?;
@@ -345,15 +357,8 @@ impl Buyer {
     ///
     /// # Errors
     /// [`BuyError`].
-    pub async fn run(&self, deal: &Deal, mut order: JobOrder, cap: Amount) -> Result<RunningJob, BuyError> {
-        let price = deal.agreement.terms().price;
-        let input_tokens = input_tokens_max(&order.prompt);
-        let affordable = price.output_tokens_within(cap, input_tokens);
-        if affordable == 0 {
-            let cost = price.cost(Usage { input_tokens, output_tokens: 1 }).unwrap_or(Amount::MAX);
-            return Err(BuyError::CapTooSmall { cost, cap });
-        }
-        order.output_tokens_max = order.output_tokens_max.min(u32::try_from(affordable).unwrap_or(u32::MAX));
+    pub async fn run(&self, deal: &Deal, order: impl Into<JobOrder>, cap: Amount) -> Result<RunningJob, BuyError> {
+        let order = within_cap(order.into(), &deal.agreement.terms().price, cap)?;
         let by = Instant::now() + PLACE_WAIT;
         let mut pause = PLACE_PAUSE;
         loop {
@@ -366,6 +371,27 @@ impl Buyer {
                 Some(Err(error)) => return Err(error.into()),
                 first => return Ok(RunningJob { handle, first: first.and_then(Result::ok) }),
             }
+        }
+    }
+}
+
+/// The order, made to cost no more than the cap, if it can be.
+fn within_cap(order: JobOrder, price: &PriceTable, cap: Amount) -> Result<JobOrder, BuyError> {
+    let too_small = |usage| BuyError::CapTooSmall { cost: price.cost(usage).unwrap_or(Amount::MAX), cap };
+    match order {
+        JobOrder::Generate(mut order) => {
+            let input_tokens = input_tokens_max(&order.prompt);
+            let affordable = price.output_tokens_within(cap, input_tokens);
+            if affordable == 0 {
+                return Err(too_small(Usage { input_tokens, output_tokens: 1 }));
+            }
+            order.output_tokens_max = order.output_tokens_max.min(u32::try_from(affordable).unwrap_or(u32::MAX));
+            Ok(order.into())
+        }
+        JobOrder::Embed(order) => {
+            let input_tokens = order.texts.iter().map(|text| text_tokens_max(text)).fold(0, u64::saturating_add);
+            let usage = Usage { input_tokens, output_tokens: 0 };
+            if price.cost(usage).is_ok_and(|cost| cost <= cap) { Ok(order.into()) } else { Err(too_small(usage)) }
         }
     }
 }

@@ -1,34 +1,30 @@
-//! Runs jobs for the provider service: one thread a model, which reads the tokens of all its jobs together.
+//! Runs jobs for the provider service: one thread a model, which works on all its jobs together.
 //!
 //! ```text
 //! provider service --start--> queue (bounded) --> thread of the model --> events (bounded) --> provider service
 //! ```
 //!
-//! Tokens go out one by one while the network keeps up. While it does not, they are gathered, and when too many are, that job
-//! waits and the others go on. A panic inside the model ends the jobs that it had, never the node.
+//! Tokens and vectors go out one by one while the network keeps up. While it does not, that job waits and the others go on. A
+//! panic inside the model ends the jobs that it had, never the node.
 
+mod embedding;
+mod generating;
 mod outbox;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Poll;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use cocoon_market::ids::Digest;
-use cocoon_market::job::{JobRequest, Sampling};
-use cocoon_market::{FinishReason, JobId, ModelId, Refusal, StopReason, Usage};
+use cocoon_market::job::JobRequest;
+use cocoon_market::{JobId, ModelId, Refusal, StopReason, Usage, Work, WorkKind};
 use cocoon_p2p::execution::{CancelHandle, EXECUTION_EVENTS_MAX, Execution, ExecutionEvent, Executor};
-use cocoon_runtime::generation::{self, GenerateError};
-use cocoon_runtime::serve::{AdmitError, Served, Ticket};
-use cocoon_runtime::{Cancel, ChatMessage, Event, GenerationRequest, Model, Prompt, RequestError, Server, ServingLimits};
-use futures::StreamExt as _;
+use cocoon_runtime::Cancel;
 use futures::channel::mpsc;
-use futures::executor::block_on;
-use outbox::Outbox;
+
+use super::serving::Loaded;
 
 /// Jobs that may wait for one model. The provider's desk admits no more than its capacity at once; this bounds what slips through
 /// while others end.
@@ -49,6 +45,7 @@ pub struct ModelExecutor {
 /// The thread of one model.
 #[derive(Debug)]
 struct Lane {
+    serves: WorkKind,
     /// The thread ends when this is dropped and the queue is empty.
     orders: mpsc::Sender<Order>,
     /// Jobs that wait or run.
@@ -57,7 +54,8 @@ struct Lane {
 
 /// A job on its way to a model.
 struct Order {
-    request: JobRequest,
+    job: JobId,
+    work: Work,
     events: mpsc::Sender<ExecutionEvent>,
     cancel: Cancel,
 }
@@ -67,7 +65,7 @@ impl ModelExecutor {
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn new(models: impl IntoIterator<Item = (ModelId, Arc<Model>)>) -> io::Result<Self> {
+    pub fn new(models: impl IntoIterator<Item = (ModelId, Loaded)>) -> io::Result<Self> {
         let lanes = models.into_iter().map(|(id, model)| Ok((id, Lane::start(id, model)?))).collect::<io::Result<_>>()?;
         Ok(Self { lanes })
     }
@@ -82,30 +80,37 @@ impl ModelExecutor {
 impl Executor for ModelExecutor {
     async fn start(&self, model: ModelId, request: JobRequest) -> Result<Execution, StopReason> {
         let lane = self.lanes.get(&model).ok_or(StopReason::Refused(Refusal::UnknownOffer))?;
+        if request.work.kind() != lane.serves {
+            return Err(StopReason::Refused(Refusal::OtherWork { serves: lane.serves }));
+        }
+        request.check().map_err(|_| StopReason::Malformed)?;
         lane.start_job(request)
     }
 }
 
 impl Lane {
-    fn start(id: ModelId, model: Arc<Model>) -> io::Result<Self> {
+    fn start(id: ModelId, model: Loaded) -> io::Result<Self> {
         // Every sender has a place of its own, so what is asked for is one less than may wait.
         let (orders, queue) = mpsc::channel(QUEUE_MAX - 1);
         let inside = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&inside);
-        let run = move || Desk::new(model, queue, count).run();
+        let (serves, count) = (model.work(), Arc::clone(&inside));
+        let run = move || match model {
+            Loaded::Text(model) => generating::Desk::new(model, queue, count).run(),
+            Loaded::Vectors(model) => embedding::Desk::new(model, queue, count).run(),
+        };
         std::thread::Builder::new().name(format!("model-{}", id.short())).spawn(run)?;
-        Ok(Self { orders, inside })
+        Ok(Self { serves, orders, inside })
     }
 
     fn start_job(&self, request: JobRequest) -> Result<Execution, StopReason> {
         let (tx, events) = mpsc::channel(EXECUTION_EVENTS_MAX);
         let cancel = Cancel::default();
         let switch = cancel.clone();
-        let job = request.job;
+        let JobRequest { job, work, .. } = request;
         let ahead = self.inside.fetch_add(1, Ordering::Relaxed);
         let busy = StopReason::Refused(Refusal::Busy { running: u16::try_from(ahead).unwrap_or(u16::MAX) });
         let sent = match ahead < JOBS_INSIDE_MAX {
-            true => self.orders.clone().try_send(Order { request, events: tx, cancel }),
+            true => self.orders.clone().try_send(Order { job, work, events: tx, cancel }),
             false => {
                 self.inside.fetch_sub(1, Ordering::Relaxed);
                 return Err(busy);
@@ -122,264 +127,19 @@ impl Lane {
     }
 }
 
-/// A job that the model's thread has.
-struct Running {
-    job: JobId,
-    outbox: Outbox,
-    started: Instant,
-    wrote: bool,
+/// Takes a job off the count of those inside.
+fn count_out(inside: &AtomicUsize) {
+    inside.fetch_sub(1, Ordering::Relaxed);
+    metrics::gauge!("swarm_jobs_inside").decrement(1.0);
 }
 
-/// The thread of a model: its server, and where each job's events go.
-struct Desk {
-    server: Server,
-    queue: mpsc::Receiver<Order>,
-    inside: Arc<AtomicUsize>,
-    running: BTreeMap<Ticket, Running>,
-    /// Jobs that have ended, and whose last events found no place yet.
-    leaving: Vec<Outbox>,
-}
-
-impl Desk {
-    fn new(model: Arc<Model>, queue: mpsc::Receiver<Order>, inside: Arc<AtomicUsize>) -> Self {
-        let server = Server::new(model, limits());
-        Self { server, queue, inside, running: BTreeMap::new(), leaving: Vec::new() }
-    }
-
-    /// Serves until nobody can add an order and all are done.
-    fn run(mut self) {
-        let mut open = true;
-        while open || !self.running.is_empty() || !self.leaving.is_empty() {
-            open = self.take_orders() && open;
-            self.flush();
-            if self.server.can_work() {
-                self.step();
-            } else if open || self.is_blocked() {
-                self.wait();
-            }
-        }
-    }
-
-    /// Takes the orders that are there; false once there will be no more.
-    fn take_orders(&mut self) -> bool {
-        loop {
-            match self.queue.try_recv() {
-                Ok(order) => self.take(order),
-                Err(mpsc::TryRecvError::Empty) => return true,
-                Err(mpsc::TryRecvError::Closed) => return false,
-            }
-        }
-    }
-
-    fn take(&mut self, order: Order) {
-        let Order { request, events, cancel } = order;
-        let (job, mut outbox) = (request.job, Outbox::new(events, cancel.clone()));
-        if cancel.is_cancelled() {
-            return self.leave(outbox, ExecutionEvent::Finished { reason: FinishReason::Cancelled, usage: Usage::default() });
-        }
-        match self.admit(job, request, &cancel, &mut outbox) {
-            Ok(ticket) => {
-                self.running.insert(ticket, Running { job, outbox, started: Instant::now(), wrote: false });
-            }
-            Err(reason) => {
-                tracing::info!(%job, %reason, "job failed");
-                self.leave(outbox, ExecutionEvent::Failed(reason));
-            }
-        }
-    }
-
-    fn admit(&mut self, job: JobId, request: JobRequest, cancel: &Cancel, outbox: &mut Outbox) -> Result<Ticket, StopReason> {
-        let request = translate(request, cancel)?;
-        let taken = self.server.admit(&request).map_err(|error| not_admitted(job, &error))?;
-        // Before the model reads the prompt, so that a cap which does not pay for reading ends the job here.
-        let usage = Usage { input_tokens: taken.input_tokens, output_tokens: 0 };
-        outbox.push(ExecutionEvent::Prefilled { usage, input: Digest(taken.input_commitment) });
-        Ok(taken.ticket)
-    }
-
-    fn step(&mut self) {
-        // What a panic leaves half done is the server's, which is replaced.
-        match catch_unwind(AssertUnwindSafe(|| self.server.step())) {
-            Ok(served) => {
-                metrics::gauge!("swarm_cache_bytes").set(self.server.cache_bytes() as f64);
-                served.into_iter().for_each(|served| self.forward(served));
-            }
-            Err(_) => self.fail_all(),
-        }
-    }
-
-    /// Ends every job after a panic inside the model.
-    fn fail_all(&mut self) {
-        tracing::error!(jobs = self.running.len(), "the model panicked; its jobs have failed");
-        self.server = Server::new(Arc::clone(self.server.model()), limits());
-        for (_, running) in std::mem::take(&mut self.running) {
-            self.leave(running.outbox, ExecutionEvent::Failed(StopReason::Internal));
-        }
-    }
-
-    fn forward(&mut self, served: Served) {
-        let Some(running) = self.running.get_mut(&served.ticket) else { return };
-        match served.event {
-            Ok(Event::Token(token)) => {
-                if !std::mem::replace(&mut running.wrote, true) {
-                    metrics::histogram!("swarm_first_token_ms").record(running.started.elapsed().as_secs_f64() * 1000.0);
-                }
-                running.outbox.token(token.id, &token.text, token.usage);
-                if running.outbox.is_full() {
-                    self.server.pause(served.ticket, true);
-                }
-            }
-            Ok(Event::Finished(finish)) => {
-                running.outbox.text(&finish.text, finish.usage);
-                record_speed(finish.usage, running.started);
-                let cached = served.meter.cached_tokens;
-                tracing::debug!(job = %running.job, cached, passes = served.meter.passes, bytes = served.meter.cache_bytes, "job done");
-                metrics::counter!("swarm_tokens_total", "kind" => "cached").increment(cached);
-                self.end(served.ticket, ExecutionEvent::Finished { reason: reason(finish.reason), usage: finish.usage });
-            }
-            Err(error) => {
-                let reason = failed(running.job, &error);
-                self.end(served.ticket, ExecutionEvent::Failed(reason));
-            }
-        }
-    }
-
-    fn end(&mut self, ticket: Ticket, last: ExecutionEvent) {
-        if let Some(running) = self.running.remove(&ticket) {
-            metrics::histogram!("swarm_job_seconds").record(running.started.elapsed().as_secs_f64());
-            self.leave(running.outbox, last);
-        }
-    }
-
-    fn leave(&mut self, mut outbox: Outbox, last: ExecutionEvent) {
-        self.inside.fetch_sub(1, Ordering::Relaxed);
-        metrics::gauge!("swarm_jobs_inside").decrement(1.0);
-        outbox.push(last);
-        self.leaving.push(outbox);
-    }
-
-    /// Sends what found no place before, and lets jobs go on whose events did.
-    fn flush(&mut self) {
-        for (ticket, running) in &mut self.running {
-            running.outbox.flush();
-            self.server.pause(*ticket, running.outbox.is_full());
-        }
-        self.leaving.retain_mut(|outbox| {
-            outbox.flush();
-            !outbox.is_empty()
-        });
-    }
-
-    fn is_blocked(&self) -> bool {
-        !self.leaving.is_empty() || !self.running.is_empty()
-    }
-
-    /// Waits for an order, or for somebody to take events that wait.
-    fn wait(&mut self) {
-        let Self { queue, running, leaving, .. } = self;
-        let order = block_on(std::future::poll_fn(|context| {
-            let outboxes = running.values_mut().map(|running| &mut running.outbox).chain(leaving.iter_mut());
-            // Every one is asked, so that each will wake this thread.
-            let moved = outboxes.filter(|outbox| !outbox.is_empty()).map(|outbox| outbox.poll(context)).filter(|moved| *moved).count() > 0;
-            match queue.poll_next_unpin(context) {
-                Poll::Ready(Some(order)) => Poll::Ready(Some(order)),
-                Poll::Ready(None) if !moved && (!leaving.is_empty() || !running.is_empty()) => Poll::Pending,
-                Poll::Ready(None) => Poll::Ready(None),
-                Poll::Pending if moved => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            }
-        }));
-        if let Some(order) = order {
-            self.take(order);
-        }
-    }
-}
-
-/// What a model's server may use on this machine.
-fn limits() -> ServingLimits {
-    ServingLimits { jobs: TOGETHER_MAX, waiting: QUEUE_MAX, ..ServingLimits::default() }
-}
-
-fn not_admitted(job: JobId, error: &AdmitError) -> StopReason {
-    match error {
-        AdmitError::Request(error) => refused(job, error),
-        AdmitError::TooLarge { .. } => {
-            tracing::info!(%job, error = error as &dyn std::error::Error, "order refused");
-            StopReason::Malformed
-        }
-        AdmitError::Busy { waiting } => StopReason::Refused(Refusal::Busy { running: u16::try_from(*waiting).unwrap_or(u16::MAX) }),
-    }
-}
-
-fn record_speed(usage: Usage, started: Instant) {
-    let seconds = started.elapsed().as_secs_f64();
+fn count_tokens(usage: Usage) {
     metrics::counter!("swarm_tokens_total", "kind" => "input").increment(usage.input_tokens);
     metrics::counter!("swarm_tokens_total", "kind" => "output").increment(usage.output_tokens);
-    if seconds > 0.0 && usage.output_tokens > 0 {
-        metrics::histogram!("swarm_tokens_per_second").record(usage.output_tokens as f64 / seconds);
-    }
 }
 
-/// The runtime's request for a market's order.
-fn translate(request: JobRequest, cancel: &Cancel) -> Result<GenerationRequest, StopReason> {
-    request.check().map_err(|_| StopReason::Malformed)?;
-    let prompt = match request.prompt {
-        cocoon_market::job::Prompt::Raw(text) => Prompt::Text(text),
-        cocoon_market::job::Prompt::Chat(messages) => {
-            Prompt::Chat(messages.into_iter().map(|message| ChatMessage { role: message.role, content: message.content }).collect())
-        }
-    };
-    Ok(GenerationRequest {
-        prompt,
-        sampling: sampling(request.sampling, request.seed)?,
-        stop: request.stop,
-        max_tokens: request.output_tokens_max,
-        cancel: cancel.clone(),
-        fingerprints: false,
-    })
-}
-
-fn sampling(sampling: Sampling, seed: [u8; 32]) -> Result<cocoon_runtime::Sampling, StopReason> {
-    // Thousandths up to ten thousand are exact enough in single precision, and the same on every machine.
-    let (temperature, top_p) = (sampling.temperature_milli as f32 / 1000.0, sampling.top_p_milli as f32 / 1000.0);
-    cocoon_runtime::Sampling::new(temperature, sampling.top_k, top_p, seed).map_err(|_| StopReason::Malformed)
-}
-
-fn failed(job: JobId, error: &GenerateError) -> StopReason {
-    match error {
-        GenerateError::Request(error) => refused(job, error),
-        GenerateError::Scores(_) | GenerateError::Engine(_) | GenerateError::Lost => {
-            tracing::error!(%job, error = error as &dyn std::error::Error, "the model or its device failed");
-            StopReason::Internal
-        }
-    }
-}
-
-fn refused(job: JobId, error: &RequestError) -> StopReason {
-    let tokens = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    match error {
-        RequestError::ContextExceeded { prompt, context } => {
-            StopReason::ContextExceeded { tokens: tokens(*prompt), context: tokens(*context) }
-        }
-        RequestError::Chat(_)
-        | RequestError::Encode(_)
-        | RequestError::Stop(_)
-        | RequestError::EmptyPrompt
-        | RequestError::NoTokensWanted
-        | RequestError::UnknownToken { .. } => {
-            tracing::info!(%job, error = error as &dyn std::error::Error, "order refused");
-            StopReason::Malformed
-        }
-    }
-}
-
-const fn reason(reason: generation::FinishReason) -> FinishReason {
-    match reason {
-        generation::FinishReason::Stop => FinishReason::Stop,
-        generation::FinishReason::Length => FinishReason::Length,
-        generation::FinishReason::StopSequence => FinishReason::StopSequence,
-        generation::FinishReason::Cancelled => FinishReason::Cancelled,
-    }
+fn count_seconds(started: Instant) {
+    metrics::histogram!("swarm_job_seconds").record(started.elapsed().as_secs_f64());
 }
 
 #[cfg(test)]

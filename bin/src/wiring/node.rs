@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cocoon_market::offer::Confidentiality;
-use cocoon_market::{Amount, ModelId, OperatorKey, SettlementTerms};
+use cocoon_market::{Amount, ModelId, OperatorKey, SettlementTerms, WorkKind};
 use cocoon_p2p::{
     Client, Clock, Identity, Listing, Node, NodeConfig, NodeError, Provider, ProviderConfig, ProviderError, ProviderEvent, Receiver,
     Shutdown, Spawner,
@@ -173,7 +173,7 @@ impl RunningNode {
     pub async fn provide(&self, config: &ProvideConfig, settlement: SettlementTerms, served: &[Served]) -> Result<Provider, StartError> {
         check_classes(config, served)?;
         let listings = served.iter().map(|model| listing(config, settlement, model)).collect();
-        let models = served.iter().map(|model| (model.id, Arc::clone(&model.model)));
+        let models = served.iter().map(|model| (model.id, model.model.clone()));
         let executor = Arc::new(ModelExecutor::new(models).map_err(StartError::Thread)?);
         let payee = Arc::new(ChannelPayee::new(Arc::clone(self.desk()), settlement));
         let jobs_max = usize::from(config.capacity.get());
@@ -261,7 +261,10 @@ fn listing(config: &ProvideConfig, settlement: SettlementTerms, served: &Served)
         tier: config.tier,
         confidentiality: Confidentiality::Open,
         capacity: config.capacity.get(),
-        slice_tokens: config.slice_tokens.get(),
+        slice_tokens: match served.model.work() {
+            WorkKind::Generate => config.slice_tokens.get(),
+            WorkKind::Embed => config.slice_tokens_read.get(),
+        },
         float: config.float,
         settlement,
         // What bounds an agreement is the deposit that its requester makes, which is checked on chain.

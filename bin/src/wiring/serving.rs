@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cocoon_market::ModelId;
-use cocoon_market::offer::{DeviceClaim, DeviceKind, ModelClaim, ModelClass, NAME_BYTES_MAX};
+use cocoon_market::offer::{DeviceClaim, DeviceKind, ModelClaim, ModelClass, NAME_BYTES_MAX, Serves};
+use cocoon_market::{ModelId, WorkKind};
 use cocoon_runtime::device::AdapterKind;
-use cocoon_runtime::{Device, DeviceChoice, DeviceError, Event, GenerateError, GenerationRequest, LoadError, Model, Prompt};
+use cocoon_runtime::{
+    Device, DeviceChoice, DeviceError, EmbedError, Embedder, Event, FolderConfig, GenerateError, GenerationRequest, LoadError, Model,
+    ModelFolder, Prompt,
+};
 
 use crate::failure::NextStep;
 
@@ -18,19 +21,59 @@ const MEASURED_TOKENS: u32 = 24;
 /// Tokens written before, so that kernels are compiled and tuned when the clock starts.
 const WARM_UP_TOKENS: u32 = 4;
 
-/// What the model continues while it is measured; any text would do.
+/// Texts read to measure how fast vectors are made: one pass of short ones.
+const MEASURED_TEXTS: usize = 16;
+
+/// What the model continues or reads while it is measured; any text would do.
 const MEASURED_PROMPT: &str = "The bees dance in the hive to tell the others where flowers are, and";
+
+/// A model in memory.
+#[derive(Clone, Debug)]
+pub enum Loaded {
+    /// One that writes text.
+    Text(Arc<Model>),
+    /// One that gives vectors of texts.
+    Vectors(Arc<Embedder>),
+}
+
+impl Loaded {
+    fn open(path: &Path, device: &Device) -> Result<Self, LoadError> {
+        if path.is_dir() {
+            let folder = ModelFolder::open(path)?;
+            if matches!(folder.config(), FolderConfig::Encoder(_)) {
+                return Ok(Self::Vectors(Arc::new(Embedder::from_folder(&folder, device)?)));
+            }
+        }
+        Ok(Self::Text(Arc::new(Model::load(path, device)?)))
+    }
+
+    /// The kind of work that it does.
+    pub const fn work(&self) -> WorkKind {
+        match self {
+            Self::Text(_) => WorkKind::Generate,
+            Self::Vectors(_) => WorkKind::Embed,
+        }
+    }
+
+    /// Where it runs.
+    pub fn device(&self) -> &Device {
+        match self {
+            Self::Text(model) => model.device(),
+            Self::Vectors(model) => model.device(),
+        }
+    }
+}
 
 /// A model that is ready to serve.
 #[derive(Clone, Debug)]
 pub struct Served {
-    /// Blake3 of its file.
+    /// Blake3 of its file, or of the list of its files.
     pub id: ModelId,
     /// Name for people.
     pub name: String,
     /// The model.
-    pub model: Arc<Model>,
-    /// Measured here, of one job.
+    pub model: Loaded,
+    /// Tokens written, or read for vectors; measured here, of one job.
     pub tokens_per_s: u32,
 }
 
@@ -58,8 +101,19 @@ pub enum ServeModelError {
         device: String,
         /// How it failed.
         #[source]
-        source: GenerateError,
+        source: WorkError,
     },
+}
+
+/// How a model failed at its work.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkError {
+    /// Writing text.
+    #[error("it cannot write")]
+    Generate(#[from] GenerateError),
+    /// Making vectors.
+    #[error("it cannot make vectors")]
+    Embed(#[from] EmbedError),
 }
 
 impl NextStep for ServeModelError {
@@ -80,7 +134,7 @@ impl Served {
     pub fn load(id: ModelId, name: &str, path: &Path, choice: DeviceChoice) -> Result<Self, ServeModelError> {
         let device = Device::open(choice)?;
         let started = Instant::now();
-        let model = Model::load(path, &device).map_err(|source| ServeModelError::Load { path: path.to_owned(), source })?;
+        let model = Loaded::open(path, &device).map_err(|source| ServeModelError::Load { path: path.to_owned(), source })?;
         let loaded = started.elapsed();
         let broken = |source| ServeModelError::Broken { name: name.to_owned(), device: device.to_string(), source };
         let tokens_per_s = measure(&model).map_err(broken)?;
@@ -88,17 +142,25 @@ impl Served {
         if device.adapter().is_some_and(|adapter| adapter.kind == AdapterKind::Software) {
             tracing::warn!(%device, "this adapter is emulated in software and slower than --device cpu");
         }
-        Ok(Self { id, name: name.to_owned(), model: Arc::new(model), tokens_per_s })
+        Ok(Self { id, name: name.to_owned(), model, tokens_per_s })
     }
 
     /// What an offer says of the model.
     pub fn model_claim(&self) -> ModelClaim {
-        let summary = self.model.summary();
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let (parameters, serves, context_tokens) = match &self.model {
+            Loaded::Text(model) => (model.summary().parameters, Serves::Text, model.summary().context_tokens),
+            Loaded::Vectors(model) => {
+                let summary = model.summary();
+                (summary.parameters, Serves::Vectors { width: number(summary.width) }, summary.tokens_max)
+            }
+        };
         ModelClaim {
             id: self.id,
             name: short(&self.name),
-            class: ModelClass::of_parameters(summary.parameters),
-            context_tokens: u32::try_from(summary.context_tokens).unwrap_or(u32::MAX),
+            class: ModelClass::of_parameters(parameters),
+            serves,
+            context_tokens: number(context_tokens),
         }
     }
 
@@ -114,10 +176,18 @@ impl Served {
     }
 }
 
-/// Tokens a second after the first one; at least one.
-fn measure(model: &Model) -> Result<u32, GenerateError> {
-    write(model, WARM_UP_TOKENS)?;
-    let (tokens, taken) = write(model, MEASURED_TOKENS)?;
+/// Tokens a second, written after the first one or read for vectors; at least one.
+fn measure(model: &Loaded) -> Result<u32, WorkError> {
+    let (tokens, taken) = match model {
+        Loaded::Text(model) => {
+            write(model, WARM_UP_TOKENS)?;
+            write(model, MEASURED_TOKENS)?
+        }
+        Loaded::Vectors(model) => {
+            read(model)?;
+            read(model)?
+        }
+    };
     let per_second = f64::from(tokens) / taken.as_secs_f64().max(f64::EPSILON);
     // Far below what a u32 holds, and a fraction of a token a second says nothing.
     Ok((per_second as u32).max(1))
@@ -136,6 +206,14 @@ fn write(model: &Model, tokens_max: u32) -> Result<(u32, Duration), GenerateErro
     Ok((tokens, since_first.map_or(Duration::ZERO, |first: Instant| first.elapsed())))
 }
 
+/// Reads texts, and gives how many tokens they had, and the time it took.
+fn read(model: &Embedder) -> Result<(u32, Duration), EmbedError> {
+    let started = Instant::now();
+    let found = model.embed(&[MEASURED_PROMPT; MEASURED_TEXTS])?;
+    let tokens: usize = found.iter().map(|embedding| embedding.tokens).sum();
+    Ok((u32::try_from(tokens).unwrap_or(u32::MAX), started.elapsed()))
+}
+
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -150,6 +228,18 @@ fn short(name: &str) -> String {
 mod tests {
     use super::*;
     use cocoon_runtime::tiny;
+
+    #[test]
+    fn a_folder_of_an_encoder_serves_vectors() {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, bytes) in tiny::tiny_bert(1) {
+            std::fs::write(dir.path().join(path), bytes).unwrap();
+        }
+        let served = Served::load(ModelId([1; 32]), "tiny-bert", dir.path(), DeviceChoice::Cpu).unwrap();
+        let claim = served.model_claim();
+        assert_eq!((claim.serves, claim.class, claim.context_tokens), (Serves::Vectors { width: 48 }, ModelClass::TextTiny, 256));
+        assert!(served.tokens_per_s > 1);
+    }
 
     #[test]
     fn a_served_model_describes_itself_within_an_offers_bounds() {

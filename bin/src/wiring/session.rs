@@ -9,7 +9,8 @@ use cocoon_market::offer::SettlementTerms;
 use cocoon_market::{Amount, ContractAddress, ModelId};
 use cocoon_p2p::node::{Relay, Upnp};
 use cocoon_p2p::{KadMode, Mdns, NodeConfig, Provider};
-use cocoon_runtime::tiny::tiny_llama;
+use cocoon_runtime::catalogue::{FolderFile, folder_id};
+use cocoon_runtime::tiny::{tiny_bert, tiny_llama};
 use cocoon_settlement::settler::ProviderView;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -30,7 +31,10 @@ use crate::models::reporter;
 /// Name of the generated model: some hundred kilobytes that talk nonsense, for tests and trying things out.
 pub const TINY: &str = "tiny";
 
-/// The seed that [`TINY`] is generated from.
+/// Name of the generated model of vectors, which mean as little.
+pub const TINY_BERT: &str = "tiny-bert";
+
+/// The seed that [`TINY`] and [`TINY_BERT`] are generated from.
 const TINY_SEED: u64 = 1;
 
 /// Which part a node takes in the network.
@@ -180,28 +184,42 @@ fn network(config: &Config, part: Part, addresses: Addresses) -> NodeConfig {
     network
 }
 
-/// The id of a model that is named on the command line or in a request: the catalogue's, this node's own, or [`TINY`].
+/// The id of a model that is named on the command line or in a request: the catalogue's, this node's own, or a generated one.
 ///
 /// # Errors
 /// [`crate::models::ModelError`].
 pub fn find_model(context: &Context, config: &Config, name: &str) -> Result<(ModelId, String), Failure> {
-    if name == TINY {
-        return Ok((tiny_id(), TINY.to_owned()));
+    match name {
+        TINY => return Ok((tiny_id(), TINY.to_owned())),
+        TINY_BERT => return Ok((tiny_bert_id(), TINY_BERT.to_owned())),
+        _ => {}
     }
     let model = context.models(config).find(name)?;
     Ok((model.id, model.name))
 }
 
-/// The file of a model, fetched or generated if it is not here. Blocks.
+/// The file or folder of a model, fetched or generated if it is not here. Blocks.
 ///
 /// # Errors
 /// [`crate::models::ModelError`], [`TinyError`].
 pub fn ensure_model(context: &Context, config: &Config, name: &str) -> Result<(ModelId, String, PathBuf), Failure> {
     let store = context.models(config);
-    if name == TINY {
-        let path = store.path(tiny_id());
-        write_tiny(&path).map_err(|source| TinyError { path: path.clone(), source })?;
-        return Ok((tiny_id(), TINY.to_owned(), path));
+    let generated = |name: &str, id, path: PathBuf, written: std::io::Result<()>| match written {
+        Ok(()) => Ok((id, name.to_owned(), path)),
+        Err(source) => Err(TinyError { path, source }.into()),
+    };
+    match name {
+        TINY => {
+            let path = store.file_path(tiny_id());
+            let written = write_missing(&path, || tiny_llama(TINY_SEED));
+            return generated(TINY, tiny_id(), path, written);
+        }
+        TINY_BERT => {
+            let path = store.folder_path(tiny_bert_id());
+            let written = tiny_bert(TINY_SEED).into_iter().try_for_each(|(file, bytes)| write_missing(&path.join(file), || bytes));
+            return generated(TINY_BERT, tiny_bert_id(), path, written);
+        }
+        _ => {}
     }
     let model = store.find(name)?;
     let mut listener = reporter(context.out());
@@ -209,18 +227,27 @@ pub fn ensure_model(context: &Context, config: &Config, name: &str) -> Result<(M
     Ok((model.id, model.name, path))
 }
 
-fn write_tiny(path: &std::path::Path) -> std::io::Result<()> {
+fn write_missing(path: &std::path::Path, bytes: impl FnOnce() -> Vec<u8>) -> std::io::Result<()> {
     if path.try_exists()? {
         return Ok(());
     }
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir)?;
     }
-    durable::write(path, &tiny_llama(TINY_SEED), Existing::Replace)
+    durable::write(path, &bytes(), Existing::Replace)
 }
 
 fn tiny_id() -> ModelId {
     ModelId(*blake3::hash(&tiny_llama(TINY_SEED)).as_bytes())
+}
+
+fn tiny_bert_id() -> ModelId {
+    let file = |(path, bytes): (&'static str, Vec<u8>)| FolderFile {
+        path: path.into(),
+        size_bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+        blake3: *blake3::hash(&bytes).as_bytes(),
+    };
+    ModelId(*folder_id(&tiny_bert(TINY_SEED).into_iter().map(file).collect::<Vec<_>>()).as_bytes())
 }
 
 /// The most one job may cost: what was asked for, else what is configured.

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use cocoon_market::job::Prompt;
 use cocoon_market::offer::ModelClass;
-use cocoon_market::{Amount, ContractAddress, JobId, ModelId, SettlementTerms};
+use cocoon_market::{Amount, ContractAddress, JobId, ModelId, SettlementTerms, Usage, WorkKind};
 use cocoon_p2p::payment::PayErrorKind;
-use cocoon_p2p::{JobError, JobEvent, JobOrder, KadMode, NodeConfig, Provider, Shutdown};
-use cocoon_runtime::{Device, Gguf, Model, tiny};
+use cocoon_p2p::{GenerateOrder, JobError, JobEvent, KadMode, NodeConfig, Provider, Shutdown};
+use cocoon_runtime::{Device, Embedder, Gguf, Model, tiny};
 use cocoon_settlement::chain::embedded::{Blocks, Embedded, Options};
 use cocoon_settlement::chain::{Address, Chain as _, Faucet as _};
 use cocoon_settlement::contract::{ChannelStatus, NetworkTerms, ProviderMessage, VaultData};
@@ -20,11 +20,12 @@ use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 use super::buying::{BuyError, BuyStep, Buyer, Deal, Origin, Want};
+use super::embedding::Bought;
 use super::keeper::{Pace, claim_all};
 use super::node::{Parts, RunningNode};
 use super::own::{Means, StakeError, ensure_stake, free_collateral, provider_terms, upkeep};
 use super::payer::Backing;
-use super::serving::Served;
+use super::serving::{Loaded, Served};
 use crate::commands::blocking;
 use crate::config::{ChainConfig, Network, Price, ProvideConfig, RequesterConfig, devnet_founder, devnet_founding};
 use crate::deployment::ensure_devnet;
@@ -60,20 +61,24 @@ impl World {
         let join = provider.node().listen_addresses().await.unwrap().pop();
         let config = provide_config();
         let stake = ensure_stake(provider.desk(), &config, Network::Devnet).await.unwrap();
-        let service = provider.provide(&config, settlement(stake.contract, &config), &[served()]).await.unwrap();
+        let service = provider.provide(&config, settlement(stake.contract, &config), &[served(), served_vectors()]).await.unwrap();
         let requester = node(&dir, "requester", &chain, join).await;
         let buyer = buyer(&requester, requester_config);
         Self { chain, provider, service, requester, buyer, _dir: dir }
     }
 
     async fn deal(&self) -> Deal {
-        let want = Want { model: MODEL, provider: None, cap: self.buyer.config().cap, wait: LIMIT };
+        let want = Want { model: MODEL, work: WorkKind::Generate, provider: None, cap: self.buyer.config().cap, wait: LIMIT };
         self.buyer.deal(&want, |_| {}).await.unwrap()
     }
 
     async fn job(&self, deal: &Deal, tokens: u32) -> Result<(JobId, Amount), JobError> {
-        let order = JobOrder::new(Prompt::Raw("once upon a time".into()), tokens);
-        let mut job = self.buyer.run(deal, order, self.buyer.config().cap).await.unwrap();
+        let order = GenerateOrder::new(Prompt::Raw("once upon a time".into()), tokens);
+        let mut job = match self.buyer.run(deal, order, self.buyer.config().cap).await {
+            Ok(job) => job,
+            Err(BuyError::Job(error)) => return Err(*error),
+            Err(error) => panic!("{error}"),
+        };
         while let Some(event) = job.next().await {
             if let JobEvent::Done { paid, .. } = event? {
                 return Ok((job.job(), paid));
@@ -132,7 +137,76 @@ fn settlement(contract: ContractAddress, config: &ProvideConfig) -> SettlementTe
 
 fn served() -> Served {
     let model = Model::from_gguf(&Gguf::from_bytes(tiny::tiny_llama(1)).unwrap(), &Device::cpu()).unwrap();
-    Served { id: MODEL, name: "tiny".to_owned(), model: Arc::new(model), tokens_per_s: 1000 }
+    Served { id: MODEL, name: "tiny".to_owned(), model: Loaded::Text(Arc::new(model)), tokens_per_s: 1000 }
+}
+
+fn bert() -> Embedder {
+    let dir = tempfile::tempdir().unwrap();
+    for (path, bytes) in tiny::tiny_bert(1) {
+        std::fs::write(dir.path().join(path), bytes).unwrap();
+    }
+    Embedder::open(dir.path(), &Device::cpu()).unwrap()
+}
+
+const VECTORS: ModelId = ModelId([8; 32]);
+
+fn served_vectors() -> Served {
+    Served { id: VECTORS, name: "tiny-bert".to_owned(), model: Loaded::Vectors(Arc::new(bert())), tokens_per_s: 1000 }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vectors_are_the_models_own_and_paid_receipted_and_proven_by_a_dossier() {
+    let world = World::new().await;
+    let cap = world.buyer.config().cap;
+    let want = Want { model: VECTORS, work: WorkKind::Embed, provider: None, cap, wait: LIMIT };
+    let deal = world.buyer.deal(&want, |_| {}).await.unwrap();
+    // Slices of 4096 tokens: a receipt in the middle, and the last one.
+    let texts: Vec<String> = (0..200).map(|n| format!("bee {n} dances {}", "in the hive ".repeat(n % 5))).collect();
+    let mut bought = Bought::default();
+    world.buyer.embed(&deal, texts.clone(), cap, &mut bought, &CancellationToken::new(), |_| {}).await.unwrap();
+
+    let own = bert().embed(&texts.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+    let bits = |elements: &[f32]| elements.iter().map(|element| element.to_bits()).collect::<Vec<_>>();
+    let given = bought.vectors.iter().map(|vector| bits(&vector.elements().collect::<Vec<_>>()));
+    assert!(given.eq(own.iter().map(|embedding| bits(&embedding.vector))), "to the bit");
+    let input_tokens = own.iter().map(|embedding| embedding.tokens as u64).sum();
+    assert_eq!(bought.usage, Usage { input_tokens, output_tokens: 0 });
+    assert_eq!(Ok(bought.paid), deal.agreement.terms().price.cost(bought.usage));
+
+    world.service.shutdown(Shutdown::Finish).await;
+    let book = world.provider.desk().ledger().channel(deal.agreement.terms().channel).unwrap();
+    assert_eq!((book.paid(), book.unpaid()), (bought.paid, Amount::ZERO));
+    assert!(book.sequence() >= 2 && bought.jobs.len() == 1, "{}", book.sequence());
+    let report = Dossier::collect(world.provider.desk().ledger(), bought.jobs[0]).unwrap().verify();
+    assert!(report.is_sound() && report.usage == Some(bought.usage), "{report:?}");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_of_another_kind_than_the_model_serves_finds_nobody_and_is_refused_by_name() {
+    let world = World::new().await;
+    let cap = world.buyer.config().cap;
+    let wait = Duration::ZERO;
+    for (model, work) in [(VECTORS, WorkKind::Generate), (MODEL, WorkKind::Embed)] {
+        let error = world.buyer.deal(&Want { model, work, provider: None, cap, wait }, |_| {}).await.unwrap_err();
+        assert!(matches!(&error, BuyError::NoMatch { why } if why.contains("kind of work: 1")), "{error:?}");
+    }
+    let want = Want { model: VECTORS, work: WorkKind::Embed, provider: None, cap, wait: LIMIT };
+    let deal = world.buyer.deal(&want, |_| {}).await.unwrap();
+    let error = world.job(&deal, 5).await.unwrap_err();
+    assert!(error.to_string().contains("this model serves embeddings"), "{error}");
+    let mut bought = Bought::default();
+    let long = vec!["short".to_owned(), "word ".repeat(100)];
+    let error = world.buyer.embed(&deal, long, cap, &mut bought, &CancellationToken::new(), |_| {}).await.unwrap_err();
+    assert!(chain_text(&error).contains("text 1 (counted from 0) has 402 tokens, and the model reads 256"), "{error}");
+    let dear = world
+        .buyer
+        .embed(&deal, vec!["a".repeat(900_000)], Amount::from_nano(1), &mut bought, &CancellationToken::new(), |_| {})
+        .await
+        .unwrap_err();
+    assert!(chain_text(&dear).contains("may cost up to"), "{dear}");
+    assert_eq!(bought, Bought { jobs: bought.jobs.clone(), ..Bought::default() }, "nothing was paid");
+    world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -220,7 +294,7 @@ async fn an_empty_wallet_is_told_what_it_lacks() {
     let everything = world.chain.account(&Address::from(world.requester.desk().settler().account())).unwrap().balance;
     let away = Order::Transfer { to: ContractAddress([3; 32]), amount: everything.saturating_sub(Amount::from_nano(100_000_000)) };
     world.requester.desk().carry_out(away, LIMIT).await.unwrap();
-    let want = Want { model: MODEL, provider: None, cap: world.buyer.config().cap, wait: LIMIT };
+    let want = Want { model: MODEL, work: WorkKind::Generate, provider: None, cap: world.buyer.config().cap, wait: LIMIT };
     let error = world.buyer.deal(&want, |_| {}).await.unwrap_err();
     assert!(error.next_step().contains("wallet deposit"), "{error:?}");
     world.end().await;
@@ -230,7 +304,7 @@ async fn an_empty_wallet_is_told_what_it_lacks() {
 async fn a_provider_with_less_collateral_than_asked_for_is_left_out_and_gets_no_channel() {
     let stake_min = Amount::from_nano(1_000_000_001);
     let world = World::with(RequesterConfig { stake_min, ..RequesterConfig::default() }).await;
-    let want = Want { model: MODEL, provider: None, cap: world.buyer.config().cap, wait: LIMIT };
+    let want = Want { model: MODEL, work: WorkKind::Generate, provider: None, cap: world.buyer.config().cap, wait: LIMIT };
     let mut passed = Vec::new();
     let error = world.buyer.deal(&want, |step| {
         if let BuyStep::Next { why, .. } = step {
@@ -293,7 +367,7 @@ async fn what_the_collateral_does_not_carry_is_not_agreed_to() {
     desk.carry_out(Order::Provider { contract, message: unbond }, LIMIT).await.unwrap();
     let stake_min = Amount::ZERO;
     let buyer = buyer(&world.requester, RequesterConfig { stake_min, ..RequesterConfig::default() });
-    let want = Want { model: MODEL, provider: None, cap: buyer.config().cap, wait: LIMIT };
+    let want = Want { model: MODEL, work: WorkKind::Generate, provider: None, cap: buyer.config().cap, wait: LIMIT };
     let error = buyer.deal(&want, |_| {}).await.unwrap_err();
     let text = chain_text(&error);
     assert!(text.contains("it takes 0.6, and 0.599999999 is free"), "{text}");

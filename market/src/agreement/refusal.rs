@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::amount::Amount;
+use crate::job::WorkKind;
 use crate::price::PriceTable;
 
 /// Why a provider says no. Shown to the person who asked.
@@ -32,6 +33,12 @@ pub enum Refusal {
         needed: Amount,
         /// What of the collateral backs no other agreement.
         free: Amount,
+    },
+    /// The order is for another kind of work than the model does.
+    #[error("this model serves {serves}; order that, or take another model")]
+    OtherWork {
+        /// What it serves.
+        serves: WorkKind,
     },
     /// A term other than the price does not suit.
     #[error("the term `{0}` does not suit this provider")]

@@ -3,6 +3,7 @@
 use crate::book::BookError;
 use crate::book::shelf::Item;
 use crate::ids::{ModelId, NetworkId, NodeId, OfferId};
+use crate::job::WorkKind;
 use crate::matching::CompactPrice;
 use crate::offer::{Confidentiality, Offer, Tier};
 use crate::signed::Verified;
@@ -19,6 +20,8 @@ pub struct OfferEntry {
     pub provider: NodeId,
     /// For which model.
     pub model: ModelId,
+    /// For which kind of work.
+    pub work: WorkKind,
     /// On which chain it is paid.
     pub network: NetworkId,
     /// How it is verified.
@@ -47,6 +50,7 @@ impl OfferEntry {
             id: offer.id(),
             provider: offer.provider,
             model: offer.model.id,
+            work: offer.model.serves.work(),
             network: offer.settlement.network,
             tier: offer.tier,
             confidentiality: offer.confidentiality,
@@ -70,13 +74,14 @@ impl OfferEntry {
     }
 
     pub(crate) const fn shelf(&self) -> ShelfKey {
-        ShelfKey { network: self.network, tier: self.tier, confidentiality: self.confidentiality }
+        ShelfKey { work: self.work, network: self.network, tier: self.tier, confidentiality: self.confidentiality }
     }
 }
 
 /// What all offers of a shelf have in common, but the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ShelfKey {
+    pub(crate) work: WorkKind,
     pub(crate) network: NetworkId,
     pub(crate) tier: Tier,
     pub(crate) confidentiality: Confidentiality,

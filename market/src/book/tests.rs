@@ -153,6 +153,7 @@ fn entry(provider: u64, model: ModelId, sequence: u64) -> OfferEntry {
         id: OfferId(bytes),
         provider,
         model,
+        work: crate::job::WorkKind::Generate,
         network: NetworkId::DEVNET,
         tier: Tier::Plain,
         confidentiality: Confidentiality::Open,

@@ -24,6 +24,8 @@ const NETWORK_STEP: u128 = 8192;
 /// A part of a demand that excludes offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Constraint {
+    /// The kind of work.
+    Work,
     /// The chain.
     Network,
     /// The least verification.
@@ -43,6 +45,7 @@ pub enum Constraint {
 impl fmt::Display for Constraint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Work => "kind of work",
             Self::Network => "network",
             Self::Tier => "tier",
             Self::Confidentiality => "confidentiality",
@@ -170,6 +173,7 @@ fn count(excluded: &mut BTreeMap<Constraint, usize>, constraint: Constraint) {
 fn broken(entry: &OfferEntry, demand: &Demand, experience: &Experience) -> impl Iterator<Item = Constraint> {
     let limit = demand.price_max.as_ref().map(CompactPrice::ceiling);
     [
+        (entry.work == demand.work, Constraint::Work),
         (entry.network == demand.network, Constraint::Network),
         (entry.tier >= demand.tier, Constraint::Tier),
         (entry.confidentiality >= demand.confidentiality, Constraint::Confidentiality),
@@ -204,6 +208,7 @@ fn change(constraint: Constraint, entry: &OfferEntry, demand: &Demand) -> Option
             Some((CONFIDENTIALITY_STEP.saturating_mul(steps.into()), Change::Confidentiality(entry.confidentiality)))
         }
         Constraint::Network => Some((NETWORK_STEP, Change::Network(entry.network))),
-        Constraint::Barred => None,
+        // Another model is wanted, or another command.
+        Constraint::Work | Constraint::Barred => None,
     }
 }

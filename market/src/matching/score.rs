@@ -1,6 +1,8 @@
 //! What an offer is worth: one number, in integers.
 
 use crate::amount::Amount;
+use crate::demand::Demand;
+use crate::job::WorkKind;
 use crate::price::{PriceTable, Usage};
 use crate::reputation::{ONE_1024, Record};
 use crate::time::Timestamp;
@@ -97,18 +99,23 @@ pub(crate) fn latency_1024(time_ms: u64) -> u64 {
 }
 
 /// How long so many tokens take a provider that nobody has measured and that claims this speed.
-pub(crate) fn claimed_ms(output_tokens: u64, tokens_per_s: u32) -> u64 {
-    let writing = output_tokens.saturating_mul(1000).checked_div(tokens_per_s.into()).unwrap_or(u64::MAX);
-    FIRST_CHUNK_GUESS_MS.saturating_add(writing)
+pub(crate) fn claimed_ms(tokens: u64, tokens_per_s: u32) -> u64 {
+    FIRST_CHUNK_GUESS_MS.saturating_add(working_ms(tokens, tokens_per_s))
 }
 
-/// How long so many tokens take a provider that was measured.
-fn measured_ms(output_tokens: u64, tokens_per_s: u32, record: &Record) -> u64 {
-    let writing = match record.tokens_per_s_milli() {
-        Some(milli) => output_tokens.saturating_mul(1_000_000).checked_div(milli).unwrap_or(u64::MAX),
-        None => output_tokens.saturating_mul(1000).checked_div(tokens_per_s.into()).unwrap_or(u64::MAX),
+fn working_ms(tokens: u64, tokens_per_s: u32) -> u64 {
+    tokens.saturating_mul(1000).checked_div(tokens_per_s.into()).unwrap_or(u64::MAX)
+}
+
+/// How long the expected job takes a provider that was measured. What was measured is how fast it writes, which says nothing of how
+/// fast it reads.
+fn measured_ms(demand: &Demand, tokens_per_s: u32, record: &Record) -> u64 {
+    let tokens = demand.timed_tokens();
+    let working = match (demand.work, record.tokens_per_s_milli()) {
+        (WorkKind::Generate, Some(milli)) => tokens.saturating_mul(1_000_000).checked_div(milli).unwrap_or(u64::MAX),
+        (WorkKind::Generate, None) | (WorkKind::Embed, _) => working_ms(tokens, tokens_per_s),
     };
-    record.first_chunk_ms().unwrap_or(FIRST_CHUNK_GUESS_MS).saturating_add(writing)
+    record.first_chunk_ms().unwrap_or(FIRST_CHUNK_GUESS_MS).saturating_add(working)
 }
 
 /// The rank of a price at these factors.
@@ -117,10 +124,11 @@ pub(crate) const fn rank(scaled_cost: u128, latency_1024: u128, reliability_1024
 }
 
 /// The score of an offer.
-pub(crate) fn score(now: Timestamp, price: &CompactPrice, tokens_per_s: u32, expected: Usage, record: Option<&Record>) -> Score {
+pub(crate) fn score(now: Timestamp, price: &CompactPrice, tokens_per_s: u32, demand: &Demand, record: Option<&Record>) -> Score {
+    let expected = demand.expected;
     let time_ms = match record {
-        Some(record) => measured_ms(expected.output_tokens, tokens_per_s, record),
-        None => claimed_ms(expected.output_tokens, tokens_per_s),
+        Some(record) => measured_ms(demand, tokens_per_s, record),
+        None => claimed_ms(demand.timed_tokens(), tokens_per_s),
     };
     let latency_1024 = latency_1024(time_ms);
     let reliability_1024 = record.copied().unwrap_or_default().reliability_1024(now);

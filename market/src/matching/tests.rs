@@ -7,6 +7,7 @@ use crate::amount::Amount;
 use crate::book::BookConfig;
 use crate::fixtures::{MODEL, NOW, key, offer, price};
 use crate::ids::{ModelId, NetworkId, NodeId, OfferId};
+use crate::job::WorkKind;
 use crate::offer::{Confidentiality, Tier};
 use crate::price::{PriceTable, Usage};
 use crate::reputation::Experienced;
@@ -14,6 +15,7 @@ use crate::reputation::Experienced;
 fn demand() -> Demand {
     Demand {
         model: MODEL,
+        work: WorkKind::Generate,
         network: NetworkId::DEVNET,
         price_max: None,
         expected: Usage { input_tokens: 1000, output_tokens: 500 },
@@ -31,6 +33,7 @@ fn entry(n: u32) -> OfferEntry {
         id: OfferId(bytes),
         provider: NodeId(bytes),
         model: MODEL,
+        work: WorkKind::Generate,
         network: NetworkId::DEVNET,
         tier: Tier::Plain,
         confidentiality: Confidentiality::Open,
@@ -60,7 +63,7 @@ fn by_full_scan(index: &Index, demand: &Demand, experience: &Experience, k: usiz
         .filter(|(_, e)| demand.price_max.is_none_or(|max| e.price.table().is_at_most(&max)))
         .filter(|(_, e)| !experience.get(&e.provider).is_some_and(Record::is_barred))
         .map(|(slot, e)| {
-            let score = score::score(now, &e.price, e.tokens_per_s, demand.expected, experience.get(&e.provider));
+            let score = score::score(now, &e.price, e.tokens_per_s, demand, experience.get(&e.provider));
             ((score.rank, index.tie(&e.provider), slot), Found { slot, score })
         })
         .collect();
@@ -93,6 +96,29 @@ fn cheap_fast_and_reliable_come_first() {
 }
 
 #[test]
+fn another_kind_of_work_is_no_match_however_cheap() {
+    let vectors = |n| OfferEntry { work: WorkKind::Embed, price: CompactPrice { job: 0, input: 0, output: 0 }, ..entry(n) };
+    let embed = Demand { work: WorkKind::Embed, ..demand() };
+    assert_eq!(ranked(&[vectors(0), entry(1)], &demand(), &Experience::default()), [1]);
+    assert_eq!(ranked(&[vectors(0), entry(1)], &embed, &Experience::default()), [0]);
+    assert_eq!(ranked(&[vectors(0)], &demand(), &learned(0, &[])), [0; 0]);
+    let known = learned(0, &[Experienced::Succeeded { first_chunk_ms: 1, tokens: 1, ms: 1 }]);
+    assert_eq!(ranked(&[vectors(0), entry(1)], &demand(), &known), [1], "nor of a provider that is known");
+    let why = explain(&index_of(&[vectors(0)]), &demand(), &Experience::default(), NOW);
+    assert_eq!((why.excluded.get(&Constraint::Work), &why.change), (Some(&1), &None));
+    assert!(why.to_string().contains("excluded by kind of work: 1"), "{why}");
+}
+
+#[test]
+fn vectors_take_the_time_of_the_tokens_read_at_the_claimed_speed() {
+    let demand = Demand { work: WorkKind::Embed, expected: Usage { input_tokens: 5_000, output_tokens: 0 }, ..demand() };
+    assert_eq!(score::score(NOW, &entry(0).price, 1_000, &demand, None).time_ms, 1000 + 5_000);
+    let writes_slowly = Experienced::Succeeded { first_chunk_ms: 70, tokens: 10, ms: 10_000 };
+    let record = *learned(0, &[writes_slowly]).get(&entry(0).provider).unwrap();
+    assert_eq!(score::score(NOW, &entry(0).price, 1_000, &demand, Some(&record)).time_ms, 70 + 5_000);
+}
+
+#[test]
 fn free_offers_differ_by_their_speed() {
     let free = |n, tokens_per_s| OfferEntry { price: CompactPrice { job: 0, input: 0, output: 0 }, tokens_per_s, ..entry(n) };
     assert_eq!(ranked(&[free(0, 10), free(1, 50)], &demand(), &Experience::default()), [1, 0]);
@@ -103,24 +129,24 @@ fn a_measured_speed_outweighs_the_claim() {
     let slow = Experienced::Succeeded { first_chunk_ms: 1000, tokens: 10, ms: 10_000 };
     let boast = OfferEntry { tokens_per_s: u32::MAX, ..entry(0) };
     assert_eq!(ranked(&[boast, entry(1)], &demand(), &learned(0, &[slow])), [1, 0]);
-    let measured = score::score(NOW, &entry(0).price, 50, demand().expected, learned(0, &[slow]).get(&entry(0).provider));
+    let measured = score::score(NOW, &entry(0).price, 50, &demand(), learned(0, &[slow]).get(&entry(0).provider));
     assert_eq!(measured.time_ms, 1000 + 500_000);
     assert_eq!(measured.latency_1024, 4 * 1024, "slowness has a ceiling");
     let unmeasured = Experienced::Succeeded { first_chunk_ms: 70, tokens: 0, ms: 0 };
     let record = *learned(0, &[unmeasured]).get(&entry(0).provider).unwrap();
-    assert_eq!(score::score(NOW, &entry(0).price, 50, demand().expected, Some(&record)).time_ms, 70 + 10_000);
+    assert_eq!(score::score(NOW, &entry(0).price, 50, &demand(), Some(&record)).time_ms, 70 + 10_000);
 }
 
 #[test]
 fn the_score_is_the_documented_product() {
-    let score = score::score(NOW, &entry(0).price, 50, demand().expected, None);
+    let score = score::score(NOW, &entry(0).price, 50, &demand(), None);
     assert_eq!(score.cost, Amount::from_nano(1000 + 1000 + 2000));
     assert_eq!(score.time_ms, 1000 + 10_000);
     assert_eq!(score.latency_1024, 1024 + 11_000 * 1024 / 30_000);
     assert_eq!(score.reliability_1024, 1024 + 7 * 20);
     assert_eq!(score.rank, 4001 * 1_000_000 * u128::from(score.latency_1024) * u128::from(score.reliability_1024));
     assert_eq!(score.effective(), Amount::from_nano(4001 * 1399 * 1164 / (1024 * 1024) - 1));
-    assert_eq!(score::score(NOW, &entry(0).price, 0, demand().expected, None).latency_1024, 4 * 1024, "no claim is the slowest");
+    assert_eq!(score::score(NOW, &entry(0).price, 0, &demand(), None).latency_1024, 4 * 1024, "no claim is the slowest");
 }
 
 #[test]

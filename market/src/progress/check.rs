@@ -2,12 +2,14 @@
 
 use crate::agreement::Agreement;
 use crate::amount::Amount;
-use crate::commitment::TokenCommitment;
 use crate::ids::{AgreementId, ChannelRef, Digest, JobId, NodeId};
-use crate::job::{CHUNK_TOKENS_MAX, Chunk, FinishReason, JobRequest, ProviderFrame, StopReason};
+use crate::job::{
+    CHUNK_TOKENS_MAX, Chunk, FinishReason, JobRequest, ProviderFrame, StopReason, VECTOR_WIDTH_MAX, VECTORS_BYTES_MAX, Vectors, Work,
+};
 use crate::offer::Tier;
 use crate::penalty::Penalty;
 use crate::price::{PriceTable, Usage};
+use crate::progress::output::{Output, OutputMax};
 use crate::receipt::{ReceiptError, SignedReceipt};
 use crate::time::Timestamp;
 
@@ -29,6 +31,8 @@ pub enum CheckEvent {
 pub enum CheckEffect {
     /// Give these tokens and this text to who asked.
     Deliver(Chunk),
+    /// Give these vectors to who asked.
+    DeliverVectors(Vectors),
     /// Let the ledger check the receipt's place in the channel, then pay it with a voucher.
     Pay(Box<SignedReceipt>),
     /// The job is over.
@@ -38,7 +42,7 @@ pub enum CheckEffect {
 /// How a job ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The answer is complete.
+    /// The work is complete.
     Done {
         /// Why it ended.
         reason: FinishReason,
@@ -83,8 +87,44 @@ pub enum JobFault {
         /// What was received.
         received: Usage,
     },
-    /// The prompt cannot have so many tokens. Peer penalty: ban.
-    #[error("{claimed} tokens read of a prompt that has at most {max}")]
+    /// What was sent was not ordered. Peer penalty: ban.
+    #[error("{0} came, which were not ordered")]
+    OtherWork(&'static str),
+    /// No vectors in a frame of them, or more than texts are left. Peer penalty: ban.
+    #[error("{got} vectors came where {left} were left to come")]
+    VectorCount {
+        /// How many came.
+        got: usize,
+        /// How many texts had none.
+        left: u64,
+    },
+    /// A vector wider than may be, or as wide as no other of the job. Peer penalty: ban.
+    #[error("a vector of {got} elements came where {want} are due")]
+    VectorWidth {
+        /// How many it has.
+        got: usize,
+        /// How many it must have, or may have at most.
+        want: usize,
+    },
+    /// More bytes of vectors than a frame may have. Peer penalty: ban.
+    #[error("{bytes} bytes of vectors in one frame")]
+    VectorBytes {
+        /// How many.
+        bytes: usize,
+    },
+    /// An element that is no number, or infinite. Peer penalty: ban; an encoder that gives such is broken.
+    #[error("a vector has an element that is no number")]
+    NotFinite,
+    /// The order was called done, and texts have no vector. Peer penalty: ban.
+    #[error("the work was called complete with {got} of {want} vectors")]
+    Unfinished {
+        /// How many came.
+        got: u64,
+        /// How many were ordered.
+        want: u64,
+    },
+    /// The input cannot have so many tokens, or so few. Peer penalty: ban.
+    #[error("{claimed} tokens read of an input that has at most {max}")]
     InputTokens {
         /// What was claimed.
         claimed: u64,
@@ -136,11 +176,11 @@ pub enum JobFault {
     /// Something came after the final receipt. Peer penalty: ban.
     #[error("{0} came after the final receipt")]
     AfterTheEnd(&'static str),
-    /// The answer was called complete without a final receipt. Peer penalty: ban.
-    #[error("the answer was called complete before its final receipt")]
+    /// The work was called complete without a final receipt. Peer penalty: ban.
+    #[error("the work was called complete before its final receipt")]
     NoFinalReceipt,
     /// The provider broke its promise of time. Peer penalty: low; machines get slow.
-    #[error("no tokens came within {waited_ms} ms")]
+    #[error("nothing came within {waited_ms} ms")]
     TooSlow {
         /// How long we waited.
         waited_ms: u64,
@@ -159,6 +199,12 @@ impl JobFault {
             Self::ChunkIndex { .. }
             | Self::ChunkSize { .. }
             | Self::Usage { .. }
+            | Self::OtherWork(_)
+            | Self::VectorCount { .. }
+            | Self::VectorWidth { .. }
+            | Self::VectorBytes { .. }
+            | Self::NotFinite
+            | Self::Unfinished { .. }
             | Self::InputTokens { .. }
             | Self::TooManyTokens { .. }
             | Self::Receipt(_)
@@ -193,13 +239,17 @@ pub struct JobCheck {
     tier: Tier,
     seed: Digest,
     input_tokens_max: u64,
-    output_tokens_max: u64,
+    output_max: OutputMax,
+    /// The most tokens that the first texts may have, for each number of them; empty for a generation.
+    texts_tokens_max: Vec<u64>,
+    /// The width of the job's vectors, which the first one sets for all.
+    width: Option<usize>,
     first_chunk_ms: u64,
     chunk_ms: u64,
     stage: Stage,
     chunks: u64,
     received: Usage,
-    output: TokenCommitment,
+    output: Output,
     /// The commitment to the prompt, which the first receipt sets for all.
     input: Option<Digest>,
     receipted: Usage,
@@ -213,7 +263,11 @@ pub struct JobCheck {
 impl JobCheck {
     /// A job that was just ordered under `agreement`, of whose cap so much is left.
     pub fn new(now: Timestamp, agreement: &Agreement, request: &JobRequest, cap_left: Amount) -> Self {
-        let terms = agreement.terms();
+        let (terms, output_max) = (agreement.terms(), OutputMax::of(&request.work));
+        let texts_tokens_max = match &request.work {
+            Work::Generate(_) => Vec::new(),
+            Work::Embed(embed) => embed.input_tokens_max(),
+        };
         Self {
             provider: agreement.body().provider,
             agreement: agreement.id(),
@@ -223,14 +277,16 @@ impl JobCheck {
             cap: cap_left,
             tier: terms.tier,
             seed: request.seed_commitment(),
-            input_tokens_max: request.input_tokens_max(),
-            output_tokens_max: request.output_tokens_max.into(),
+            input_tokens_max: request.work.input_tokens_max(),
+            output_max,
+            texts_tokens_max,
+            width: None,
             first_chunk_ms: terms.first_chunk_ms.into(),
             chunk_ms: terms.chunk_ms.into(),
             stage: Stage::Streaming,
             chunks: 0,
             received: Usage::default(),
-            output: TokenCommitment::default(),
+            output: Output::none(output_max),
             input: None,
             receipted: Usage::default(),
             receipted_cost: Amount::ZERO,
@@ -239,7 +295,7 @@ impl JobCheck {
         }
     }
 
-    /// Replaces the estimate of how many tokens the prompt has by the requester's own count and commitment.
+    /// Replaces the estimate of how many tokens the input has by the requester's own count and commitment.
     #[must_use]
     pub fn with_known_input(self, input_tokens: u64, input: Digest) -> Self {
         Self { input_tokens_max: input_tokens, input: Some(input), ..self }
@@ -264,9 +320,9 @@ impl JobCheck {
     pub fn poll_timeout(&self) -> Option<(Timestamp, &'static str)> {
         match self.stage {
             Stage::Streaming | Stage::Receipted if self.unpaid == 0 => Some(if self.chunks == 0 {
-                (self.waiting_since.plus_ms(self.first_chunk_ms), "the first tokens are due")
+                (self.waiting_since.plus_ms(self.first_chunk_ms), "the first tokens or vectors are due")
             } else {
-                (self.waiting_since.plus_ms(self.chunk_ms), "more tokens are due")
+                (self.waiting_since.plus_ms(self.chunk_ms), "more are due")
             }),
             Stage::Streaming | Stage::Receipted | Stage::Over => None,
         }
@@ -282,6 +338,7 @@ impl JobCheck {
         }
         match event {
             CheckEvent::Frame(ProviderFrame::Chunk(chunk)) => self.on_chunk(now, chunk),
+            CheckEvent::Frame(ProviderFrame::Vectors(vectors)) => self.on_vectors(now, vectors),
             CheckEvent::Frame(ProviderFrame::Receipt(receipt)) => self.on_receipt(now, receipt),
             CheckEvent::Frame(ProviderFrame::Done { reason, usage }) => self.on_done(reason, usage),
             CheckEvent::Frame(ProviderFrame::Stopped(reason)) => Ok(self.on_stopped(reason)),
@@ -296,12 +353,8 @@ impl JobCheck {
     }
 
     fn on_chunk(&mut self, now: Timestamp, chunk: Chunk) -> Result<Vec<CheckEffect>, JobFault> {
-        if self.stage != Stage::Streaming {
-            return Err(JobFault::AfterTheEnd("a chunk"));
-        }
-        if chunk.index != self.chunks {
-            return Err(JobFault::ChunkIndex { want: self.chunks, got: chunk.index });
-        }
+        let OutputMax::Tokens(most) = self.output_max else { return Err(JobFault::OtherWork("tokens")) };
+        self.check_place("a chunk", chunk.index)?;
         let tokens = chunk.tokens.len();
         if tokens > CHUNK_TOKENS_MAX || (tokens == 0 && chunk.text.is_empty()) {
             return Err(JobFault::ChunkSize { tokens });
@@ -312,12 +365,12 @@ impl JobCheck {
         if chunk.usage != received {
             return Err(JobFault::Usage { claimed: chunk.usage, received });
         }
-        if received.output_tokens > self.output_tokens_max {
-            return Err(JobFault::TooManyTokens { got: received.output_tokens, max: self.output_tokens_max });
+        if received.output_tokens > most.into() {
+            return Err(JobFault::TooManyTokens { got: received.output_tokens, max: most.into() });
         }
         self.chunks = self.chunks.saturating_add(1);
         self.received = received;
-        self.output.extend(&chunk.tokens);
+        self.output.extend_tokens(&chunk.tokens);
         // Text alone is no progress, or a provider could feign it for ever.
         if tokens > 0 {
             self.waiting_since = now;
@@ -325,9 +378,70 @@ impl JobCheck {
         Ok(vec![CheckEffect::Deliver(chunk)])
     }
 
-    /// The tokens of the prompt: the provider's first word on it, within reason, holds for the whole job.
+    fn on_vectors(&mut self, now: Timestamp, vectors: Vectors) -> Result<Vec<CheckEffect>, JobFault> {
+        let OutputMax::Vectors(texts) = self.output_max else { return Err(JobFault::OtherWork("vectors")) };
+        self.check_place("vectors", vectors.index)?;
+        let (got, left) = (vectors.vectors.len(), u64::from(texts).saturating_sub(self.output.vectors()));
+        let count = u64::try_from(got).unwrap_or(u64::MAX);
+        if count == 0 || count > left {
+            return Err(JobFault::VectorCount { got, left });
+        }
+        let width = self.check_vectors(&vectors)?;
+        let received = self.check_texts_read(vectors.usage, count)?;
+        self.chunks = self.chunks.saturating_add(1);
+        self.received = received;
+        self.width = width;
+        self.output.extend_vectors(&vectors.vectors);
+        self.waiting_since = now;
+        Ok(vec![CheckEffect::DeliverVectors(vectors)])
+    }
+
+    /// Checks that vectors are as wide as each other and those before, and numbers; gives that width.
+    fn check_vectors(&self, vectors: &Vectors) -> Result<Option<usize>, JobFault> {
+        let mut width = self.width;
+        let mut bytes: usize = 0;
+        for vector in &vectors.vectors {
+            let got = vector.width();
+            let want = *width.get_or_insert(got.min(VECTOR_WIDTH_MAX));
+            if got != want {
+                return Err(JobFault::VectorWidth { got, want });
+            }
+            if !vector.is_finite() {
+                return Err(JobFault::NotFinite);
+            }
+            bytes = bytes.saturating_add(vector.as_bytes().len());
+        }
+        if bytes > VECTORS_BYTES_MAX { Err(JobFault::VectorBytes { bytes }) } else { Ok(width) }
+    }
+
+    /// The usage after so many more vectors: each text has a token at least, and no more than bytes and ends.
+    fn check_texts_read(&self, claimed: Usage, more: u64) -> Result<Usage, JobFault> {
+        let read = usize::try_from(self.output.vectors().saturating_add(more)).unwrap_or(usize::MAX);
+        let most = self.texts_tokens_max.get(read.saturating_sub(1)).copied().unwrap_or(0).min(self.input_tokens_max);
+        if claimed.input_tokens > most {
+            return Err(JobFault::InputTokens { claimed: claimed.input_tokens, max: most });
+        }
+        let received = Usage { output_tokens: 0, ..claimed };
+        if claimed != received || claimed.input_tokens < self.received.input_tokens.saturating_add(more) {
+            return Err(JobFault::Usage { claimed, received: self.received });
+        }
+        Ok(received)
+    }
+
+    const fn check_place(&self, what: &'static str, index: u64) -> Result<(), JobFault> {
+        if !matches!(self.stage, Stage::Streaming) {
+            return Err(JobFault::AfterTheEnd(what));
+        }
+        if index != self.chunks {
+            return Err(JobFault::ChunkIndex { want: self.chunks, got: index });
+        }
+        Ok(())
+    }
+
+    /// The tokens read: of a prompt the provider's first word, within reason, holds for the whole job; of texts only those count
+    /// whose vectors came.
     const fn input_tokens(&self, claimed: Usage) -> Result<u64, JobFault> {
-        if self.chunks > 0 {
+        if self.chunks > 0 || matches!(self.output_max, OutputMax::Vectors(_)) {
             return Ok(self.received.input_tokens);
         }
         if claimed.input_tokens > self.input_tokens_max {
@@ -366,7 +480,7 @@ impl JobCheck {
         if body.usage != received {
             return Err(JobFault::Usage { claimed: body.usage, received });
         }
-        if !body.last && body.usage.output_tokens == self.receipted.output_tokens {
+        if !body.last && self.output.slice_tokens(body.usage) == self.output.slice_tokens(self.receipted) {
             return Err(JobFault::EmptySlice);
         }
         let cost = self.price_of(body.usage)?;
@@ -397,7 +511,7 @@ impl JobCheck {
     }
 
     fn on_done(&mut self, reason: FinishReason, usage: Usage) -> Result<Vec<CheckEffect>, JobFault> {
-        // A job that was cancelled before its prompt was read has nothing to receipt.
+        // A job that was cancelled before its input was read has nothing to receipt.
         let untouched = self.chunks == 0;
         if self.stage != Stage::Receipted && !untouched {
             return Err(JobFault::NoFinalReceipt);
@@ -405,8 +519,19 @@ impl JobCheck {
         if usage != self.received {
             return Err(JobFault::Usage { claimed: usage, received: self.received });
         }
+        self.check_complete(reason)?;
         self.stage = Stage::Over;
         Ok(vec![CheckEffect::End(Outcome::Done { reason, usage, cost: self.receipted_cost })])
+    }
+
+    /// Who ends by itself has given a vector for each text; an answer is as long as its model says.
+    fn check_complete(&self, reason: FinishReason) -> Result<(), JobFault> {
+        let OutputMax::Vectors(texts) = self.output_max else { return Ok(()) };
+        let (got, want) = (self.output.vectors(), texts.into());
+        match reason {
+            FinishReason::Stop if got < want => Err(JobFault::Unfinished { got, want }),
+            FinishReason::Stop | FinishReason::StopSequence | FinishReason::Length | FinishReason::Cancelled => Ok(()),
+        }
     }
 
     fn on_stopped(&mut self, reason: StopReason) -> Vec<CheckEffect> {

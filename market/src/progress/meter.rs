@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 
 use crate::agreement::Terms;
 use crate::amount::Amount;
-use crate::commitment::TokenCommitment;
 use crate::ids::Digest;
-use crate::job::{CHUNK_TOKENS_MAX, Chunk, FinishReason, JobRequest, StopReason};
+use crate::job::{CHUNK_TOKENS_MAX, Chunk, FinishReason, StopReason, VECTORS_BYTES_MAX, Vector, Vectors, Work};
 use crate::price::{PriceTable, Usage};
+use crate::progress::output::{Output, OutputMax};
 use crate::time::Timestamp;
 
 /// How long a provider waits for a voucher before it gives up: a requester signs and journals in milliseconds, so half a
@@ -25,32 +25,26 @@ pub struct MeterTerms {
     pub price: PriceTable,
     /// The most this job may cost: what is left of the agreement's cap. Who runs jobs side by side divides it first.
     pub cap: Amount,
-    /// Output tokens between two receipts.
+    /// Tokens between two receipts: those written into an answer, those read for vectors.
     pub slice_tokens: u32,
     /// Unpaid work at which it pauses.
     pub float: Amount,
-    /// The most tokens to write.
-    pub output_tokens_max: u32,
+    /// The most that was ordered.
+    pub output_max: OutputMax,
 }
 
 impl MeterTerms {
     /// The terms of a job under an agreement that has so much left of its cap.
-    pub const fn new(terms: &Terms, request: &JobRequest, cap_left: Amount) -> Self {
-        Self {
-            price: terms.price,
-            cap: cap_left,
-            slice_tokens: terms.slice_tokens,
-            float: terms.float,
-            output_tokens_max: request.output_tokens_max,
-        }
+    pub fn new(terms: &Terms, work: &Work, cap_left: Amount) -> Self {
+        Self { price: terms.price, cap: cap_left, slice_tokens: terms.slice_tokens, float: terms.float, output_max: OutputMax::of(work) }
     }
 }
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MeterEvent {
-    /// The prompt is tokenised and about to be read by the model.
-    PromptRead {
+    /// The input is tokenised and about to be read by the model: a prompt at once, texts one by one.
+    InputRead {
         /// How many tokens it has.
         input_tokens: u64,
         /// [`TokenCommitment`] to them.
@@ -62,6 +56,13 @@ pub enum MeterEvent {
         tokens: Vec<u32>,
         /// Their text.
         text: String,
+    },
+    /// The model gave vectors.
+    Embedded {
+        /// Those of the next texts.
+        vectors: Vec<Vector>,
+        /// Tokens of all texts up to here.
+        input_tokens: u64,
     },
     /// The receipt for the oldest slice that was asked for is signed and journalled, at this place in the channel.
     ReceiptSigned {
@@ -90,13 +91,15 @@ pub enum MeterEvent {
 pub enum MeterEffect {
     /// Send this.
     SendChunk(Chunk),
+    /// Send these.
+    SendVectors(Vectors),
     /// Number, journal, sign and send a receipt; report its sequence.
     IssueReceipt(Slice),
-    /// Take no more tokens from the executor.
+    /// Take no more work from the executor.
     Pause,
     /// Go on.
     Resume,
-    /// Stop the executor and tell the requester that the answer is complete.
+    /// Stop the executor and tell the requester that the work is complete.
     Finish {
         /// Why it ended.
         reason: FinishReason,
@@ -121,9 +124,9 @@ pub struct Slice {
     pub amount: Amount,
     /// What all work up to here costs.
     pub total: Amount,
-    /// Commitment to the tokens read.
+    /// Commitment to the tokens of the input.
     pub input: Digest,
-    /// Commitment to the tokens written up to here.
+    /// Commitment to the tokens written, or the vectors given, up to here.
     pub output: Digest,
     /// Whether it is the last.
     pub last: bool,
@@ -140,9 +143,47 @@ pub enum MeterReject {
         /// What came.
         event: &'static str,
     },
-    /// The executor went on although it was paused. The tokens were not taken; offer them again when it resumes.
-    #[error("tokens came while the job was paused")]
+    /// The executor went on although it was paused. The work was not taken; offer it again when it resumes.
+    #[error("work came while the job was paused")]
     Paused,
+    /// The executor did what was not ordered.
+    #[error("{event} came for another kind of order")]
+    OtherWork {
+        /// What came.
+        event: &'static str,
+    },
+    /// More vectors at once than a frame may have.
+    #[error("{bytes} bytes of vectors at once where a frame has at most {VECTORS_BYTES_MAX}")]
+    VectorsTooLarge {
+        /// Their bytes.
+        bytes: usize,
+    },
+    /// More vectors than texts.
+    #[error("{got} vectors for {texts} texts")]
+    TooManyVectors {
+        /// How many came.
+        got: u64,
+        /// How many texts there are.
+        texts: u32,
+    },
+    /// The executor called an order done whose texts have no vectors yet.
+    #[error("the end came with {got} vectors for {texts} texts")]
+    Unfinished {
+        /// How many were given.
+        got: u64,
+        /// How many texts there are.
+        texts: u32,
+    },
+    /// A text without a token, which no tokenizer gives.
+    #[error("{got} tokens were read with {vectors} more vectors, after {before}")]
+    InputTokens {
+        /// Tokens read before.
+        before: u64,
+        /// Tokens read by now.
+        got: u64,
+        /// The vectors that came.
+        vectors: usize,
+    },
     /// More tokens at once than a chunk may have.
     #[error("{tokens} tokens at once where a chunk has at most {CHUNK_TOKENS_MAX}")]
     ChunkTooLarge {
@@ -162,9 +203,9 @@ pub enum MeterReject {
 /// Where a job stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MeterState {
-    /// The prompt is being tokenised.
+    /// The input is being tokenised.
     Reading,
-    /// Tokens come.
+    /// Tokens or vectors come.
     Running,
     /// Waiting for a voucher.
     Paused {
@@ -198,7 +239,8 @@ pub struct JobMeter {
     terms: MeterTerms,
     state: MeterState,
     input: Digest,
-    output: TokenCommitment,
+    output: Output,
+    /// Frames of work.
     chunks: u64,
     usage: Usage,
     /// The price of `usage`.
@@ -221,7 +263,7 @@ impl JobMeter {
             terms,
             state: MeterState::Reading,
             input: Digest([0; 32]),
-            output: TokenCommitment::default(),
+            output: Output::none(terms.output_max),
             chunks: 0,
             usage: Usage::default(),
             cost: Amount::ZERO,
@@ -255,10 +297,11 @@ impl JobMeter {
     }
 
     /// How many more tokens the order and the cap allow. An executor that is told so stops by itself with
-    /// [`FinishReason::Length`].
+    /// [`FinishReason::Length`]. For vectors none are written.
     pub fn output_tokens_left(&self) -> u64 {
+        let OutputMax::Tokens(most) = self.terms.output_max else { return 0 };
         let within_cap = self.terms.price.output_tokens_within(self.terms.cap, self.usage.input_tokens);
-        within_cap.min(self.terms.output_tokens_max.into()).saturating_sub(self.usage.output_tokens)
+        within_cap.min(most.into()).saturating_sub(self.usage.output_tokens)
     }
 
     /// When [`MeterEvent::Elapsed`] is due, and what for.
@@ -277,8 +320,9 @@ impl JobMeter {
     /// [`MeterReject`]; the state is as before.
     pub fn apply(&mut self, now: Timestamp, event: MeterEvent) -> Result<Vec<MeterEffect>, MeterReject> {
         match event {
-            MeterEvent::PromptRead { input_tokens, input } => self.on_prompt_read(input_tokens, input),
+            MeterEvent::InputRead { input_tokens, input } => self.on_input_read(input_tokens, input),
             MeterEvent::Produced { tokens, text } => self.on_produced(now, tokens, text),
+            MeterEvent::Embedded { vectors, input_tokens } => self.on_embedded(now, vectors, input_tokens),
             MeterEvent::ReceiptSigned { sequence } => self.on_receipt_signed(sequence),
             MeterEvent::ReceiptRefused(reason) => self.on_receipt_refused(reason),
             MeterEvent::VoucherAccepted { sequence } => self.on_voucher(sequence),
@@ -289,52 +333,95 @@ impl JobMeter {
         }
     }
 
-    fn on_prompt_read(&mut self, input_tokens: u64, input: Digest) -> Result<Vec<MeterEffect>, MeterReject> {
+    /// A cap that does not pay for the whole input ends the job before any of it is read. A prompt counts as read from here on,
+    /// texts as their vectors are given.
+    fn on_input_read(&mut self, input_tokens: u64, input: Digest) -> Result<Vec<MeterEffect>, MeterReject> {
         if self.state != MeterState::Reading {
-            return Err(self.out_of_turn("the prompt"));
+            return Err(self.out_of_turn("the input"));
         }
-        let usage = Usage { input_tokens, output_tokens: 0 };
-        let Some(cost) = self.within_cap(usage) else {
+        let all = Usage { input_tokens, output_tokens: 0 };
+        if self.within_cap(all).is_none() {
             self.state = MeterState::Over;
-            let cost = self.terms.price.cost(usage).unwrap_or(Amount::MAX);
+            let cost = self.terms.price.cost(all).unwrap_or(Amount::MAX);
             return Ok(vec![MeterEffect::Stop(StopReason::CapTooSmall { cost, left: self.terms.cap })]);
+        }
+        self.usage = match self.terms.output_max {
+            OutputMax::Tokens(_) => all,
+            OutputMax::Vectors(_) => Usage::default(),
         };
-        (self.usage, self.cost, self.input) = (usage, cost, input);
+        self.cost = self.within_cap(self.usage).unwrap_or(self.terms.cap);
+        self.input = input;
         self.state = MeterState::Running;
         Ok(Vec::new())
     }
 
     fn on_produced(&mut self, now: Timestamp, tokens: Vec<u32>, text: String) -> Result<Vec<MeterEffect>, MeterReject> {
-        match self.state {
-            MeterState::Running => {}
-            MeterState::Paused { .. } => return Err(MeterReject::Paused),
-            MeterState::Reading | MeterState::Finishing { .. } | MeterState::Over => return Err(self.out_of_turn("tokens")),
-        }
+        self.check_runs("tokens")?;
+        let OutputMax::Tokens(most) = self.terms.output_max else { return Err(MeterReject::OtherWork { event: "tokens" }) };
         if tokens.len() > CHUNK_TOKENS_MAX {
             return Err(MeterReject::ChunkTooLarge { tokens: tokens.len() });
         }
         if tokens.is_empty() && text.is_empty() {
             return Ok(Vec::new());
         }
-        let count = u64::try_from(tokens.len()).unwrap_or(u64::MAX);
-        let usage = Usage { output_tokens: self.usage.output_tokens.saturating_add(count), ..self.usage };
-        let Some(cost) = self.within_cap(usage).filter(|_| usage.output_tokens <= self.terms.output_tokens_max.into()) else {
+        let usage = Usage { output_tokens: self.usage.output_tokens.saturating_add(count(&tokens)), ..self.usage };
+        if usage.output_tokens > most.into() {
             return Ok(self.finish(now, FinishReason::Length));
-        };
+        }
+        Ok(self.take(now, usage, |meter, index| {
+            meter.output.extend_tokens(&tokens);
+            MeterEffect::SendChunk(Chunk { index, tokens, text, usage })
+        }))
+    }
+
+    fn on_embedded(&mut self, now: Timestamp, vectors: Vec<Vector>, input_tokens: u64) -> Result<Vec<MeterEffect>, MeterReject> {
+        self.check_runs("vectors")?;
+        let OutputMax::Vectors(texts) = self.terms.output_max else { return Err(MeterReject::OtherWork { event: "vectors" }) };
+        let bytes = vectors.iter().fold(0, |sum: usize, vector| sum.saturating_add(vector.as_bytes().len()));
+        if bytes > VECTORS_BYTES_MAX {
+            return Err(MeterReject::VectorsTooLarge { bytes });
+        }
+        let (got, before) = (self.output.vectors().saturating_add(count(&vectors)), self.usage.input_tokens);
+        if got > texts.into() {
+            return Err(MeterReject::TooManyVectors { got, texts });
+        }
+        if input_tokens < before.saturating_add(count(&vectors)) {
+            return Err(MeterReject::InputTokens { before, got: input_tokens, vectors: vectors.len() });
+        }
+        if vectors.is_empty() {
+            return Ok(Vec::new());
+        }
+        let usage = Usage { input_tokens, output_tokens: 0 };
+        Ok(self.take(now, usage, |meter, index| {
+            meter.output.extend_vectors(&vectors);
+            MeterEffect::SendVectors(Vectors { index, vectors, usage })
+        }))
+    }
+
+    fn check_runs(&self, event: &'static str) -> Result<(), MeterReject> {
+        match self.state {
+            MeterState::Running => Ok(()),
+            MeterState::Paused { .. } => Err(MeterReject::Paused),
+            MeterState::Reading | MeterState::Finishing { .. } | MeterState::Over => Err(self.out_of_turn(event)),
+        }
+    }
+
+    /// Sends work and accounts for it, unless the cap does not pay for it, which ends the job.
+    fn take(&mut self, now: Timestamp, usage: Usage, send: impl FnOnce(&mut Self, u64) -> MeterEffect) -> Vec<MeterEffect> {
+        let Some(cost) = self.within_cap(usage) else { return self.finish(now, FinishReason::Length) };
         (self.usage, self.cost) = (usage, cost);
-        self.output.extend(&tokens);
-        let chunk = Chunk { index: self.chunks, tokens, text, usage };
+        let index = self.chunks;
         self.chunks = self.chunks.saturating_add(1);
-        let mut effects = vec![MeterEffect::SendChunk(chunk)];
+        let mut effects = vec![send(self, index)];
         effects.extend(self.account(now));
-        Ok(effects)
+        effects
     }
 
     /// After work was done: a receipt when a slice is full, and a pause when too much is unpaid. What is unpaid when it
     /// pauses is receipted first, or nobody could pay it.
     fn account(&mut self, now: Timestamp) -> Vec<MeterEffect> {
         let mut effects = Vec::new();
-        let since = self.usage.output_tokens.saturating_sub(self.receipted.output_tokens);
+        let since = self.output.slice_tokens(self.usage).saturating_sub(self.output.slice_tokens(self.receipted));
         let owed_too_much = self.unpaid() > self.terms.float;
         if since >= self.terms.slice_tokens.into() || (owed_too_much && since > 0) {
             effects.push(self.issue(false));
@@ -401,6 +488,11 @@ impl JobMeter {
     }
 
     fn on_finished(&mut self, now: Timestamp, reason: FinishReason) -> Result<Vec<MeterEffect>, MeterReject> {
+        if let (FinishReason::Stop, OutputMax::Vectors(texts)) = (reason, self.terms.output_max)
+            && self.output.vectors() < texts.into()
+        {
+            return Err(MeterReject::Unfinished { got: self.output.vectors(), texts });
+        }
         match self.state {
             MeterState::Running | MeterState::Paused { .. } => Ok(self.finish(now, reason)),
             MeterState::Reading | MeterState::Finishing { .. } | MeterState::Over => Err(self.out_of_turn("the end")),
@@ -472,4 +564,8 @@ impl JobMeter {
     const fn out_of_turn(&self, event: &'static str) -> MeterReject {
         MeterReject::OutOfTurn { state: self.state.name(), event }
     }
+}
+
+fn count<T>(items: &[T]) -> u64 {
+    u64::try_from(items.len()).unwrap_or(u64::MAX)
 }

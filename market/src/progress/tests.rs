@@ -7,10 +7,10 @@ mod world;
 use super::*;
 use crate::agreement::{Agreement, AgreementTerms, Terms};
 use crate::amount::Amount;
-use crate::commitment::TokenCommitment;
+use crate::commitment::{TokenCommitment, VectorCommitment};
 use crate::fixtures::{NOW, key, peer, price, terms};
 use crate::ids::{Digest, JobId, OfferId, ProposalId};
-use crate::job::{Chunk, FinishReason, JobRequest, Prompt, ProviderFrame, Sampling, StopReason};
+use crate::job::{Chunk, Embed, FinishReason, Generate, JobRequest, Prompt, ProviderFrame, Sampling, StopReason, Vector, Vectors, Work};
 use crate::price::Usage;
 use crate::receipt::{Receipt, ReceiptBody, SignedReceipt};
 use crate::signed::Verified;
@@ -34,15 +34,22 @@ fn agreement(terms: Terms) -> Agreement {
 }
 
 fn request(agreement: &Agreement) -> JobRequest {
-    JobRequest {
-        agreement: agreement.id(),
-        job: JobId([5; 16]),
-        prompt: Prompt::Raw("hello".into()),
-        output_tokens_max: 1000,
-        sampling: Sampling::GREEDY,
-        stop: Vec::new(),
-        seed: [8; 32],
-    }
+    JobRequest { agreement: agreement.id(), job: JobId([5; 16]), work: generate(1000) }
+}
+
+fn generate(output_tokens_max: u32) -> Work {
+    let prompt = Prompt::Raw("hello".into());
+    Work::Generate(Generate { prompt, output_tokens_max, sampling: Sampling::GREEDY, stop: Vec::new(), seed: [8; 32] })
+}
+
+/// An order for the vectors of so many texts of three bytes, which have at most five tokens each.
+fn embed(texts: usize) -> Work {
+    Work::Embed(Embed { texts: vec!["abc".into(); texts] })
+}
+
+/// So many vectors of three elements, the first element of the first one being `from`.
+fn vectors(from: u16, count: u16) -> Vec<Vector> {
+    (from..from + count).map(|n| Vector::new(&[f32::from(n), 0.5, -0.0])).collect()
 }
 
 /// Signs the receipt that a slice asks for, as a ledger would, but for the chain of receipts.

@@ -1,6 +1,6 @@
 //! Why a requester did not get what it asked for.
 
-use cocoon_market::agreement::AgreementError;
+use cocoon_market::agreement::{AgreementError, Refusal};
 use cocoon_market::job::StopReason;
 use cocoon_market::negotiation::{End, Reject, StartError};
 use cocoon_market::progress::JobFault;
@@ -47,7 +47,7 @@ pub enum NegotiateError {
 pub struct JobProgress {
     /// What the vouchers of this job paid.
     pub paid: Amount,
-    /// Tokens that arrived.
+    /// Tokens that arrived, or whose vectors did.
     pub received_tokens: u64,
     /// Work as the provider last metered it.
     pub usage: Usage,
@@ -62,12 +62,12 @@ pub enum JobError {
     /// The provider cannot be reached; nothing was paid.
     #[error("cannot reach the provider")]
     Reach(#[from] ReachError),
-    /// The provider vanished. The rest of the answer can be had from another one.
+    /// The provider vanished. The rest of the work can be had from another one.
     #[error("the provider was lost after {received_tokens} tokens; {paid} was paid")]
     ProviderLost {
         /// What the vouchers of this job paid.
         paid: Amount,
-        /// Tokens that arrived.
+        /// Tokens that arrived, or whose vectors did.
         received_tokens: u64,
         /// Work as the provider last metered it.
         usage: Usage,
@@ -149,7 +149,13 @@ impl JobError {
     pub fn elsewhere(&self) -> bool {
         match self {
             Self::Order(_) | Self::Payment { .. } => false,
-            Self::Stopped { reason, .. } => !matches!(reason, StopReason::Malformed | StopReason::ContextExceeded { .. }),
+            Self::Stopped { reason, .. } => !matches!(
+                reason,
+                StopReason::Malformed
+                    | StopReason::ContextExceeded { .. }
+                    | StopReason::TextTooLong { .. }
+                    | StopReason::Refused(Refusal::OtherWork { .. })
+            ),
             Self::Reach(_) | Self::ProviderLost { .. } | Self::TooSlow { .. } | Self::Cheated { .. } | Self::Garbage { .. } => true,
         }
     }

@@ -7,10 +7,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use cocoon_market::agreement::Agreement;
-use cocoon_market::job::{Chunk, FinishReason, JobRequest, Prompt, ProviderFrame, RequesterFrame, Sampling};
+use cocoon_market::job::{
+    Chunk, Embed, FinishReason, Generate, JobRequest, Prompt, ProviderFrame, RequesterFrame, Sampling, Vectors, Work, WorkKind,
+};
 use cocoon_market::progress::{CheckEffect, CheckEvent, JobCheck, JobFault, Outcome, RECEIPTS_UNPAID_MAX};
 use cocoon_market::reputation::Experienced;
-use cocoon_market::{Amount, JobId, SignedReceipt, SignedVoucher, Timestamp, Usage};
+use cocoon_market::{AgreementId, Amount, JobId, SignedReceipt, SignedVoucher, Timestamp, Usage};
 use futures::channel::mpsc;
 use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
@@ -22,7 +24,7 @@ use crate::payment::{PayError, PayErrorKind, Payer};
 use crate::penalty::Offence;
 use crate::protocol::frame::FrameError;
 use crate::protocol::job::{JobFrames, JobWriter, requester_end};
-use crate::shell::{Deadline, within};
+use crate::shell::{Deadline, Entropy, within};
 
 /// Events a reader may be behind its job; beyond that the provider is held up, which costs nothing.
 pub const JOB_EVENTS_MAX: usize = 1024;
@@ -31,9 +33,61 @@ pub const JOB_EVENTS_MAX: usize = 1024;
 /// missing receipt, which now never comes.
 const PAYMENT_REST: Duration = Duration::from_secs(10);
 
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobOrder {
+    /// Write text.
+    Generate(GenerateOrder),
+    /// Turn texts into vectors.
+    Embed(EmbedOrder),
+}
+
+impl From<GenerateOrder> for JobOrder {
+    fn from(order: GenerateOrder) -> Self {
+        Self::Generate(order)
+    }
+}
+
+impl From<EmbedOrder> for JobOrder {
+    fn from(order: EmbedOrder) -> Self {
+        Self::Embed(order)
+    }
+}
+
+impl JobOrder {
+    /// The order as it is sent, with what it leaves open drawn.
+    fn request(self, agreement: AgreementId, entropy: &Entropy) -> JobRequest {
+        let (job, work) = match self {
+            Self::Generate(order) => {
+                let GenerateOrder { prompt, output_tokens_max, sampling, stop, seed, job } = order;
+                let seed = seed.unwrap_or_else(|| entropy.bytes());
+                (job, Work::Generate(Generate { prompt, output_tokens_max, sampling, stop, seed }))
+            }
+            Self::Embed(EmbedOrder { texts, job }) => (job, Work::Embed(Embed { texts })),
+        };
+        JobRequest { agreement, job: job.unwrap_or_else(|| JobId(entropy.bytes())), work }
+    }
+}
+
+/// Texts whose vectors are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmbedOrder {
+    /// The texts, at most [`TEXTS_MAX`](cocoon_market::job::TEXTS_MAX). Their vectors come in this order.
+    pub texts: Vec<String>,
+    /// The job's name; `None` draws one.
+    pub job: Option<JobId>,
+}
+
+impl EmbedOrder {
+    /// The vectors of these texts.
+    pub const fn new(texts: Vec<String>) -> Self {
+        Self { texts, job: None }
+    }
+}
+
 /// What is to be generated.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JobOrder {
+pub struct GenerateOrder {
     /// What the model reads.
     pub prompt: Prompt,
     /// The most tokens to write.
@@ -48,7 +102,7 @@ pub struct JobOrder {
     pub job: Option<JobId>,
 }
 
-impl JobOrder {
+impl GenerateOrder {
     /// The likeliest continuation of a prompt, up to so many tokens.
     pub const fn new(prompt: Prompt, output_tokens_max: u32) -> Self {
         Self { prompt, output_tokens_max, sampling: Sampling::GREEDY, stop: Vec::new(), seed: None, job: None }
@@ -60,6 +114,8 @@ impl JobOrder {
 pub enum JobEvent {
     /// Some tokens came.
     Chunk(Chunk),
+    /// Some vectors came.
+    Vectors(Vectors),
     /// A slice was receipted and paid.
     Receipted {
         /// The provider's receipt.
@@ -67,7 +123,7 @@ pub enum JobEvent {
         /// Our voucher.
         voucher: SignedVoucher,
     },
-    /// The answer is complete and paid; nothing follows.
+    /// The work is complete and paid; nothing follows.
     Done {
         /// Why it ended.
         reason: FinishReason,
@@ -112,18 +168,10 @@ impl Client {
     ///
     /// # Errors
     /// [`JobError::Order`] and [`JobError::Reach`]; everything later ends the stream.
-    pub async fn run(&self, agreement: &Agreement, order: JobOrder) -> Result<JobHandle, JobError> {
-        let request = JobRequest {
-            agreement: agreement.id(),
-            job: order.job.unwrap_or_else(|| JobId(self.entropy.bytes())),
-            prompt: order.prompt,
-            output_tokens_max: order.output_tokens_max,
-            sampling: order.sampling,
-            stop: order.stop,
-            seed: order.seed.unwrap_or_else(|| self.entropy.bytes()),
-        };
+    pub async fn run(&self, agreement: &Agreement, order: impl Into<JobOrder>) -> Result<JobHandle, JobError> {
+        let request = order.into().request(agreement.id(), &self.entropy);
         request.check()?;
-        let job = request.job;
+        let (job, kind) = (request.job, request.work.kind());
         let stream = self.node.open_job(&agreement.body().provider_peer).await?;
         let (frames, mut writer) = requester_end(stream);
         let now = self.node.clock().now();
@@ -138,6 +186,7 @@ impl Client {
         let (events_tx, events) = mpsc::channel(JOB_EVENTS_MAX);
         let (cancel, cancelled) = mpsc::channel(0);
         let running = Running {
+            kind,
             node: self.node.clone(),
             payer: Arc::clone(&self.payer),
             agreement: Arc::new(agreement.clone()),
@@ -163,6 +212,7 @@ impl Client {
 type Payment = BoxFuture<'static, (Box<SignedReceipt>, Result<SignedVoucher, PayError>)>;
 
 struct Running {
+    kind: WorkKind,
     node: Node,
     payer: Arc<dyn Payer>,
     agreement: Arc<Agreement>,
@@ -248,7 +298,8 @@ impl Running {
         };
         for effect in VecDeque::from(effects) {
             match effect {
-                CheckEffect::Deliver(chunk) => self.deliver(chunk).await,
+                CheckEffect::Deliver(chunk) => self.deliver(JobEvent::Chunk(chunk)).await,
+                CheckEffect::DeliverVectors(vectors) => self.deliver(JobEvent::Vectors(vectors)).await,
                 CheckEffect::Pay(receipt) => self.pay(receipt),
                 CheckEffect::End(outcome) => return Ok(Some(outcome)),
             }
@@ -256,15 +307,18 @@ impl Running {
         Ok(None)
     }
 
-    async fn deliver(&mut self, chunk: Chunk) {
+    async fn deliver(&mut self, work: JobEvent) {
         self.progress.usage = self.check.received();
-        self.progress.received_tokens = self.progress.usage.output_tokens;
+        self.progress.received_tokens = match self.kind {
+            WorkKind::Generate => self.progress.usage.output_tokens,
+            WorkKind::Embed => self.progress.usage.input_tokens,
+        };
         self.last_chunk_at = self.node.clock().now();
         if self.first_chunk_at.is_none() {
             (self.first_chunk_at, self.first_tokens) = (Some(self.last_chunk_at), self.progress.received_tokens);
         }
         // Nobody reads: the job ends through its cancellation.
-        let _ = self.events.send(Ok(JobEvent::Chunk(chunk))).await;
+        let _ = self.events.send(Ok(work)).await;
     }
 
     fn pay(&mut self, receipt: Box<SignedReceipt>) {
@@ -350,7 +404,11 @@ impl Running {
             Ok(_) if self.first_chunk_at.is_none() => return,
             Ok(_) => {
                 let first = self.first_chunk_at.unwrap_or(now);
-                let tokens = self.progress.received_tokens.saturating_sub(self.first_tokens);
+                let tokens = match self.kind {
+                    WorkKind::Generate => self.progress.received_tokens.saturating_sub(self.first_tokens),
+                    // Remembered is how fast providers write, which is another speed.
+                    WorkKind::Embed => 0,
+                };
                 Experienced::Succeeded { first_chunk_ms: first.since_ms(self.started_at), tokens, ms: self.last_chunk_at.since_ms(first) }
             }
             Err(JobError::Cheated { .. }) => Experienced::Cheated,

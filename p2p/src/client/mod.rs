@@ -15,7 +15,7 @@ use crate::shell::Entropy;
 
 pub use error::{FindError, JobError, JobProgress, NegotiateError};
 pub use find::GOSSIP_WAIT;
-pub use job::{JOB_EVENTS_MAX, JobEvent, JobHandle, JobOrder};
+pub use job::{EmbedOrder, GenerateOrder, JOB_EVENTS_MAX, JobEvent, JobHandle, JobOrder};
 pub use negotiate::{DealWishes, NegotiationStep};
 
 /// Buys work. Clones share the node and the purse.

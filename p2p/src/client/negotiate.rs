@@ -24,7 +24,7 @@ pub struct DealWishes {
     pub price: Option<PriceTable>,
     /// The highest prices; `None` goes up to the offer's.
     pub price_max: Option<PriceTable>,
-    /// Output tokens between two receipts; `None` takes the offer's.
+    /// Tokens between two receipts; `None` takes the offer's.
     pub slice_tokens: Option<u32>,
     /// Jobs at once.
     pub jobs_max: u16,

@@ -23,7 +23,7 @@ pub struct Listing {
     pub confidentiality: Confidentiality,
     /// Jobs served at once.
     pub capacity: u16,
-    /// Output tokens between two receipts.
+    /// Tokens between two receipts, written ones of text and read ones for vectors.
     pub slice_tokens: u32,
     /// Unpaid work at which a job stops.
     pub float: Amount,

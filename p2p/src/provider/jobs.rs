@@ -84,7 +84,7 @@ impl Desk {
         let agreement = self.find_agreement(peer, request).await.map_err(StopReason::Refused)?;
         let place = self.places.take(&agreement, request.job, alive).map_err(StopReason::Refused)?;
         let cap_left = self.payee.admit(&agreement).await.map_err(StopReason::Refused)?;
-        let terms = MeterTerms::new(agreement.terms(), request, cap_left);
+        let terms = MeterTerms::new(agreement.terms(), &request.work, cap_left);
         let execution = self.executor.start(agreement.terms().model, request.clone()).await?;
         Ok(Admitted { agreement, terms, execution, place })
     }
@@ -260,8 +260,9 @@ impl Running {
 
     async fn on_work(&mut self, event: ExecutionEvent) -> Result<(), Gone> {
         let event = match event {
-            ExecutionEvent::Prefilled { usage, input } => MeterEvent::PromptRead { input_tokens: usage.input_tokens, input },
+            ExecutionEvent::InputRead { input_tokens, input } => MeterEvent::InputRead { input_tokens, input },
             ExecutionEvent::Tokens { tokens, text, .. } => MeterEvent::Produced { tokens, text },
+            ExecutionEvent::Vectors { vectors, usage } => MeterEvent::Embedded { vectors, input_tokens: usage.input_tokens },
             ExecutionEvent::Finished { reason, .. } => MeterEvent::Finished(reason),
             ExecutionEvent::Failed(reason) => MeterEvent::Failed(reason),
         };
@@ -311,6 +312,7 @@ impl Running {
         while let Some(effect) = effects.pop_front() {
             match effect {
                 MeterEffect::SendChunk(chunk) => self.send(&ProviderFrame::Chunk(chunk)).await?,
+                MeterEffect::SendVectors(vectors) => self.send(&ProviderFrame::Vectors(vectors)).await?,
                 MeterEffect::IssueReceipt(slice) => {
                     if let Err(reason) = self.issue(slice).await? {
                         effects = self.decide(MeterEvent::ReceiptRefused(reason));

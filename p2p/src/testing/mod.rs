@@ -9,7 +9,7 @@ mod payee;
 mod payer;
 
 use cocoon_market::ids::{ChannelRef, ContractAddress};
-use cocoon_market::offer::{Confidentiality, DeviceClaim, DeviceKind, ModelClaim, ModelClass, Tier};
+use cocoon_market::offer::{Confidentiality, DeviceClaim, DeviceKind, ModelClaim, ModelClass, Serves, Tier};
 use cocoon_market::{Amount, ModelId, NetworkId, NodeId, PriceTable, SettlementTerms};
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::MemoryTransport;
@@ -20,7 +20,7 @@ use crate::identity::Identity;
 use crate::provider::Listing;
 use crate::transport::Transport;
 
-pub use executor::{Answer, MockExecutor, Stumble};
+pub use executor::{Answer, MOCK_WIDTH, MockExecutor, Stumble, mock_vector};
 pub use payee::MockPayee;
 pub use payer::{MockPayer, PayerFault};
 
@@ -41,11 +41,18 @@ pub fn channel_between(requester: &NodeId, provider: &NodeId) -> ChannelRef {
     ChannelRef { network: NetworkId::DEVNET, address: ContractAddress(address) }
 }
 
+/// A listing of a tiny model of vectors: as [`listing`], and the mock executor does what it says.
+pub fn vectors_listing(model: ModelId, price_per_token: u64) -> Listing {
+    let listing = listing(model, price_per_token);
+    let width = u32::try_from(MOCK_WIDTH).unwrap_or(u32::MAX);
+    Listing { model: ModelClaim { serves: Serves::Vectors { width }, ..listing.model.clone() }, ..listing }
+}
+
 /// A listing of a tiny text model: a slice every 16 tokens, a float of three slices.
 pub fn listing(model: ModelId, price_per_token: u64) -> Listing {
     let per_mtok = |times: u64| Amount::from_nano(u128::from(price_per_token) * u128::from(times) * 1_000_000);
     Listing {
-        model: ModelClaim { id: model, name: "tiny".into(), class: ModelClass::TextTiny, context_tokens: 2048 },
+        model: ModelClaim { id: model, name: "tiny".into(), class: ModelClass::TextTiny, serves: Serves::Text, context_tokens: 2048 },
         device: DeviceClaim { name: "mock".into(), kind: DeviceKind::Cpu, tokens_per_s: 1000 },
         price: PriceTable { job: Amount::ZERO, input_per_mtok: per_mtok(1), output_per_mtok: per_mtok(2) },
         tier: Tier::Plain,

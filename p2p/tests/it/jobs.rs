@@ -73,10 +73,10 @@ async fn a_job_that_never_began_says_nothing_about_its_provider() {
 #[tokio::test]
 async fn a_job_has_the_name_it_was_given() {
     use cocoon_market::JobId;
-    use cocoon_p2p::JobOrder;
+    use cocoon_p2p::GenerateOrder;
     let world = World::new(Answer::of(1)).await;
     let agreement = world.agree().await;
-    let named = JobOrder { job: Some(JobId([5; 16])), ..order(1) };
+    let named = GenerateOrder { job: Some(JobId([5; 16])), ..order(1) };
     assert_eq!(world.client.run(&agreement, named).await.unwrap().job(), JobId([5; 16]));
     assert_ne!(world.run(&agreement, 1).await.job(), world.run(&agreement, 1).await.job());
 }
@@ -201,7 +201,7 @@ async fn a_provider_lost_in_the_middle_names_what_was_paid_and_received() {
         match event.unwrap() {
             JobEvent::Chunk(_) => chunks += 1,
             JobEvent::Receipted { receipt, .. } => paid = paid.checked_add(receipt.receipt.body.amount).unwrap(),
-            JobEvent::Done { .. } => panic!("it cannot be done"),
+            JobEvent::Vectors(_) | JobEvent::Done { .. } => panic!("it cannot be done"),
         }
         if chunks == 40 {
             break;
@@ -213,7 +213,7 @@ async fn a_provider_lost_in_the_middle_names_what_was_paid_and_received() {
         match event {
             JobEvent::Chunk(_) => chunks += 1,
             JobEvent::Receipted { receipt, .. } => paid = paid.checked_add(receipt.receipt.body.amount).unwrap(),
-            JobEvent::Done { .. } => panic!("it cannot be done"),
+            JobEvent::Vectors(_) | JobEvent::Done { .. } => panic!("it cannot be done"),
         }
     }
     let Some(JobError::ProviderLost { paid: named, received_tokens, .. }) = error else { panic!("{error:?}") };
@@ -368,11 +368,11 @@ async fn an_agreement_serves_no_other_peer() {
 async fn more_jobs_than_agreed_and_a_job_named_twice_are_refused() {
     use cocoon_market::JobId;
     use cocoon_market::agreement::Refusal;
-    use cocoon_p2p::{DealWishes, JobOrder};
+    use cocoon_p2p::{DealWishes, GenerateOrder};
     let world = World::new(Answer { pace: Duration::from_millis(2), ..Answer::of(100_000) }).await;
     let wishes = DealWishes { jobs_max: 2, ..DealWishes::new(cost(100_000)) };
     let agreement = world.client.negotiate(&world.offer().await, wishes).await.unwrap();
-    let named = || JobOrder { job: Some(JobId([5; 16])), ..order(100_000) };
+    let named = || GenerateOrder { job: Some(JobId([5; 16])), ..order(100_000) };
     let mut first = world.client.run(&agreement, named()).await.unwrap();
     assert!(matches!(first.next().await, Some(Ok(JobEvent::Chunk(_)))));
     let (_, error) = drain(&mut world.client.run(&agreement, named()).await.unwrap()).await;

@@ -5,4 +5,5 @@ mod hostile;
 mod jobs;
 mod negotiation;
 mod sockets;
+mod vectors;
 mod world;

@@ -6,11 +6,11 @@ use std::time::Duration;
 use cocoon_market::agreement::{Agreement, AgreementTerms, Terms};
 use cocoon_market::job::Prompt;
 use cocoon_market::offer::{Confidentiality, Tier};
-use cocoon_market::{Amount, Demand, ModelId, NetworkId, Offer, OfferId, OperatorKey, PeerId, ProposalId, Usage, Verified};
-use cocoon_p2p::testing::{Answer, MockExecutor, MockPayee, MockPayer, channel_between, listing, memory_transport};
+use cocoon_market::{Amount, Demand, ModelId, NetworkId, Offer, OfferId, OperatorKey, PeerId, ProposalId, Usage, Verified, WorkKind};
+use cocoon_p2p::testing::{Answer, MockExecutor, MockPayee, MockPayer, channel_between, listing, memory_transport, vectors_listing};
 use cocoon_p2p::{
-    Client, Clock, DealWishes, Identity, JobEnd, JobError, JobEvent, JobHandle, JobOrder, KadMode, Node, NodeConfig, Provider,
-    ProviderConfig, ProviderEvent, Receiver, Spawner,
+    Client, Clock, DealWishes, EmbedOrder, GenerateOrder, Identity, JobEnd, JobError, JobEvent, JobHandle, KadMode, Node, NodeConfig,
+    Provider, ProviderConfig, ProviderEvent, Receiver, Spawner,
 };
 use futures::{Stream, StreamExt as _};
 
@@ -80,6 +80,7 @@ pub(crate) async fn connect(from: &Node, to: &Node) {
 pub(crate) fn demand() -> Demand {
     Demand {
         model: MODEL,
+        work: WorkKind::Generate,
         network: NetworkId::DEVNET,
         price_max: None,
         expected: Usage { input_tokens: 10, output_tokens: 100 },
@@ -108,6 +109,13 @@ impl World {
         Self::on(node(1), node(2), answer).await
     }
 
+    /// The same, with a model of vectors.
+    pub(crate) async fn of_vectors(answer: Answer) -> Self {
+        let world = Self::new(answer).await;
+        world.provider.sell(vec![vectors_listing(MODEL, PRICE)]).await.unwrap();
+        world
+    }
+
     pub(crate) async fn on(provider_node: Node, client_node: Node, answer: Answer) -> Self {
         let (provider_key, client_key) = (OperatorKey::from_seed(&[11; 32]), OperatorKey::from_seed(&[12; 32]));
         let payee = Arc::new(MockPayee::new(provider_key.clone(), Clock::system()));
@@ -122,13 +130,30 @@ impl World {
     }
 
     pub(crate) async fn offer(&self) -> Verified<Offer> {
-        let found = tokio::time::timeout(PATIENCE, self.client.find(&demand(), 1)).await.unwrap().unwrap();
+        self.offer_for(&demand()).await
+    }
+
+    async fn offer_for(&self, demand: &Demand) -> Verified<Offer> {
+        let found = tokio::time::timeout(PATIENCE, self.client.find(demand, 1)).await.unwrap().unwrap();
         found.best.first().unwrap_or_else(|| panic!("nothing found: {found:?}")).offer.as_ref().clone()
     }
 
     pub(crate) async fn agree(&self) -> Agreement {
+        self.agree_about(&self.offer().await).await
+    }
+
+    pub(crate) async fn agree_on_vectors(&self) -> Agreement {
+        let offer = self.offer_for(&Demand { work: WorkKind::Embed, ..demand() }).await;
+        self.agree_about(&offer).await
+    }
+
+    async fn agree_about(&self, offer: &Verified<Offer>) -> Agreement {
         let wishes = DealWishes::new(Amount::from_nano(1_000_000_000));
-        self.client.negotiate(&self.offer().await, wishes).await.unwrap()
+        self.client.negotiate(offer, wishes).await.unwrap()
+    }
+
+    pub(crate) async fn embed(&self, agreement: &Agreement, texts: &[String]) -> JobHandle {
+        self.client.run(agreement, EmbedOrder::new(texts.to_vec())).await.unwrap()
     }
 
     /// How the provider's next job ended. A requester is done a voucher before its provider is.
@@ -142,8 +167,8 @@ impl World {
     }
 }
 
-pub(crate) fn order(tokens: u32) -> JobOrder {
-    JobOrder::new(Prompt::Raw("what is the answer".into()), tokens)
+pub(crate) fn order(tokens: u32) -> GenerateOrder {
+    GenerateOrder::new(Prompt::Raw("what is the answer".into()), tokens)
 }
 
 /// All that a job gave.

@@ -1,88 +1,15 @@
 use std::path::PathBuf;
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{RngCore, SeedableRng};
 use serde::Deserialize;
-use serde_json::json;
 
 use super::*;
 use crate::engine::burn::Burn;
 use crate::safetensors::SafetensorsWriter;
+use crate::tiny::bert::{CONTEXT, HIDDEN, config_json, tensors, tokenizer_json};
 use crate::tokenizer::TokenId;
 
-const LAYERS: usize = 3;
-const HIDDEN: u64 = 48;
-const FEED_FORWARD: u64 = 96;
-const CONTEXT: u64 = 64;
-
-const WORDS: [&str; 10] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b", "c", "##a", "##b", "##c"];
-
-fn tokenizer_json() -> String {
-    let vocabulary: serde_json::Map<String, serde_json::Value> =
-        WORDS.iter().zip(0..).map(|(word, id)| ((*word).to_owned(), id.into())).collect();
-    json!({
-        "added_tokens": [],
-        "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": true},
-        "pre_tokenizer": {"type": "BertPreTokenizer"},
-        "post_processor": {"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]},
-        "model": {
-            "type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
-            "vocab": vocabulary,
-        },
-    })
-    .to_string()
-}
-
-fn config_json() -> String {
-    json!({
-        "model_type": "bert", "num_hidden_layers": LAYERS, "hidden_size": HIDDEN, "intermediate_size": FEED_FORWARD,
-        "num_attention_heads": 4, "vocab_size": WORDS.len(), "max_position_embeddings": CONTEXT, "type_vocab_size": 2,
-        "layer_norm_eps": 1e-12, "hidden_act": "gelu",
-    })
-    .to_string()
-}
-
-/// Names and shapes of all tensors.
-fn tensors() -> Vec<(String, Vec<u64>)> {
-    let mut all = Vec::new();
-    let mut add = |name: String, shape: &[u64]| all.push((name, shape.to_vec()));
-    for (part, rows) in [("word", WORDS.len() as u64), ("position", CONTEXT), ("token_type", 2)] {
-        add(format!("embeddings.{part}_embeddings.weight"), &[rows, HIDDEN]);
-    }
-    let mut norms = vec!["embeddings.LayerNorm".to_owned()];
-    let mut dense = vec![("pooler.dense".to_owned(), HIDDEN, HIDDEN)];
-    for layer in 0..LAYERS {
-        let at = format!("encoder.layer.{layer}");
-        for part in ["self.query", "self.key", "self.value", "output.dense"] {
-            dense.push((format!("{at}.attention.{part}"), HIDDEN, HIDDEN));
-        }
-        dense.push((format!("{at}.intermediate.dense"), FEED_FORWARD, HIDDEN));
-        dense.push((format!("{at}.output.dense"), HIDDEN, FEED_FORWARD));
-        norms.extend([format!("{at}.attention.output.LayerNorm"), format!("{at}.output.LayerNorm")]);
-    }
-    for (name, rows, columns) in dense {
-        add(format!("{name}.weight"), &[rows, columns]);
-        add(format!("{name}.bias"), &[rows]);
-    }
-    for name in norms {
-        add(format!("{name}.weight"), &[HIDDEN]);
-        add(format!("{name}.bias"), &[HIDDEN]);
-    }
-    all
-}
-
-/// The weights, from a seed: about as large as trained ones, so that every part changes results.
 fn weights(change: impl Fn(&str, &mut Vec<f32>)) -> Vec<u8> {
-    let mut random = ChaCha8Rng::seed_from_u64(7);
-    let mut writer = SafetensorsWriter::new();
-    for (name, shape) in tensors() {
-        let count = shape.iter().product::<u64>();
-        let offset = if name.ends_with("LayerNorm.weight") { 1.0 } else { 0.0 };
-        let mut values: Vec<f32> = (0..count).map(|_| offset + (random.next_u32() as f32 / u32::MAX as f32 - 0.5) * 0.4).collect();
-        change(&name, &mut values);
-        writer = writer.f32(&name, &shape, &values);
-    }
-    writer.finish()
+    crate::tiny::bert::weights(7, change)
 }
 
 /// A folder of the tiny encoder, with other files beside.
@@ -131,7 +58,7 @@ fn length(vector: &[f32]) -> f32 {
 fn texts() -> Vec<String> {
     let words = ["a", "b", "c", "ab", "cab", "bca", "x"];
     let text = |count: usize| (0..count).map(|at| words[(at * at + count) % words.len()]).collect::<Vec<_>>().join(" ");
-    (0..48).map(|at| text((at * 7) % 40)).chain([text(100)]).collect()
+    (0..48).map(|at| text((at * 7) % 40)).chain([text(400)]).collect()
 }
 
 #[track_caller]
@@ -219,7 +146,7 @@ fn the_summary_is_that_of_the_folder() {
     let embedder = open(&folder(&[]));
     let pooler = HIDDEN * HIDDEN + HIDDEN;
     let parameters = tensors().iter().map(|(_, shape)| shape.iter().product::<u64>()).sum::<u64>() - pooler;
-    assert_eq!(embedder.summary(), EmbedderSummary { width: 48, tokens_max: 64, parameters });
+    assert_eq!(embedder.summary(), EmbedderSummary { width: HIDDEN as usize, tokens_max: CONTEXT as usize, parameters });
     assert!(embedder.device().is_cpu());
 }
 

@@ -1,6 +1,6 @@
 use cocoon_market::agreement::{AgreementTerms, Terms};
 use cocoon_market::ids::ContractAddress;
-use cocoon_market::offer::{Confidentiality, DeviceClaim, DeviceKind, ModelClaim, ModelClass, SettlementTerms, Tier};
+use cocoon_market::offer::{Confidentiality, DeviceClaim, DeviceKind, ModelClaim, ModelClass, Serves, SettlementTerms, Tier};
 use cocoon_market::{AgreementId, ModelId, NetworkId, OperatorKey, PeerId, PriceTable, ProposalId, Receipt, Timestamp, Voucher};
 
 use super::*;
@@ -33,7 +33,13 @@ fn offer() -> Verified<Offer> {
         provider: key(2).node_id(),
         peer: PeerId(vec![2; 38]),
         addresses: Vec::new(),
-        model: ModelClaim { id: ModelId([9; 32]), name: "tiny".into(), class: ModelClass::TextTiny, context_tokens: 2048 },
+        model: ModelClaim {
+            id: ModelId([9; 32]),
+            name: "tiny".into(),
+            class: ModelClass::TextTiny,
+            serves: Serves::Text,
+            context_tokens: 2048,
+        },
         device: DeviceClaim { name: "cpu".into(), kind: DeviceKind::Cpu, tokens_per_s: 100 },
         price: price(),
         tier: Tier::Plain,

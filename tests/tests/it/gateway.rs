@@ -12,20 +12,30 @@ const PYTHON: &str = "COCOON_OPENAI_PYTHON";
 
 #[test]
 fn the_unmodified_openai_package_streams_a_chat() -> Result<()> {
+    check("openai_chat.py", "tiny", |devnet| Provider::start(devnet, PRICE, &[]))
+}
+
+#[test]
+fn the_unmodified_openai_package_gets_vectors() -> Result<()> {
+    check("openai_embeddings.py", "tiny-bert", |devnet| Provider::of_vectors(devnet, "100"))
+}
+
+/// Runs a script against a gateway that buys from this provider of a model.
+fn check(script: &str, model: &str, provider: impl FnOnce(&Devnet) -> Result<Provider>) -> Result<()> {
     let Some(python) = std::env::var_os(PYTHON) else {
         eprintln!("skipped: set {PYTHON} to an interpreter that has the openai package");
         return Ok(());
     };
     let devnet = Devnet::start()?;
-    let provider = Provider::start(&devnet, PRICE, &[])?;
+    let provider = provider(&devnet)?;
     let requester = devnet.home()?;
     requester.set("cap_ton", "\"0.5\"")?;
     let listen = format!("127.0.0.1:{}", free_port()?);
     let mut gateway = requester.start(&["gateway", "--listen", &listen, "--no-mdns", "--bootstrap", &provider.address])?;
     gateway.event("ready")?;
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/python/openai_chat.py");
+    let script = format!("{}/python/{script}", env!("CARGO_MANIFEST_DIR"));
     let out =
-        Command::new(python).arg(script).arg(format!("http://{listen}/v1")).args(["--model", "tiny"]).output().context("python runs")?;
+        Command::new(python).arg(script).arg(format!("http://{listen}/v1")).args(["--model", model]).output().context("python runs")?;
     ensure!(out.status.success(), "{}\n{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     Ok(())
 }

@@ -3,6 +3,7 @@
 mod channels;
 mod demo;
 mod edges;
+mod embed;
 mod faults;
 mod gateway;
 mod restart;

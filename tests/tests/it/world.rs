@@ -81,9 +81,20 @@ impl Provider {
         Ok(Self { home, process, address, price })
     }
 
+    /// Starts one that sells the generated model of vectors, a million tokens read for so many TON.
+    pub(crate) fn of_vectors(devnet: &Devnet, price: &'static str) -> Result<Self> {
+        let home = devnet.home()?;
+        let (process, address) = Self::sell(&home, &["--provide", "tiny-bert", "--price-input", price], &[])?;
+        Ok(Self { home, process, address, price })
+    }
+
     fn run(home: &Home, price: &str, bootstrap: &[&str]) -> Result<(Process, String)> {
+        Self::sell(home, &["--provide", "tiny", "--price-input", "1", "--price-output", price], bootstrap)
+    }
+
+    fn sell(home: &Home, what: &[&str], bootstrap: &[&str]) -> Result<(Process, String)> {
         let listen = ["--listen", "/ip4/127.0.0.1/tcp/0"];
-        let sell = ["up", "--no-mdns", "--provide", "tiny", "--device", "cpu", "--price-input", "1", "--price-output", price];
+        let sell = [&["up", "--no-mdns", "--device", "cpu"], what].concat();
         let joined: Vec<&str> = bootstrap.iter().flat_map(|peer| ["--bootstrap", *peer]).collect();
         let mut process = home.start(&[&sell[..], &listen[..], &joined].concat())?;
         let ready = process.event("ready")?;

@@ -6,7 +6,9 @@ use std::task::{Context, Poll};
 use cocoon_market::Usage;
 use cocoon_p2p::execution::ExecutionEvent;
 use cocoon_runtime::Cancel;
+use futures::StreamExt as _;
 use futures::channel::mpsc;
+use futures::executor::block_on;
 
 /// Tokens gathered while the network is busy; then the job waits. Well below the market's limit of a chunk.
 const GATHERED_TOKENS_MAX: usize = 16;
@@ -92,4 +94,20 @@ impl Outbox {
         self.waiting.clear();
         self.cancel.cancel();
     }
+}
+
+/// Waits for an order, or for somebody to take events that wait; without any outbox, until there is an order or will be none.
+pub(super) fn wait<T>(queue: &mut mpsc::Receiver<T>, mut outboxes: Vec<&mut Outbox>) -> Option<T> {
+    block_on(std::future::poll_fn(|context| {
+        let waiting = outboxes.iter_mut().filter(|outbox| !outbox.is_empty());
+        // Every one is asked, so that each will wake this thread.
+        let moved = waiting.map(|outbox| outbox.poll(context)).filter(|moved| *moved).count() > 0;
+        match queue.poll_next_unpin(context) {
+            Poll::Ready(Some(order)) => Poll::Ready(Some(order)),
+            Poll::Ready(None) if !moved && !outboxes.is_empty() => Poll::Pending,
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending if moved => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    }))
 }

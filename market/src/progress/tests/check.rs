@@ -3,7 +3,7 @@
 use super::*;
 use crate::fixtures::CHANNEL;
 use crate::ids::{AgreementId, ChannelRef, ContractAddress};
-use crate::job::CHUNK_TOKENS_MAX;
+use crate::job::{CHUNK_TOKENS_MAX, VECTOR_WIDTH_MAX};
 use crate::keys::OperatorKey;
 use crate::offer::Tier;
 use crate::penalty::Penalty;
@@ -312,4 +312,120 @@ fn deadlines_run_while_it_is_the_providers_turn() {
     assert_eq!(job.check.poll_timeout().unwrap().0, at(101));
     job.check.apply(at(95), CheckEvent::CancelSent).unwrap();
     assert_eq!(job.check.poll_timeout().unwrap().0, at(105));
+}
+
+/// An order of three texts of at most five tokens each.
+fn embedding() -> Job {
+    let agreement = deal();
+    let request = JobRequest { work: embed(3), ..request(&agreement) };
+    let check = JobCheck::new(NOW, &agreement, &request, Amount::from_nano(1000));
+    Job { agreement, request, check }
+}
+
+fn frame(index: u64, vectors: Vec<Vector>, input_tokens: u64) -> CheckEvent {
+    CheckEvent::Frame(ProviderFrame::Vectors(Vectors { index, vectors, usage: Usage { input_tokens, output_tokens: 0 } }))
+}
+
+/// The receipt for the first so many vectors, altered.
+fn vectors_receipt(job: &Job, count: u16, input_tokens: u64, amount: u128, alter: impl FnOnce(&mut ReceiptBody)) -> CheckEvent {
+    job.receipt(|body| {
+        body.usage = Usage { input_tokens, output_tokens: 0 };
+        (body.amount, body.output) = (Amount::from_nano(amount), VectorCommitment::of(&vectors(0, count)));
+        alter(body);
+    })
+}
+
+fn done_reading(input_tokens: u64, reason: FinishReason) -> CheckEvent {
+    CheckEvent::Frame(ProviderFrame::Done { reason, usage: Usage { input_tokens, output_tokens: 0 } })
+}
+
+#[test]
+fn an_honest_order_of_vectors_is_delivered_paid_and_done() {
+    let mut job = embedding();
+    let delivered = job.apply(frame(0, vectors(0, 2), 8)).unwrap();
+    assert!(matches!(&delivered[..], [CheckEffect::DeliverVectors(given)] if given.vectors == vectors(0, 2)));
+    let receipt = vectors_receipt(&job, 2, 8, 18, |_| ());
+    assert!(matches!(job.apply(receipt).unwrap()[..], [CheckEffect::Pay(_)]));
+    job.apply(CheckEvent::VoucherSent).unwrap();
+    job.apply(frame(1, vectors(2, 1), 13)).unwrap();
+    let last = vectors_receipt(&job, 3, 13, 5, |body| body.last = true);
+    job.apply(last).unwrap();
+    let end = job.apply(done_reading(13, FinishReason::Stop)).unwrap();
+    let usage = Usage { input_tokens: 13, output_tokens: 0 };
+    assert_eq!(end, [CheckEffect::End(Outcome::Done { reason: FinishReason::Stop, usage, cost: Amount::from_nano(23) })]);
+}
+
+#[test]
+fn each_statement_about_vectors_is_checked() {
+    let check = |event: CheckEvent, fault: JobFault| {
+        let mut job = embedding();
+        assert_eq!(job.apply(event), Err(fault.clone()));
+        assert_eq!((fault.penalty(), job.check.received()), (Penalty::Ban, Usage::default()));
+        job.apply(frame(0, vectors(0, 3), 9)).unwrap();
+    };
+    check(chunk(0, &[1], 1), JobFault::OtherWork("tokens"));
+    check(frame(1, vectors(0, 1), 3), JobFault::ChunkIndex { want: 0, got: 1 });
+    check(frame(0, vectors(0, 0), 0), JobFault::VectorCount { got: 0, left: 3 });
+    check(frame(0, vectors(0, 4), 9), JobFault::VectorCount { got: 4, left: 3 });
+    check(frame(0, vectors(0, 2), 11), JobFault::InputTokens { claimed: 11, max: 10 });
+    let usage = |input_tokens, output_tokens| Usage { input_tokens, output_tokens };
+    check(frame(0, vectors(0, 2), 1), JobFault::Usage { claimed: usage(1, 0), received: usage(0, 0) });
+    let written = Vectors { index: 0, vectors: vectors(0, 1), usage: usage(3, 1) };
+    let wrong = JobFault::Usage { claimed: usage(3, 1), received: usage(0, 0) };
+    check(CheckEvent::Frame(ProviderFrame::Vectors(written)), wrong);
+    let other = vec![Vector::new(&[1.0; 3]), Vector::new(&[1.0; 2])];
+    check(frame(0, other, 6), JobFault::VectorWidth { got: 2, want: 3 });
+    let wide = vec![Vector::new(&vec![1.0; VECTOR_WIDTH_MAX + 1])];
+    check(frame(0, wide, 3), JobFault::VectorWidth { got: VECTOR_WIDTH_MAX + 1, want: VECTOR_WIDTH_MAX });
+    check(frame(0, vec![Vector::new(&[f32::NAN; 3])], 3), JobFault::NotFinite);
+    assert_eq!(streaming().apply(frame(1, vectors(0, 1), 6)), Err(JobFault::OtherWork("vectors")));
+}
+
+#[test]
+fn a_frame_of_vectors_is_bounded() {
+    let agreement = deal();
+    let request = JobRequest { work: embed(99), ..request(&agreement) };
+    let check = JobCheck::new(NOW, &agreement, &request, Amount::from_nano(1000));
+    let mut job = Job { agreement, request, check };
+    let wide = |count| vec![Vector::new(&vec![1.0; VECTOR_WIDTH_MAX]); count];
+    assert_eq!(job.apply(frame(0, wide(17), 17)), Err(JobFault::VectorBytes { bytes: 17 * VECTOR_WIDTH_MAX * 4 }));
+    job.apply(frame(0, wide(16), 16)).unwrap();
+    assert_eq!(job.apply(frame(1, vectors(0, 1), 17)), Err(JobFault::VectorWidth { got: 3, want: VECTOR_WIDTH_MAX }), "as before");
+}
+
+#[test]
+fn a_receipt_of_vectors_pays_for_those_that_came() {
+    let check = |count, input_tokens, amount, alter: fn(&mut ReceiptBody), fault: JobFault| {
+        let mut job = embedding();
+        job.apply(frame(0, vectors(0, 2), 8)).unwrap();
+        let receipt = vectors_receipt(&job, count, input_tokens, amount, alter);
+        assert_eq!(job.apply(receipt), Err(fault));
+    };
+    let received = Usage { input_tokens: 8, output_tokens: 0 };
+    check(3, 8, 18, |_| (), JobFault::Commitment("output"));
+    check(2, 9, 19, |_| (), JobFault::Usage { claimed: Usage { input_tokens: 9, output_tokens: 0 }, received });
+    check(2, 8, 19, |_| (), JobFault::Amount { asked: Amount::from_nano(19), price: Amount::from_nano(18) });
+    check(2, 8, 18, |body| body.seed = Digest([8; 32]), JobFault::Commitment("seed"));
+    let mut job = embedding();
+    job.apply(frame(0, vectors(0, 2), 8)).unwrap();
+    let receipt = vectors_receipt(&job, 2, 8, 18, |_| ());
+    job.apply(receipt).unwrap();
+    let again = vectors_receipt(&job, 2, 8, 0, |_| ());
+    assert_eq!(job.apply(again), Err(JobFault::EmptySlice));
+    let other = vectors_receipt(&job, 2, 8, 0, |body| (body.last, body.input) = (true, Digest([0; 32])));
+    assert_eq!(job.apply(other), Err(JobFault::Commitment("input")));
+}
+
+#[test]
+fn an_order_of_vectors_is_done_when_every_text_has_one() {
+    let ended = |reason| {
+        let mut job = embedding();
+        job.apply(frame(0, vectors(0, 2), 8)).unwrap();
+        let last = vectors_receipt(&job, 2, 8, 18, |body| body.last = true);
+        job.apply(last).unwrap();
+        job.apply(done_reading(8, reason))
+    };
+    assert_eq!(ended(FinishReason::Stop), Err(JobFault::Unfinished { got: 2, want: 3 }));
+    assert!(ended(FinishReason::Length).is_ok() && ended(FinishReason::Cancelled).is_ok());
+    assert_eq!(embedding().apply(done_reading(0, FinishReason::Stop)), Err(JobFault::Unfinished { got: 0, want: 3 }));
 }

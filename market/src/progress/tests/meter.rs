@@ -1,22 +1,20 @@
 //! One test for each guard of the provider's meter.
 
 use super::*;
-use crate::job::CHUNK_TOKENS_MAX;
+use crate::job::{CHUNK_TOKENS_MAX, VECTOR_WIDTH_MAX, VECTORS_BYTES_MAX};
 
 /// 10 nano-units for the job, 1 a token read, 2 a token written; slices of 4 tokens.
+fn terms_with(cap: u128, float: u128, output_max: OutputMax) -> MeterTerms {
+    MeterTerms { price: price(10, 1_000_000, 2_000_000), cap: nano(cap), slice_tokens: 4, float: nano(float), output_max }
+}
+
 fn meter_with(cap: u128, float: u128) -> JobMeter {
-    JobMeter::new(MeterTerms {
-        price: price(10, 1_000_000, 2_000_000),
-        cap: Amount::from_nano(cap),
-        slice_tokens: 4,
-        float: Amount::from_nano(float),
-        output_tokens_max: 100,
-    })
+    JobMeter::new(terms_with(cap, float, OutputMax::Tokens(100)))
 }
 
 fn running(cap: u128, float: u128) -> JobMeter {
     let mut meter = meter_with(cap, float);
-    assert_eq!(meter.apply(NOW, MeterEvent::PromptRead { input_tokens: 5, input: Digest([6; 32]) }), Ok(vec![]));
+    assert_eq!(meter.apply(NOW, MeterEvent::InputRead { input_tokens: 5, input: Digest([6; 32]) }), Ok(vec![]));
     meter
 }
 
@@ -50,11 +48,11 @@ fn the_first_receipt_covers_the_prompt_and_the_first_slice() {
 #[test]
 fn a_prompt_that_the_cap_does_not_pay_for_is_refused() {
     let mut meter = meter_with(14, 1000);
-    let effects = meter.apply(NOW, MeterEvent::PromptRead { input_tokens: 5, input: Digest([6; 32]) }).unwrap();
+    let effects = meter.apply(NOW, MeterEvent::InputRead { input_tokens: 5, input: Digest([6; 32]) }).unwrap();
     assert_eq!(effects, [MeterEffect::Stop(StopReason::CapTooSmall { cost: nano(15), left: nano(14) })]);
     assert_eq!(meter.state(), MeterState::Over);
     let mut meter = meter_with(15, 1000);
-    assert_eq!(meter.apply(NOW, MeterEvent::PromptRead { input_tokens: 5, input: Digest([6; 32]) }), Ok(vec![]));
+    assert_eq!(meter.apply(NOW, MeterEvent::InputRead { input_tokens: 5, input: Digest([6; 32]) }), Ok(vec![]));
     assert_eq!(meter.output_tokens_left(), 0);
 }
 
@@ -113,9 +111,14 @@ fn text_alone_is_sent_and_never_receipted() {
 
 #[test]
 fn too_many_unpaid_receipts_pause_work_that_costs_nothing() {
-    let mut meter =
-        JobMeter::new(MeterTerms { price: price(0, 0, 0), cap: nano(1), slice_tokens: 1, float: nano(1), output_tokens_max: u32::MAX });
-    meter.apply(NOW, MeterEvent::PromptRead { input_tokens: 1, input: Digest([0; 32]) }).unwrap();
+    let mut meter = JobMeter::new(MeterTerms {
+        price: price(0, 0, 0),
+        cap: nano(1),
+        slice_tokens: 1,
+        float: nano(1),
+        output_max: OutputMax::Tokens(u32::MAX),
+    });
+    meter.apply(NOW, MeterEvent::InputRead { input_tokens: 1, input: Digest([0; 32]) }).unwrap();
     for sequence in 1..=RECEIPTS_UNPAID_MAX as u64 {
         assert_eq!(meter.state(), MeterState::Running);
         meter.apply(NOW, produced(&[1])).unwrap();
@@ -236,8 +239,83 @@ fn what_does_not_fit_the_state_is_rejected() {
         "a signed receipt that nobody asked for came while the job was running"
     );
     let mut meter = running(1000, 1000);
-    let again = MeterEvent::PromptRead { input_tokens: 1, input: Digest([0; 32]) };
+    let again = MeterEvent::InputRead { input_tokens: 1, input: Digest([0; 32]) };
     assert!(matches!(meter.apply(NOW, again), Err(MeterReject::OutOfTurn { .. })));
     meter.apply(NOW, MeterEvent::Finished(FinishReason::Stop)).unwrap();
     assert!(matches!(meter.apply(NOW, produced(&[1])), Err(MeterReject::OutOfTurn { .. })));
+}
+
+/// An order of ten texts with 50 tokens: 10 nano-units for the job, 1 a token; slices of 4 tokens.
+fn embedding(cap: u128, float: u128) -> JobMeter {
+    let mut meter = JobMeter::new(terms_with(cap, float, OutputMax::of(&embed(10))));
+    assert_eq!(meter.apply(NOW, MeterEvent::InputRead { input_tokens: 50, input: Digest([6; 32]) }), Ok(vec![]));
+    meter
+}
+
+fn embedded(from: u16, count: u16, input_tokens: u64) -> MeterEvent {
+    MeterEvent::Embedded { vectors: vectors(from, count), input_tokens }
+}
+
+#[test]
+fn texts_are_metered_and_receipted_as_their_vectors_are_given() {
+    let mut meter = embedding(1000, 1000);
+    assert_eq!((meter.usage(), meter.cost(), meter.output_tokens_left()), (Usage::default(), nano(10), 0), "none is read yet");
+    let effects = meter.apply(NOW, embedded(0, 1, 3)).unwrap();
+    let usage = Usage { input_tokens: 3, output_tokens: 0 };
+    assert_eq!(effects, [MeterEffect::SendVectors(Vectors { index: 0, vectors: vectors(0, 1), usage })]);
+    let effects = meter.apply(NOW, embedded(1, 2, 8)).unwrap();
+    let usage = Usage { input_tokens: 8, output_tokens: 0 };
+    let first = Slice {
+        usage,
+        amount: nano(18),
+        total: nano(18),
+        input: Digest([6; 32]),
+        output: VectorCommitment::of(&vectors(0, 3)),
+        last: false,
+    };
+    let sent = Vectors { index: 1, vectors: vectors(1, 2), usage };
+    assert_eq!(effects, [MeterEffect::SendVectors(sent), MeterEffect::IssueReceipt(first)]);
+    meter.apply(NOW, embedded(3, 7, 50)).unwrap();
+    let effects = meter.apply(NOW, MeterEvent::Finished(FinishReason::Stop)).unwrap();
+    assert_eq!((slice(&effects).total, slice(&effects).last), (nano(60), true));
+}
+
+#[test]
+fn texts_that_the_cap_does_not_pay_for_are_refused_before_any_is_read() {
+    let mut meter = JobMeter::new(terms_with(59, 1000, OutputMax::Vectors(10)));
+    let effects = meter.apply(NOW, MeterEvent::InputRead { input_tokens: 50, input: Digest([6; 32]) }).unwrap();
+    assert_eq!(effects, [MeterEffect::Stop(StopReason::CapTooSmall { cost: nano(60), left: nano(59) })]);
+    // One that reads more than it said is stopped by the cap all the same.
+    let mut meter = embedding(60, 1000);
+    let effects = meter.apply(NOW, embedded(0, 10, 51)).unwrap();
+    assert!(matches!(effects[..], [MeterEffect::IssueReceipt(_), MeterEffect::Finish { reason: FinishReason::Length, .. }]));
+}
+
+#[test]
+fn unpaid_vectors_above_the_float_pause_the_job_until_they_are_paid() {
+    let mut meter = embedding(1000, 12);
+    let effects = meter.apply(NOW, embedded(0, 1, 3)).unwrap();
+    assert!(matches!(effects[..], [MeterEffect::SendVectors(_), MeterEffect::IssueReceipt(_), MeterEffect::Pause]));
+    assert_eq!(meter.apply(NOW, embedded(1, 1, 6)), Err(MeterReject::Paused));
+    meter.apply(NOW, MeterEvent::ReceiptSigned { sequence: 1 }).unwrap();
+    assert_eq!(meter.apply(NOW, MeterEvent::VoucherAccepted { sequence: 1 }), Ok(vec![MeterEffect::Resume]));
+    assert!(meter.apply(NOW, embedded(1, 1, 6)).is_ok());
+}
+
+#[test]
+fn an_executor_gives_what_was_ordered_and_no_more() {
+    let rejected = |event| embedding(1000, 1000).apply(NOW, event).unwrap_err();
+    assert_eq!(rejected(produced(&[1])), MeterReject::OtherWork { event: "tokens" });
+    assert_eq!(running(1000, 1000).apply(NOW, embedded(0, 1, 3)), Err(MeterReject::OtherWork { event: "vectors" }));
+    assert_eq!(rejected(embedded(0, 11, 50)), MeterReject::TooManyVectors { got: 11, texts: 10 });
+    assert_eq!(rejected(embedded(0, 2, 1)), MeterReject::InputTokens { before: 0, got: 1, vectors: 2 });
+    assert_eq!(rejected(MeterEvent::Finished(FinishReason::Stop)), MeterReject::Unfinished { got: 0, texts: 10 });
+    assert_eq!(embedding(1000, 1000).apply(NOW, embedded(0, 0, 0)), Ok(vec![]));
+    let wide = vec![Vector::new(&vec![1.0; VECTOR_WIDTH_MAX]); 17];
+    let bytes = 17 * VECTOR_WIDTH_MAX * 4;
+    let mut meter = JobMeter::new(terms_with(1000, 1000, OutputMax::Vectors(99)));
+    meter.apply(NOW, MeterEvent::InputRead { input_tokens: 50, input: Digest([6; 32]) }).unwrap();
+    let fits = MeterEvent::Embedded { vectors: wide[1..].to_vec(), input_tokens: 16 };
+    assert!(bytes > VECTORS_BYTES_MAX && meter.clone().apply(NOW, fits).is_ok());
+    assert_eq!(meter.apply(NOW, MeterEvent::Embedded { vectors: wide, input_tokens: 17 }), Err(MeterReject::VectorsTooLarge { bytes }));
 }

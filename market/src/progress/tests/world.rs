@@ -23,12 +23,13 @@ struct World {
     sequence: u64,
     slices: Vec<Slice>,
     chunk_cost_max: Amount,
+    vectors_sent: u64,
     ended: Option<Outcome>,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    PromptRead(u16),
+    InputRead(u16),
     Produce(u8),
     OtherJob(u8),
     Deliver,
@@ -43,7 +44,7 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Step> {
     prop_oneof![
-        3 => (0u16..500).prop_map(Step::PromptRead),
+        3 => (0u16..500).prop_map(Step::InputRead),
         10 => (0u8..20).prop_map(Step::Produce),
         2 => (1u8..3).prop_map(Step::OtherJob),
         10 => Just(Step::Deliver),
@@ -58,10 +59,10 @@ fn steps() -> impl Strategy<Value = Step> {
 }
 
 impl World {
-    fn new(terms: Terms, output_tokens_max: u32) -> Self {
+    fn new(terms: Terms, work: Work) -> Self {
         let agreement = agreement(terms);
-        let request = JobRequest { output_tokens_max, ..request(&agreement) };
-        let meter_terms = MeterTerms::new(agreement.terms(), &request, agreement.terms().cap);
+        let request = JobRequest { work, ..request(&agreement) };
+        let meter_terms = MeterTerms::new(agreement.terms(), &request.work, agreement.terms().cap);
         let check = JobCheck::new(NOW, &agreement, &request, agreement.terms().cap);
         Self {
             now: NOW,
@@ -77,13 +78,14 @@ impl World {
             sequence: 0,
             slices: Vec::new(),
             chunk_cost_max: Amount::ZERO,
+            vectors_sent: 0,
             ended: None,
         }
     }
 
     fn step(&mut self, step: Step) {
         match step {
-            Step::PromptRead(n) => self.meter(MeterEvent::PromptRead { input_tokens: n.into(), input: Digest([6; 32]) }),
+            Step::InputRead(n) => self.meter(MeterEvent::InputRead { input_tokens: n.into(), input: Digest([6; 32]) }),
             Step::Produce(n) => self.produce(n.into()),
             Step::OtherJob(receipts) => self.sequence += u64::from(receipts),
             Step::Deliver => self.deliver(),
@@ -116,7 +118,15 @@ impl World {
 
     fn produce(&mut self, count: u32) {
         let before = self.meter.cost();
-        self.meter(MeterEvent::Produced { tokens: (0..count).collect(), text: String::new() });
+        match self.meter_terms.output_max {
+            OutputMax::Tokens(_) => self.meter(MeterEvent::Produced { tokens: (0..count).collect(), text: String::new() }),
+            OutputMax::Vectors(_) => {
+                // From one token a text to the five that it may have.
+                let input_tokens = self.meter.usage().input_tokens + u64::from(count * (1 + count % 5));
+                let vectors = vectors(self.sequence as u16, count as u16);
+                self.meter(MeterEvent::Embedded { vectors, input_tokens });
+            }
+        }
         if matches!(self.meter.state(), MeterState::Running | MeterState::Paused { .. }) {
             self.chunk_cost_max = self.chunk_cost_max.max(self.meter.cost().saturating_sub(before));
         }
@@ -130,6 +140,11 @@ impl World {
                 MeterEffect::SendChunk(chunk) => {
                     assert!(!paused, "PR-2: a chunk was sent in a pause");
                     self.frames.push_back(ProviderFrame::Chunk(chunk));
+                }
+                MeterEffect::SendVectors(vectors) => {
+                    assert!(!paused, "PR-2: vectors were sent in a pause");
+                    self.vectors_sent += vectors.vectors.len() as u64;
+                    self.frames.push_back(ProviderFrame::Vectors(vectors));
                 }
                 MeterEffect::IssueReceipt(slice) => {
                     self.slices.push(slice);
@@ -172,7 +187,7 @@ impl World {
         let effects = self.check.apply(self.now, CheckEvent::Frame(frame)).unwrap_or_else(|fault| panic!("PR-4: {fault}"));
         for effect in effects {
             match effect {
-                CheckEffect::Deliver(_) => {}
+                CheckEffect::Deliver(_) | CheckEffect::DeliverVectors(_) => {}
                 CheckEffect::Pay(receipt) => {
                     assert!(self.check.received().covers(receipt.receipt.body.usage), "PR-3: paid before it was received");
                     self.to_pay.push_back(receipt.receipt.header.sequence);
@@ -191,8 +206,13 @@ impl World {
             assert_eq!(sum, last.total);
         }
         assert!(self.slices.iter().rev().skip(1).all(|slice| !slice.last), "PR-1: more after the last");
-        let prompt = price.cost(Usage { output_tokens: 0, ..self.meter.usage() }).unwrap_or(Amount::MAX);
-        let bound = self.meter_terms.float.max(prompt).checked_add(self.chunk_cost_max).unwrap_or(Amount::MAX);
+        // A prompt is read before anything is paid; of texts, not even the first.
+        let before = match self.meter_terms.output_max {
+            OutputMax::Tokens(_) => Usage { output_tokens: 0, ..self.meter.usage() },
+            OutputMax::Vectors(_) => Usage::default(),
+        };
+        let bound =
+            self.meter_terms.float.max(price.cost(before).unwrap_or(Amount::MAX)).checked_add(self.chunk_cost_max).unwrap_or(Amount::MAX);
         assert!(self.meter.unpaid() <= bound, "PR-2: {:?} unpaid of {bound:?}", self.meter.unpaid());
         if let Some(Outcome::Done { usage, cost, .. }) = &self.ended {
             assert_eq!(*usage, self.meter.usage());
@@ -201,9 +221,13 @@ impl World {
     }
 }
 
+fn works() -> impl Strategy<Value = Work> {
+    prop_oneof![(1u32..300).prop_map(generate), (1usize..300).prop_map(embed)]
+}
+
 fn worlds() -> impl Strategy<Value = World> {
-    (0u128..50, 0u128..3_000_000, 0u128..3_000_000, 1u128..2_000, 0u128..200, 1u32..16, 1u32..300).prop_map(
-        |(job, input, output, cap, float, slice_tokens, output_tokens_max)| {
+    (0u128..50, 0u128..3_000_000, 0u128..3_000_000, 1u128..2_000, 0u128..200, 1u32..16, works()).prop_map(
+        |(job, input, output, cap, float, slice_tokens, work)| {
             let terms = Terms {
                 price: price(job, input, output),
                 cap: Amount::from_nano(cap),
@@ -211,7 +235,7 @@ fn worlds() -> impl Strategy<Value = World> {
                 slice_tokens,
                 ..terms()
             };
-            World::new(terms, output_tokens_max)
+            World::new(terms, work)
         },
     )
 }
@@ -221,7 +245,7 @@ proptest! {
 
     #[test]
     fn no_sequence_of_inputs_breaks_the_invariants(mut world in worlds(), steps in prop::collection::vec(steps(), 1..150)) {
-        world.step(Step::PromptRead(9));
+        world.step(Step::InputRead(9));
         for step in steps {
             world.step(step);
             world.check_invariants();
@@ -230,7 +254,7 @@ proptest! {
 
     #[test]
     fn a_job_that_is_paid_runs_to_its_end(mut world in worlds(), sizes in prop::collection::vec(1u8..20, 0..60)) {
-        world.step(Step::PromptRead(9));
+        world.step(Step::InputRead(9));
         for size in sizes {
             world.step(Step::Produce(size));
             for _ in 0..3 {
@@ -239,6 +263,14 @@ proptest! {
             for _ in 0..3 {
                 world.step(Step::Pay);
                 world.step(Step::DeliverVoucher);
+            }
+        }
+        if let OutputMax::Vectors(texts) = world.meter_terms.output_max {
+            // The order is done when every text has its vector; the rest comes at once.
+            let left = u64::from(texts).saturating_sub(world.vectors_sent);
+            world.produce(left as u32);
+            for step in [Step::Deliver, Step::Deliver, Step::Deliver, Step::Pay, Step::DeliverVoucher] {
+                world.step(step);
             }
         }
         world.step(Step::Finish);

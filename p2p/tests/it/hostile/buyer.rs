@@ -2,8 +2,8 @@
 
 use cocoon_market::agreement::Agreement;
 use cocoon_market::ids::ContractAddress;
-use cocoon_market::job::{JobRequest, Prompt, ProviderFrame, RequesterFrame, Sampling, StopReason};
-use cocoon_market::{JobId, OperatorKey, SignedReceipt, SignedVoucher, Voucher};
+use cocoon_market::job::{Generate, JobRequest, Prompt, ProviderFrame, RequesterFrame, Sampling, StopReason};
+use cocoon_market::{JobId, OperatorKey, SignedReceipt, SignedVoucher, Voucher, Work};
 use cocoon_p2p::protocol::JOB_PROTOCOL;
 use cocoon_p2p::testing::{Answer, MockPayer, Stumble};
 use cocoon_p2p::{JobEnd, NodeEvent, Payee as _, Payer as _};
@@ -40,11 +40,13 @@ impl Buyer {
         RequesterFrame::Start(Box::new(JobRequest {
             agreement: self.agreement.id(),
             job: JobId([9; 16]),
-            prompt: Prompt::Raw("what is the answer".into()),
-            output_tokens_max: 100,
-            sampling: Sampling::GREEDY,
-            stop: Vec::new(),
-            seed: [3; 32],
+            work: Work::Generate(Generate {
+                prompt: Prompt::Raw("what is the answer".into()),
+                output_tokens_max: 100,
+                sampling: Sampling::GREEDY,
+                stop: Vec::new(),
+                seed: [3; 32],
+            }),
         }))
     }
 
@@ -78,7 +80,7 @@ impl Buyer {
             match self.read().await.expect("a reason") {
                 ProviderFrame::Receipt(receipt) => receipts.push(*receipt),
                 ProviderFrame::Stopped(reason) => return (receipts, reason),
-                ProviderFrame::Chunk(_) | ProviderFrame::Done { .. } => {}
+                ProviderFrame::Chunk(_) | ProviderFrame::Vectors(_) | ProviderFrame::Done { .. } => {}
             }
         }
     }

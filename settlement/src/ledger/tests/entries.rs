@@ -1,6 +1,6 @@
 //! What is entered can be asked for, page by page, now and after a restart.
 
-use cocoon_market::offer::{Confidentiality, DeviceClaim, DeviceKind, ModelClaim, ModelClass, Tier};
+use cocoon_market::offer::{Confidentiality, DeviceClaim, DeviceKind, ModelClaim, ModelClass, Serves, Tier};
 use cocoon_market::{ModelId, PeerId, PriceTable, SettlementTerms};
 
 use super::*;
@@ -12,7 +12,13 @@ fn offer() -> Verified<Offer> {
         provider: provider_key().node_id(),
         peer: PeerId(vec![2; 38]),
         addresses: Vec::new(),
-        model: ModelClaim { id: ModelId([9; 32]), name: "tiny".into(), class: ModelClass::TextTiny, context_tokens: 2048 },
+        model: ModelClaim {
+            id: ModelId([9; 32]),
+            name: "tiny".into(),
+            class: ModelClass::TextTiny,
+            serves: Serves::Text,
+            context_tokens: 2048,
+        },
         device: DeviceClaim { name: "cpu".into(), kind: DeviceKind::Cpu, tokens_per_s: 100 },
         price: free,
         tier: Tier::Plain,
