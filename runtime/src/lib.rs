@@ -13,7 +13,8 @@
 //! - [`folder`]: model folders, of decoders and encoders: configuration, tokenizer, what stands beside.
 //! - [`device`]: GPU or CPU, chosen at run time.
 //! - `engine`: the few operations that model families are written in, on the CPU and through burn.
-//! - [`model`]: loading a Llama or a relative of it, written once for all engines.
+//! - [`model`]: loading a Llama or a relative of it, written once for all engines; [`ExactModel`] is one whose
+//!   every bit is the same everywhere.
 //! - [`serve`]: many jobs read together, with keys and values in pages.
 //! - [`tokenizer`] and [`chat`]: text to tokens and back; chats to prompts.
 //! - [`sampling`]: choosing a token, the same on every platform.
@@ -73,8 +74,7 @@ pub mod tokenizer;
 pub use chat::ChatMessage;
 pub use device::{AdapterInfo, Device, DeviceChoice, DeviceError};
 pub use embedding::{EmbedError, Embedder, EmbedderSummary, Embedding};
-pub use engine::EngineError;
-pub use engine::Unsuitable;
+pub use engine::{EngineError, Unsuitable};
 pub use file::FileError;
 pub use fingerprint::{Fingerprint, FingerprintBuilder, FingerprintError, Fingerprints, Tolerance, Verdict};
 pub use folder::{FolderConfig, FolderError, ModelFolder};

@@ -167,7 +167,7 @@ impl Config {
         if self.hidden > HIDDEN_MAX || self.heads.size > HEAD_SIZE_MAX {
             return unsuitable("its widths", "rows must be at most 32,767 wide, heads at most 256");
         }
-        if !(self.epsilon * power_of_two(32) < power_of_two(30)) {
+        if (self.epsilon * power_of_two(32)).round() >= power_of_two(30) {
             return unsuitable("its epsilon", "it must be below 0.25");
         }
         self.context = self.context.min(BLOCK_POSITIONS * BLOCKS_MAX);

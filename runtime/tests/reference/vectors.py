@@ -11,6 +11,7 @@ are their bits. Exact equality everywhere.
 import hashlib
 import io
 import json
+import pathlib
 import struct
 import sys
 import tempfile
@@ -301,12 +302,20 @@ def large_model(path):
     return of_model(file, prompts)
 
 
+def families():
+    """The tiny models of `families.py` that the exact tier covers."""
+    prompts = [("greedy", [3, 70, 12, 9, 55, 31, 8, 90, 4, 17], 8, None)]
+    here = pathlib.Path(__file__).parent / "families"
+    return {name: of_model(exact.File(here / f"{name}.gguf"), prompts) for name in ("llama", "llama-linear", "llama3", "qwen2", "qwen3")}
+
+
 def main():
     result = {
         "note": "written by vectors.py, whose text says what each entry is",
         "tables": {name: exact.table_hash(name) for name in exact.TABLES},
         "operators": small_operators() | vector_operators() | weights() | {"norm": norms(), "linear": linears()} | attention() | head_norms() | {"activation": activations()},
         "tiny": tiny_model(),
+        "families": families(),
         "model": large_model(sys.argv[1]),
     }
     lines = io.StringIO()

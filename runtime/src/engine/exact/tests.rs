@@ -37,7 +37,7 @@ pub(super) struct Operators {
     pub(super) quant14: Vec<(Ints, Ints, i32)>,
     pub(super) quant8: Vec<(Ints, Vec<i8>, i32)>,
     dot: Vec<(Vec<i16>, Vec<i8>, i32)>,
-    matrix: Vec<(Vec<Vec<u32>>, i32, Vec<Vec<u16>>, Vec<Vec<i8>>)>,
+    matrix: Vec<MatrixCase>,
     norm_weights: Vec<(Vec<u32>, i32, Ints)>,
     pub(super) norm: Vec<Norm>,
     pub(super) linear: Vec<Linear>,
@@ -48,6 +48,10 @@ pub(super) struct Operators {
     bias: (Vec<u32>, Ints),
     pub(super) activation: Vec<(Ints, Ints, Ints, Ints)>,
 }
+
+/// Bits of a matrix's elements; exponent, multipliers, weights.
+#[derive(Deserialize)]
+struct MatrixCase(Vec<Vec<u32>>, i32, Vec<Vec<u16>>, Vec<Vec<i8>>);
 
 /// A row, weights, their exponent, epsilon; inner values; results and exponents by group.
 #[derive(Deserialize)]
@@ -147,7 +151,7 @@ fn operators_on_vectors_give_the_references_results() {
 #[test]
 fn weights_become_the_references_integers() {
     let operators = operators();
-    for (bits, exponent, multipliers, weights) in operators.matrix {
+    for MatrixCase(bits, exponent, multipliers, weights) in operators.matrix {
         let matrix = IntegerMatrix::new(&floats(&bits.concat()), bits[0].len()).unwrap();
         assert_eq!((matrix.exponent, matrix.multipliers, matrix.weights), (exponent, multipliers.concat(), weights.concat()));
     }
