@@ -74,7 +74,7 @@ def main():
     raises("an unknown model is not found", openai.NotFoundError, "model_not_found", lambda: create(**{**order, "model": "gpt-0"}))
     raises("several choices are refused", openai.BadRequestError, "unsupported_parameter", lambda: create(**order, n=2))
     raises("a wrong temperature is named", openai.BadRequestError, "invalid_value", lambda: create(**{**order, "temperature": 9}))
-    raises("embeddings are not there yet", openai.NotFoundError, "unknown_url", lambda: client.embeddings.create(model="m", input="x"))
+    raises("images are not there", openai.NotFoundError, "unknown_url", lambda: client.images.generate(prompt="x"))
 
     with create(**{**order, "max_completion_tokens": 512}, stream=True) as stream:
         next(iter(stream))

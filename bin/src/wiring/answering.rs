@@ -86,7 +86,9 @@ impl SwarmBackend {
         match self.buyer.embed(&deal, order.texts, cap, &mut bought, &CancellationToken::new(), |_| {}).await {
             Ok(()) => Ok(Embeddings { vectors: bought.vectors, usage: bought.usage }),
             Err(EmbedTextsError::Buy(error)) => Err(failure(&error)),
-            Err(error @ EmbedTextsError::Unfinished { .. }) => Err(ChatFailure::Broken(error.to_string())),
+            Err(error @ (EmbedTextsError::Cancelled { .. } | EmbedTextsError::Unfinished { .. })) => {
+                Err(ChatFailure::Broken(error.to_string()))
+            }
         }
     }
 

@@ -186,7 +186,9 @@ impl NextStep for BuyError {
     fn next_step(&self) -> Cow<'static, str> {
         match self {
             Self::NoOffers => "join through a peer (--bootstrap), wait longer (--wait), or see `swarm offers`".into(),
-            Self::NoMatch { .. } => "change requester.price_max, --cap or --model; `swarm offers` shows what there is".into(),
+            Self::NoMatch { .. } => {
+                "change requester.price_max, --cap or --model; `swarm offers` shows what there is, and what each model gives".into()
+            }
             Self::NotOffered(_) => "see `swarm offers`, or leave --provider out".into(),
             Self::CapTooSmall { .. } => "raise --cap (or requester.cap_ton), or shorten the input".into(),
             Self::Negotiate { source, .. } => negotiate_step(source),

@@ -27,15 +27,21 @@ pub enum EmbedTextsError {
     /// An order was not carried out.
     #[error(transparent)]
     Buy(#[from] BuyError),
-    /// A provider ended an order before its end.
-    #[error("the provider ended the job after {got} of {want} texts ({reason:?})")]
+    /// The job was cancelled.
+    #[error("stopped after {got} of {want} texts")]
+    Cancelled {
+        /// Vectors that came.
+        got: usize,
+        /// Texts.
+        want: usize,
+    },
+    /// A provider called an order done before its end.
+    #[error("the provider ended the job after {got} of {want} texts")]
     Unfinished {
         /// Vectors that came.
         got: usize,
-        /// Texts of the order.
+        /// Texts.
         want: usize,
-        /// Why, as it says.
-        reason: FinishReason,
     },
 }
 
@@ -57,27 +63,31 @@ impl Buyer {
         stop: &CancellationToken,
         mut observe: impl FnMut(&JobEvent) + Send,
     ) -> Result<(), EmbedTextsError> {
+        let (all, mut due) = (texts.len(), 0);
         for texts in orders(texts) {
-            let want = texts.len();
+            due += texts.len();
             let job = self.run(deal, EmbedOrder::new(texts), cap.saturating_sub(so_far.paid)).await?;
             so_far.jobs.push(job.job());
-            let got = follow(job, so_far, stop, &mut observe).await?;
-            if got.0 < want {
-                return Err(EmbedTextsError::Unfinished { got: got.0, want, reason: got.1 });
+            let end = follow(job, so_far, stop, &mut observe).await?;
+            let got = so_far.vectors.len();
+            match end {
+                FinishReason::Cancelled => return Err(EmbedTextsError::Cancelled { got, want: all }),
+                _ if got < due => return Err(EmbedTextsError::Unfinished { got, want: all }),
+                FinishReason::Stop | FinishReason::StopSequence | FinishReason::Length => {}
             }
         }
         Ok(())
     }
 }
 
-/// Follows one job to its end; gives how many vectors came, and why it ended.
+/// Follows one job to its end; gives why it ended.
 async fn follow(
     mut job: RunningJob,
     so_far: &mut Bought,
     stop: &CancellationToken,
     observe: &mut (impl FnMut(&JobEvent) + Send),
-) -> Result<(usize, FinishReason), BuyError> {
-    let (before, had) = (so_far.usage, so_far.vectors.len());
+) -> Result<FinishReason, BuyError> {
+    let before = so_far.usage;
     let mut end = FinishReason::Cancelled;
     let mut stopping = false;
     loop {
@@ -103,7 +113,7 @@ async fn follow(
             JobEvent::Chunk(_) => {}
         }
     }
-    Ok((so_far.vectors.len().saturating_sub(had), end))
+    Ok(end)
 }
 
 fn sum(a: Usage, b: Usage) -> Usage {
