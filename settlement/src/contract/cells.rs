@@ -148,3 +148,21 @@ pub(crate) fn hash_of(cell: &Cell) -> [u8; 32] {
     let hash: TonHash = cell.cell_hash();
     hash.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_is_whole_bytes_and_nothing_beside_them() {
+        let bytes = bytes_cell(&[7; 3]).unwrap();
+        let mut with_bits = CellBuilder::new();
+        with_bits.store_slice(&[7; 3]).unwrap().store_u8(4, 0).unwrap();
+        let mut with_more = CellBuilder::new();
+        with_more.store_slice(&[7; 3]).unwrap().store_reference(&bytes).unwrap();
+        assert_eq!(whole_bytes(&bytes).unwrap(), [7; 3]);
+        for cell in [&mut with_bits, &mut with_more] {
+            assert!(whole_bytes(&cell.build().unwrap()).is_err());
+        }
+    }
+}

@@ -193,6 +193,7 @@ fn a_vault_has_the_data_of_its_vector() {
     let cell = data.to_cell().unwrap();
     check_states("vault", &fresh.to_cell().unwrap(), &cell);
     assert_eq!(VaultData::from_cell(&cell).unwrap(), data);
+    assert_eq!(data.closes_s(), 1_800_000_000 + u64::from(vault_terms().epoch_s));
 }
 
 fn wallet() -> WalletData {
