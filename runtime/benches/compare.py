@@ -122,9 +122,10 @@ def generation(options, python):
         print(f"round {turn + 1}: {contender.name}, {batch} x {prompt}: {rates}", file=sys.stderr)
         return answer
 
-    found = in_turn(contenders, GENERATION, options.rounds, ask)
+    cases = [case for case in GENERATION if case[0] * case[1] <= options.most_tokens]
+    found = in_turn(contenders, cases, options.rounds, ask)
     rows, missed, best = [], [], {}
-    for case in GENERATION:
+    for case in cases:
         for what in ("prefill", "decode"):
             rate = {c.name: median_rate(found.get((case, c.name)), f"{what}_tokens", f"{what}_s") for c in contenders}
             best[what, case] = rate["ours"]
@@ -226,6 +227,7 @@ def main():
     parser = argparse.ArgumentParser(description="Compares this runtime with others, and writes the tables of docs/benchmarks.md.")
     parser.add_argument("--only", choices=["generation", "embedding"], help="one of the two tables")
     parser.add_argument("--rounds", type=int, default=3, help="turns of every case (default 3)")
+    parser.add_argument("--most-tokens", type=int, default=16_384, help="leave out answers to more prompt tokens at once (default: none)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of each program (default: all cores)")
     parser.add_argument("--ours", help="a built example `compare`, instead of building it")
     parser.add_argument("--candle", help="a built rivals/candle, instead of building it")
