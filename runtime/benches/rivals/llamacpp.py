@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tokens a second of a GGUF model under llama.cpp, as one JSON object.
+"""Tokens of a GGUF model under llama.cpp, for `../compare.py`, which says what is asked and answered.
 
     pip install numpy==2.4.6
     CMAKE_ARGS="-DGGML_NATIVE=ON" pip install --no-binary llama-cpp-python llama-cpp-python==0.3.36
@@ -9,10 +9,9 @@ The arguments are the file and the number of threads. The build must be the nati
 published wheels leave out instructions that this machine may have, and `system` in the output says
 which are in use. (The script is not called llama_cpp.py, which would hide the package.)
 
-Prompts and lengths are those of `benches/generate.rs`. For each batch, every sequence has a prompt
-of its own; `prefill_tokens_per_s` counts the prompt tokens of all sequences up to the logits of
-their last ones, `decode_tokens_per_s` the tokens of all sequences after the first. Decoding is
-greedy, with the largest logit found by numpy.
+Every sequence has a prompt of its own. Prompts are read up to the logits of their last tokens, as
+many rows at once as llama.cpp takes by default; then all sequences go on together. Decoding is
+greedy, with the largest logit found by numpy, and goes on behind end tokens.
 """
 
 import ctypes
@@ -23,10 +22,6 @@ import time
 import llama_cpp
 import numpy as np
 
-RUNS = 3
-ANSWER_TOKENS = 128
-# Sequences side by side, and the length of the prompt of each.
-CASES = [(1, 128), (1, 1024), (4, 128), (16, 128)]
 # llama.cpp's own default: what llama_decode takes at once.
 BATCH_TOKENS = 2_048
 
@@ -39,10 +34,10 @@ def quiet(level, text, data):
 class Run:
     """A context for some sequences of one length."""
 
-    def __init__(self, model, threads, sequences, prompt_tokens):
+    def __init__(self, model, threads, sequences, prompt_tokens, answer_tokens):
         params = llama_cpp.llama_context_default_params()
         # A sequence's share of the context is rounded to 256 cells by the library itself.
-        params.n_ctx = sequences * (-(-(prompt_tokens + ANSWER_TOKENS) // 256) * 256)
+        params.n_ctx = sequences * (-(-(prompt_tokens + answer_tokens) // 256) * 256)
         params.n_batch, params.n_seq_max = BATCH_TOKENS, sequences
         params.n_threads = params.n_threads_batch = threads
         params.no_perf = True
@@ -50,7 +45,7 @@ class Run:
         assert self.context, "llama.cpp gave no context"
         self.vocabulary = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
         self.batch = llama_cpp.llama_batch_init(BATCH_TOKENS, 0, 1)
-        self.sequences, self.prompt_tokens = sequences, prompt_tokens
+        self.sequences, self.prompt_tokens, self.answer_tokens = sequences, prompt_tokens, answer_tokens
 
     def close(self):
         llama_cpp.llama_batch_free(self.batch)
@@ -77,26 +72,23 @@ class Run:
 
     def measure(self):
         """Seconds of the prompts, and of the tokens after the first."""
-        llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self.context), True)
         rows, tokens = self.prompts(), {}
         start = time.perf_counter()
         for at in range(0, len(rows), BATCH_TOKENS):
             tokens |= self.decode(rows[at : at + BATCH_TOKENS])
         first = time.perf_counter()
-        for step in range(ANSWER_TOKENS - 1):
+        for step in range(self.answer_tokens - 1):
             tokens = self.decode([(tokens[s], self.prompt_tokens + step, s, True) for s in range(self.sequences)])
         return first - start, time.perf_counter() - first
 
 
-def case(model, threads, sequences, prompt_tokens):
-    run = Run(model, threads, sequences, prompt_tokens)
-    times = [run.measure() for _ in range(RUNS)]
+def case(model, threads, sequences, prompt_tokens, answer_tokens):
+    run = Run(model, threads, sequences, prompt_tokens, answer_tokens)
+    prefill, decode = run.measure()
     run.close()
-    prefill, decode = (min(column) for column in zip(*times))
     return {
-        "batch": sequences, "prompt_tokens": prompt_tokens, "answer_tokens": ANSWER_TOKENS,
-        "prefill_tokens_per_s": round(sequences * prompt_tokens / prefill, 1),
-        "decode_tokens_per_s": round(sequences * (ANSWER_TOKENS - 1) / decode, 1),
+        "prefill_s": prefill, "prefill_tokens": sequences * prompt_tokens,
+        "decode_s": decode, "decode_tokens": sequences * (answer_tokens - 1),
     }
 
 
@@ -106,12 +98,11 @@ def main():
     llama_cpp.llama_backend_init()
     model = llama_cpp.llama_model_load_from_file(path.encode(), llama_cpp.llama_model_default_params())
     assert model, f"llama.cpp cannot load {path}"
-    result = {
-        "program": "llama.cpp", "version": "llama-cpp-python " + llama_cpp.__version__, "threads": threads, "runs": RUNS,
-        "system": llama_cpp.llama_print_system_info().decode().strip(),
-        "rows": [case(model, threads, sequences, prompt_tokens) for sequences, prompt_tokens in CASES],
-    }
-    print(json.dumps(result))
+    system = llama_cpp.llama_print_system_info().decode().strip()
+    hello = {"program": "llama.cpp", "version": "llama-cpp-python " + llama_cpp.__version__, "system": system}
+    print(json.dumps(hello), flush=True)
+    for line in sys.stdin:
+        print(json.dumps(case(model, threads, *map(int, line.split()))), flush=True)
 
 
 if __name__ == "__main__":
