@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! compare generate MODEL.gguf THREADS
+//! compare exact MODEL.gguf THREADS
 //! compare embed MODEL_FOLDER THREADS
 //! ```
 //!
@@ -16,7 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cocoon_runtime::{Device, Embedder, Event, GenerationRequest, Model, Prompt, Server, ServingLimits};
+use cocoon_runtime::{Device, Embedder, Event, ExactModel, GenerationRequest, Model, Prompt, Server, ServingLimits};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -27,7 +28,7 @@ const WORDS: [&str; 16] =
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [what, path, threads] = &arguments[..] else {
-        return Err("usage: compare generate|embed PATH THREADS".into());
+        return Err("usage: compare generate|exact|embed PATH THREADS".into());
     };
     let device = Device::cpu().with_threads(threads.parse()?);
     match what.as_str() {
@@ -35,11 +36,15 @@ fn main() -> Result<()> {
             let model = Arc::new(Model::load(path, &device)?);
             answer(|batch, prompt, tokens| generate(&model, batch, prompt, tokens))
         }
+        "exact" => {
+            let model = Arc::clone(ExactModel::load(path, &device)?.model());
+            answer(|batch, prompt, tokens| generate(&model, batch, prompt, tokens))
+        }
         "embed" => {
             let embedder = Embedder::open(Path::new(path), &device)?;
             answer(|batch, pieces, times| embed(&embedder, batch, pieces, times))
         }
-        other => Err(format!("{other} is neither generate nor embed").into()),
+        other => Err(format!("{other} is none of generate, exact and embed").into()),
     }
 }
 
