@@ -47,7 +47,7 @@ pub enum MeterEvent {
     InputRead {
         /// How many tokens it has.
         input_tokens: u64,
-        /// [`TokenCommitment`] to them.
+        /// [`TokenCommitment`](crate::commitment::TokenCommitment) to them.
         input: Digest,
     },
     /// The model wrote.
