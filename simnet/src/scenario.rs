@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cocoon_market::job::Prompt;
 use cocoon_market::offer::{Confidentiality, Tier};
-use cocoon_market::{Amount, ChannelRef, ContractAddress, Demand, ModelId, NetworkId, OperatorKey, Usage};
+use cocoon_market::{Amount, ChannelRef, ContractAddress, Demand, ModelId, NetworkId, OperatorKey, Usage, WorkKind};
 use cocoon_p2p::libp2p::PeerId;
 use cocoon_p2p::testing::{Answer, MockExecutor, MockPayee, MockPayer, listing};
 use cocoon_p2p::{
