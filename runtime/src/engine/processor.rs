@@ -58,10 +58,39 @@ pub(crate) fn map_row_pairs<T: Send, U: Send>(
 }
 
 /// Does something with each row, on several threads if there are many.
-pub(crate) fn map_rows<T: Send>(values: &mut [T], width: usize, f: impl Fn(usize, &mut [T]) + Sync) {
+fn map_rows<T: Send>(values: &mut [T], width: usize, f: impl Fn(usize, &mut [T]) + Sync) {
     if values.len() < SPREAD_ROWS * width {
         values.chunks_mut(width).enumerate().for_each(|(at, row)| f(at, row));
     } else {
         values.par_chunks_mut(width).enumerate().for_each(|(at, row)| f(at, row));
+    }
+}
+
+/// Rows in memory, one after the other.
+#[derive(Clone, Debug)]
+pub(crate) struct Rows<T> {
+    pub(crate) width: usize,
+    pub(crate) values: Vec<T>,
+}
+
+impl<T: Copy + Send> Rows<T> {
+    /// As [`map_rows`].
+    pub(crate) fn map(&mut self, f: impl Fn(usize, &mut [T]) + Sync) {
+        map_rows(&mut self.values, self.width, f);
+    }
+
+    /// Combines each element with that of other rows.
+    pub(crate) fn combine(&mut self, other: &Self, f: impl Fn(T, T) -> T + Sync)
+    where
+        T: Sync,
+    {
+        let width = self.width;
+        self.map(|at, row| row.iter_mut().zip(&other.values[at * width..]).for_each(|(x, y)| *x = f(*x, *y)));
+    }
+
+    /// Some of the rows, in the order given.
+    pub(crate) fn pick(&self, rows: &[usize]) -> Self {
+        let values = rows.iter().flat_map(|row| &self.values[row * self.width..][..self.width]).copied().collect();
+        Self { width: self.width, values }
     }
 }

@@ -5,6 +5,7 @@
 //! [`halves`] puts them into halves at load, which changes no result.
 
 use super::Batch;
+use super::exact::integers::steps;
 use crate::folder::RopeScaling;
 
 /// How heads turn with their positions.
@@ -21,11 +22,10 @@ pub(crate) struct RopeConfig {
 /// The turning of heads.
 #[derive(Debug)]
 pub(crate) struct Rope {
-    config: RopeConfig,
-    /// What stretches single pairs; 1 where nothing does.
-    divisors: Vec<f64>,
     /// Angular frequency of each pair.
     frequencies: Vec<f64>,
+    /// The same in units of 2^-32 turns per position, as exact engines count.
+    steps: Vec<u32>,
 }
 
 /// Cosines and sines for each row of a pass, `[rows, pairs]`: element `i` of a head turns with
@@ -48,17 +48,12 @@ impl Rope {
         let divisors: Vec<f64> = (0..pairs).map(divisor).collect();
         let frequency = |pair: usize| stretched(base.powf(-(pair as f64) / pairs as f64), scaling) / divisors[pair];
         let frequencies = (0..pairs).map(frequency).collect();
-        Self { config, divisors, frequencies }
+        Self { frequencies, steps: steps(&config, &divisors) }
     }
 
-    /// How heads turn.
-    pub(crate) fn config(&self) -> &RopeConfig {
-        &self.config
-    }
-
-    /// What stretches each pair.
-    pub(crate) fn divisors(&self) -> &[f64] {
-        &self.divisors
+    /// The turn of each pair per position, in units of 2^-32 turns.
+    pub(crate) fn steps(&self) -> &[u32] {
+        &self.steps
     }
 
     /// The turns of the rows of a batch.

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cocoon_market::ids::Digest;
-use cocoon_market::tree::Frontier;
+use cocoon_market::tree;
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
@@ -150,7 +150,7 @@ impl Activations {
 
     /// The commitment: a SHA-256 tree over all of them, position after position.
     pub fn root(&self) -> Digest {
-        self.digests.iter().fold(Frontier::default(), |tree, digest| tree.appended(digest)).root()
+        tree::root(&self.digests)
     }
 
     /// Takes the next positions, layer by layer.

@@ -4,7 +4,7 @@ mod attention;
 mod math;
 mod matrix;
 
-use super::processor::{Processor, map_rows};
+use super::processor::{self, Processor};
 use super::rope::{Rope, Turns};
 use super::{
     Activation, Attention, Batch, CacheShape, EngineError, Kernels, MatrixRole, Span, TextKernels, Unsuitable, VectorRole, Weights,
@@ -26,18 +26,8 @@ impl Cpu {
     }
 }
 
-/// Activations, row after row.
-#[derive(Clone, Debug)]
-pub(crate) struct Rows {
-    width: usize,
-    values: Vec<f32>,
-}
-
-impl Rows {
-    fn map_rows(&mut self, f: impl Fn(usize, &mut [f32]) + Sync) {
-        map_rows(&mut self.values, self.width, f);
-    }
-}
+/// Activations.
+pub(crate) type Rows = processor::Rows<f32>;
 
 /// What the layers of a pass share.
 #[derive(Debug)]
@@ -81,7 +71,7 @@ impl Kernels for Cpu {
 
     fn rms_norm(&self, x: &Rows, weight: &Vec<f32>, epsilon: f32) -> Rows {
         let mut out = x.clone();
-        out.map_rows(|_, row| rms_norm(row, weight, epsilon));
+        out.map(|_, row| rms_norm(row, weight, epsilon));
         out
     }
 
@@ -89,19 +79,18 @@ impl Kernels for Cpu {
         let values = matrix.product(&Rounded::new(&x.values, x.width), self.processor.isa);
         let mut out = Rows { width: matrix.rows(), values };
         if let Some(bias) = bias {
-            out.map_rows(|_, row| row.iter_mut().zip(bias).for_each(|(x, bias)| *x += bias));
+            out.map(|_, row| row.iter_mut().zip(bias).for_each(|(x, bias)| *x += bias));
         }
         out
     }
 
     fn add(&self, mut x: Rows, y: Rows) -> Rows {
-        let width = x.width;
-        x.map_rows(|at, row| row.iter_mut().zip(&y.values[at * width..]).for_each(|(x, y)| *x += y));
+        x.combine(&y, |x, y| x + y);
         x
     }
 
     fn attend(&self, mut qkv: Rows, what: &Attention<'_, Vec<f32>>, pass: &Pass, cache: &mut Pages) -> Rows {
-        qkv.map_rows(|at, row| prepare_heads(row, at, what, pass.turns.as_ref()));
+        qkv.map(|at, row| prepare_heads(row, at, what, pass.turns.as_ref()));
         let values = attention::attend(&qkv.values, what, &pass.spans, cache, self.processor.isa);
         Rows { width: what.heads.queries * what.heads.size, values }
     }
@@ -109,7 +98,7 @@ impl Kernels for Cpu {
     fn gated(&self, gate_up: Rows, f: Activation) -> Rows {
         let width = gate_up.width / 2;
         let mut out = Rows { width, values: vec![0.0; gate_up.values.len() / 2] };
-        out.map_rows(|at, row| {
+        out.map(|at, row| {
             let (gate, up) = gate_up.values[at * 2 * width..][..2 * width].split_at(width);
             for ((out, gate), up) in row.iter_mut().zip(gate).zip(up) {
                 *out = apply(f, *gate) * up;
@@ -119,8 +108,7 @@ impl Kernels for Cpu {
     }
 
     fn pick(&self, x: Rows, rows: &[usize]) -> Rows {
-        let values = rows.iter().flat_map(|row| &x.values[row * x.width..][..x.width]).copied().collect();
-        Rows { width: x.width, values }
+        x.pick(rows)
     }
 
     fn read(&self, x: Rows) -> Result<Vec<f32>, EngineError> {
@@ -135,12 +123,12 @@ impl Kernels for Cpu {
 impl TextKernels for Cpu {
     fn layer_norm(&self, x: &Rows, weight: &Vec<f32>, bias: &Vec<f32>, epsilon: f32) -> Rows {
         let mut out = x.clone();
-        out.map_rows(|_, row| layer_norm(row, weight, bias, epsilon));
+        out.map(|_, row| layer_norm(row, weight, bias, epsilon));
         out
     }
 
     fn activate(&self, mut x: Rows, f: Activation) -> Rows {
-        x.map_rows(|_, row| row.iter_mut().for_each(|x| *x = apply(f, *x)));
+        x.map(|_, row| row.iter_mut().for_each(|x| *x = apply(f, *x)));
         x
     }
 }

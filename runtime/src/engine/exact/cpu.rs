@@ -7,9 +7,9 @@ mod product;
 mod tests;
 
 use super::arithmetic::{self, fixed_epsilon, norm15, quant14, rms_norm, sines, turn};
-use super::integers::{IntegerVector, group_of, steps};
+use super::integers::{IntegerVector, group_of};
 use super::{GROUP_MIN, Parts};
-use crate::engine::processor::{Processor, map_row_pairs, map_rows};
+use crate::engine::processor::{self, Processor, map_row_pairs};
 use crate::engine::rope::Rope;
 use crate::engine::{
     Activation, Attention, Batch, CacheShape, EngineError, ExactKernels, Kernels, MatrixRole, Span, Unsuitable, VectorRole, Weights,
@@ -30,13 +30,8 @@ impl Cpu {
     }
 }
 
-/// Integers, row after row: what goes from layer to layer, with 14 binary places, or results of
-/// projections.
-#[derive(Clone, Debug)]
-pub(crate) struct Rows {
-    width: usize,
-    values: Vec<i32>,
-}
+/// What goes from layer to layer, with 14 binary places, or results of projections.
+pub(crate) type Rows = processor::Rows<i32>;
 
 /// A matrix.
 #[derive(Debug)]
@@ -83,8 +78,8 @@ impl Kernels for Cpu {
     }
 
     fn pass(&self, batch: &Batch, rope: Option<&Rope>) -> Pass {
-        let steps = rope.map(steps).unwrap_or_default();
-        let sines = batch.positions().flat_map(|position| sines(&steps, position)).collect();
+        let steps = rope.map(Rope::steps).unwrap_or_default();
+        let sines = batch.positions().flat_map(|position| sines(steps, position)).collect();
         Pass { spans: batch.spans.clone(), sines, pairs: steps.len() }
     }
 
@@ -112,17 +107,15 @@ impl Kernels for Cpu {
             tiles.product_into(x, matrix.places, self.processor.isa, &mut values, first, width);
             first += tiles.rows();
         }
+        let mut out = Rows { width, values };
         if let Some(bias) = bias {
-            map_rows(&mut values, width, |_, row| row.iter_mut().zip(&bias.values).for_each(|(x, bias)| *x = x.wrapping_add(*bias)));
+            out.map(|_, row| row.iter_mut().zip(&bias.values).for_each(|(x, bias)| *x = x.wrapping_add(*bias)));
         }
-        Rows { width, values }
+        out
     }
 
     fn add(&self, mut x: Rows, y: Rows) -> Rows {
-        let width = x.width;
-        map_rows(&mut x.values, width, |at, row| {
-            row.iter_mut().zip(&y.values[at * width..]).for_each(|(x, y)| *x = x.wrapping_add(*y));
-        });
+        x.combine(&y, i32::wrapping_add);
         x
     }
 
@@ -159,8 +152,7 @@ impl Kernels for Cpu {
     }
 
     fn pick(&self, x: Rows, rows: &[usize]) -> Rows {
-        let values = rows.iter().flat_map(|row| &x.values[row * x.width..][..x.width]).copied().collect();
-        Rows { width: x.width, values }
+        x.pick(rows)
     }
 
     fn read(&self, x: Rows) -> Result<Vec<f32>, EngineError> {

@@ -3,7 +3,7 @@
 use super::arithmetic::power_of_two;
 use super::{GROUP_MAX, GROUP_MIN};
 use crate::engine::Unsuitable;
-use crate::engine::rope::Rope;
+use crate::engine::rope::RopeConfig;
 use crate::folder::RopeScaling;
 use crate::sampling::exp;
 
@@ -138,10 +138,10 @@ pub(crate) fn scaled(values: &[f32], head_size: usize) -> Vec<f32> {
 }
 
 /// The turn of each pair per position, in units of 2^-32 turns.
-pub(crate) fn steps(rope: &Rope) -> Vec<u32> {
+/// `divisors` stretch single pairs.
+pub(crate) fn steps(config: &RopeConfig, divisors: &[f64]) -> Vec<u32> {
     /// `2^32 / (2 * pi)`
     const TURNS: f64 = 683_565_275.576_431_6;
-    let config = rope.config();
     let stretch = match config.scaling {
         RopeScaling::Linear { factor } => factor,
         RopeScaling::None | RopeScaling::Llama3 { .. } => 1.0,
@@ -151,7 +151,7 @@ pub(crate) fn steps(rope: &Rope) -> Vec<u32> {
         let frequency = exp(-((2 * pair) as f64 / size) * logarithm);
         round(frequency / (stretch * divisor) * TURNS) as u32
     };
-    rope.divisors().iter().enumerate().map(step).collect()
+    divisors.iter().enumerate().map(step).collect()
 }
 
 /// The natural logarithm by one written order of additions, multiplications and divisions:

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::arithmetic::*;
-use super::integers::{IntegerMatrix, IntegerVector, steps};
+use super::integers::{IntegerMatrix, IntegerVector};
 use crate::engine::rope::{Rope, RopeConfig, halves};
 use crate::folder::RopeScaling;
 
@@ -162,7 +162,7 @@ fn weights_become_the_references_integers() {
     assert_eq!(IntegerVector::bias(&floats(&bits)).unwrap().values, values);
     for (base, size, factor, expected) in operators.turns {
         let rope = Rope::new(RopeConfig { pairs: size / 2, base, scaling: RopeScaling::Linear { factor } }, None);
-        assert_eq!(steps(&rope), expected);
+        assert_eq!(rope.steps(), expected);
     }
 }
 

@@ -1,12 +1,12 @@
 //! The manifest: which integers a model's weights are.
 
 use cocoon_market::ids::Digest;
-use cocoon_market::tree::Frontier;
+use cocoon_market::tree;
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
 use crate::engine::exact::arithmetic::fixed_epsilon;
-use crate::engine::exact::integers::{IntegerMatrix, embedding, steps};
+use crate::engine::exact::integers::{IntegerMatrix, embedding};
 use crate::engine::exact::{matrices, vector};
 use crate::engine::rope::Rope;
 use crate::engine::{MatrixRole, VectorRole, Weights};
@@ -98,18 +98,21 @@ fn weights_root(source: &Source<'_, Gguf>, config: &Config) -> Result<Digest, Lo
     let naming = source.naming;
     let mut tensors = Tensors::new(source.tensors);
     let mut rows = RowDigests::default();
-    let mut table = |name: &str| tensors.weights(name, source.rows, config.hidden).map(|weights| weights.first_rows(source.tokens));
-    let head = table(if config.tied { naming.embedding } else { naming.head })?;
-    rows.integers(&embedding(&table(naming.embedding)?.values())?, config.hidden);
+    let table = |tensors: &mut Tensors<'_, Gguf>, name: &str| {
+        tensors.weights(name, source.rows, config.hidden).map(|weights| weights.first_rows(source.tokens))
+    };
+    let words = table(&mut tensors, naming.embedding)?;
+    rows.integers(&embedding(&words.values())?, config.hidden);
     for layer in 0..config.layers {
         push_layer(source, config, layer, &mut tensors, &mut rows)?;
     }
     rows.norm(&tensors.values(naming.norm, config.hidden)?, VectorRole::Norm)?;
+    let head = if config.tied { words } else { table(&mut tensors, naming.head)? };
     push_matrix(&mut rows, &head, MatrixRole::Inner)?;
     let rope = Rope::new(config.rope, rope_divisors(source, config, &mut tensors)?.as_deref());
     let epsilon = fixed_epsilon(config.epsilon as f32, 28);
-    rows.push(1, |_| integer_bytes(&[epsilon]).chain(steps(&rope).into_iter().flat_map(u32::to_be_bytes)).collect());
-    Ok(rows.digests.iter().fold(Frontier::default(), |tree, digest| tree.appended(digest)).root())
+    rows.push(1, |_| integer_bytes(&[epsilon]).chain(rope.steps().iter().flat_map(|step| step.to_be_bytes())).collect());
+    Ok(tree::root(&rows.digests))
 }
 
 fn push_matrix(rows: &mut RowDigests, weights: &Weights, role: MatrixRole) -> Result<(), LoadError> {

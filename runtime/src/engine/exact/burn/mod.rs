@@ -10,7 +10,7 @@ use burn::Tensor;
 use burn::tensor::{Device, Int, TensorData};
 
 use super::arithmetic::{BLOCK_POSITIONS, SCORE_MAX, fixed_epsilon, sines};
-use super::integers::{IntegerMatrix, IntegerVector, group_of, steps};
+use super::integers::{IntegerMatrix, IntegerVector, group_of};
 use super::{GROUP_MIN, Parts};
 use crate::engine::burn::pages::{KeptSpan, Pages, indices};
 use crate::engine::rope::Rope;
@@ -121,8 +121,8 @@ impl Kernels for Burn {
     }
 
     fn pass(&self, batch: &Batch, rope: Option<&Rope>) -> Pass {
-        let steps = rope.map(steps).unwrap_or_default();
-        let (cosines, sines): (Vec<i32>, Vec<i32>) = batch.positions().flat_map(|position| sines(&steps, position)).unzip();
+        let steps = rope.map(Rope::steps).unwrap_or_default();
+        let (cosines, sines): (Vec<i32>, Vec<i32>) = batch.positions().flat_map(|position| sines(steps, position)).unzip();
         let shape = [batch.ids.len(), 1, steps.len()];
         Pass {
             spans: batch.spans.iter().map(|span| KeptSpan::new(span, &self.device)).collect(),
