@@ -1,7 +1,7 @@
 //! Gets a file from the first source that has it, and believes nothing but its hash.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use super::{FetchEvent, Listener, Model, ModelError, SourceError, folder, hash_f
 use crate::cli::SourceKind;
 
 /// Bytes copied between two reports of progress. Small enough to look alive on a slow disk.
-pub(super) const COPY_BYTES: usize = 1 << 20;
+const COPY_BYTES: usize = 1 << 20;
 
 /// Attempts in a row that may bring nothing before a source is given up: with the pauses between them about half a minute,
 /// which rides out a router that restarts its connection.
@@ -221,29 +221,64 @@ pub(super) fn copy_hashed(
 ) -> Result<(NamedTempFile, ModelId, u64), ModelError> {
     let read_error = |source| ModelError::io("read", file, source);
     let write_error = |source| ModelError::io("write", dir, source);
-    let mut from = File::open(file).map_err(read_error)?;
+    let from = File::open(file).map_err(read_error)?;
     let total = from.metadata().map_err(read_error)?.len();
+    let mut begin = Vec::new();
+    (&from).take(MAGIC.len() as u64).read_to_end(&mut begin).map_err(read_error)?;
+    if begin != MAGIC {
+        return Err(ModelError::NotGguf { path: file.to_owned() });
+    }
     let mut to = NamedTempFile::new_in(dir).map_err(write_error)?;
+    let mut done = 0;
+    let hear = |more: u64| {
+        done += more;
+        listener(FetchEvent::Bytes { name, done, total: total.max(done) });
+    };
+    let (hash, bytes) = copy_hashing(begin.as_slice().chain(from), &mut to, cancel, hear).map_err(|error| error.at(file, dir))?;
+    to.as_file().sync_all().map_err(write_error)?;
+    Ok((to, ModelId(*hash.as_bytes()), bytes))
+}
+
+/// Why a copy was not made.
+pub(super) enum CopyError {
+    Read(io::Error),
+    Write(io::Error),
+    Interrupted,
+}
+
+impl CopyError {
+    /// The error of a copy from one path to another.
+    pub(super) fn at(self, from: &Path, to: &Path) -> ModelError {
+        match self {
+            Self::Read(source) => ModelError::io("read", from, source),
+            Self::Write(source) => ModelError::io("write", to, source),
+            Self::Interrupted => ModelError::Interrupted { kept_bytes: 0 },
+        }
+    }
+}
+
+/// Copies to the end, hashing on the way; `hear` is told of each piece. Gives the hash, and the bytes there were.
+pub(super) fn copy_hashing(
+    mut from: impl Read,
+    to: &mut impl Write,
+    cancel: &CancellationToken,
+    mut hear: impl FnMut(u64),
+) -> Result<(blake3::Hash, u64), CopyError> {
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; COPY_BYTES];
-    let mut done: u64 = 0;
+    let mut copied = 0;
     loop {
-        let read = from.read(&mut buffer).map_err(read_error)?;
-        let bytes = &buffer[..read];
-        if done == 0 && !bytes.starts_with(&MAGIC) {
-            return Err(ModelError::NotGguf { path: file.to_owned() });
-        }
-        if bytes.is_empty() {
-            break;
+        let read = from.read(&mut buffer).map_err(CopyError::Read)?;
+        if read == 0 {
+            return Ok((hasher.finalize(), copied));
         }
         if cancel.is_cancelled() {
-            return Err(ModelError::Interrupted { kept_bytes: 0 });
+            return Err(CopyError::Interrupted);
         }
+        let bytes = &buffer[..read];
         hasher.update(bytes);
-        to.write_all(bytes).map_err(write_error)?;
-        done += read as u64;
-        listener(FetchEvent::Bytes { name, done, total: total.max(done) });
+        to.write_all(bytes).map_err(CopyError::Write)?;
+        copied += read as u64;
+        hear(read as u64);
     }
-    to.as_file().sync_all().map_err(write_error)?;
-    Ok((to, ModelId(*hasher.finalize().as_bytes()), done))
 }

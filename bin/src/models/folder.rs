@@ -1,14 +1,14 @@
 //! Models of several files: their parts on disk, and folders of one's own.
 
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use cocoon_runtime::catalogue::FolderFile;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use super::fetch::COPY_BYTES;
+use super::fetch::copy_hashing;
 use super::{FetchEvent, Listener, ModelError};
 
 /// Files taken of a folder, at most: checkpoints in many pieces have some dozen.
@@ -99,26 +99,10 @@ fn copy_file(
 ) -> Result<FolderFile, ModelError> {
     let file = FolderFile { path: path.into(), size_bytes: 0, blake3: [0; 32] };
     let source = from.join(&*file.path);
-    let read_error = |error| ModelError::io("read", &source, error);
     let write_error = |error| ModelError::io("write", to, error);
-    let mut reader = File::open(&source).map_err(read_error)?;
+    let reader = File::open(&source).map_err(|error| ModelError::io("read", &source, error))?;
     let mut writer = place(to, &file).and_then(File::create).map_err(write_error)?;
-    let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; COPY_BYTES];
-    let mut size_bytes = 0;
-    loop {
-        let read = reader.read(&mut buffer).map_err(read_error)?;
-        if read == 0 {
-            break;
-        }
-        if cancel.is_cancelled() {
-            return Err(ModelError::Interrupted { kept_bytes: 0 });
-        }
-        hasher.update(&buffer[..read]);
-        writer.write_all(&buffer[..read]).map_err(write_error)?;
-        size_bytes += read as u64;
-        hear(read as u64);
-    }
+    let (hash, size_bytes) = copy_hashing(reader, &mut writer, cancel, hear).map_err(|error| error.at(&source, to))?;
     writer.sync_all().map_err(write_error)?;
-    Ok(FolderFile { size_bytes, blake3: *hasher.finalize().as_bytes(), ..file })
+    Ok(FolderFile { size_bytes, blake3: *hash.as_bytes(), ..file })
 }
