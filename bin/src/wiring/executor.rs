@@ -8,6 +8,7 @@
 //! panic inside the model ends the jobs that it had, never the node.
 
 mod embedding;
+mod front;
 mod generating;
 mod outbox;
 
@@ -25,6 +26,7 @@ use cocoon_runtime::Cancel;
 use futures::channel::mpsc;
 
 use super::serving::Loaded;
+use front::Front;
 
 /// Jobs that may wait for one model. The provider's desk admits no more than its capacity at once; this bounds what slips through
 /// while others end.
@@ -93,10 +95,10 @@ impl Lane {
         // Every sender has a place of its own, so what is asked for is one less than may wait.
         let (orders, queue) = mpsc::channel(QUEUE_MAX - 1);
         let inside = Arc::new(AtomicUsize::new(0));
-        let (serves, count) = (model.work(), Arc::clone(&inside));
+        let (serves, front) = (model.work(), Front::new(queue, Arc::clone(&inside)));
         let run = move || match model {
-            Loaded::Text(model) => generating::Desk::new(model, queue, count).run(),
-            Loaded::Vectors(model) => embedding::Desk::new(model, queue, count).run(),
+            Loaded::Text(model) => generating::Desk::new(model, front).run(),
+            Loaded::Vectors(model) => embedding::Desk::new(model, front).run(),
         };
         std::thread::Builder::new().name(format!("model-{}", id.short())).spawn(run)?;
         Ok(Self { serves, orders, inside })

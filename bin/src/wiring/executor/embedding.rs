@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use cocoon_market::ids::Digest;
@@ -13,10 +12,10 @@ use cocoon_p2p::execution::ExecutionEvent;
 use cocoon_runtime::commitment::TokenCommitment;
 use cocoon_runtime::embedding::PASS_ROWS;
 use cocoon_runtime::{Cancel, EmbedError, Embedder, Embedding, TextTokens};
-use futures::channel::mpsc;
 
-use super::outbox::{Outbox, wait};
-use super::{Order, count_out, count_seconds, count_tokens};
+use super::front::Front;
+use super::outbox::Outbox;
+use super::{Order, count_seconds, count_tokens};
 
 /// A job that the model's thread has.
 struct Running {
@@ -35,46 +34,33 @@ type Place = u64;
 /// The thread of a model: its jobs, and where their events go.
 pub(super) struct Desk {
     model: Arc<Embedder>,
-    queue: mpsc::Receiver<Order>,
-    inside: Arc<AtomicUsize>,
+    front: Front,
     running: BTreeMap<Place, Running>,
     next_place: Place,
     /// Whose turn it is.
     turn: Place,
-    /// Jobs that have ended, and whose last events found no place yet.
-    leaving: Vec<Outbox>,
 }
 
 impl Desk {
-    pub(super) fn new(model: Arc<Embedder>, queue: mpsc::Receiver<Order>, inside: Arc<AtomicUsize>) -> Self {
-        Self { model, queue, inside, running: BTreeMap::new(), next_place: 0, turn: 0, leaving: Vec::new() }
+    pub(super) fn new(model: Arc<Embedder>, front: Front) -> Self {
+        Self { model, front, running: BTreeMap::new(), next_place: 0, turn: 0 }
     }
 
     /// Serves until nobody can add an order and all are done.
     pub(super) fn run(mut self) {
-        let mut open = true;
-        while open || !self.running.is_empty() || !self.leaving.is_empty() {
-            open = self.take_orders() && open;
+        while self.front.is_open() || !self.running.is_empty() {
+            while let Some(order) = self.front.order() {
+                self.take(order);
+            }
             self.flush();
             let pass = self.next_pass();
             if !pass.is_empty() {
                 self.work(pass);
-            } else if open || !self.running.is_empty() || !self.leaving.is_empty() {
-                let outboxes = self.running.values_mut().map(|running| &mut running.outbox).chain(self.leaving.iter_mut());
-                if let Some(order) = wait(&mut self.queue, outboxes.collect()) {
+            } else if self.front.is_open() || !self.running.is_empty() {
+                let running = self.running.values_mut().map(|running| &mut running.outbox);
+                if let Some(order) = self.front.wait(running) {
                     self.take(order);
                 }
-            }
-        }
-    }
-
-    /// Takes the orders that are there; false once there will be no more.
-    fn take_orders(&mut self) -> bool {
-        loop {
-            match self.queue.try_recv() {
-                Ok(order) => self.take(order),
-                Err(mpsc::TryRecvError::Empty) => return true,
-                Err(mpsc::TryRecvError::Closed) => return false,
             }
         }
     }
@@ -86,7 +72,7 @@ impl Desk {
             Ok(texts) => texts,
             Err(reason) => {
                 tracing::info!(%job, %reason, "job failed");
-                return self.leave(outbox, ExecutionEvent::Failed(reason));
+                return self.front.leave(outbox, ExecutionEvent::Failed(reason));
             }
         };
         let mut input = TokenCommitment::input();
@@ -121,10 +107,7 @@ impl Desk {
         self.running.values_mut().for_each(|running| running.outbox.flush());
         let cancelled: Vec<Place> = self.running.iter().filter(|(_, running)| running.cancel.is_cancelled()).map(|(at, _)| *at).collect();
         cancelled.into_iter().for_each(|place| self.end(place, FinishReason::Cancelled));
-        self.leaving.retain_mut(|outbox| {
-            outbox.flush();
-            !outbox.is_empty()
-        });
+        self.front.flush();
     }
 
     /// The texts to read next: one of each job in turn, until a pass is full. Jobs whose vectors nobody takes wait.
@@ -196,19 +179,13 @@ impl Desk {
         count_seconds(running.started);
         count_tokens(running.usage);
         tracing::debug!(job = %running.job, tokens = running.usage.input_tokens, ?reason, "job done");
-        self.leave(running.outbox, ExecutionEvent::Finished { reason, usage: running.usage });
+        self.front.leave(running.outbox, ExecutionEvent::Finished { reason, usage: running.usage });
     }
 
     fn fail(&mut self, place: Place, reason: StopReason) {
         let Some(running) = self.running.remove(&place) else { return };
         tracing::error!(job = %running.job, %reason, "job failed");
-        self.leave(running.outbox, ExecutionEvent::Failed(reason));
-    }
-
-    fn leave(&mut self, mut outbox: Outbox, last: ExecutionEvent) {
-        count_out(&self.inside);
-        outbox.push(last);
-        self.leaving.push(outbox);
+        self.front.leave(running.outbox, ExecutionEvent::Failed(reason));
     }
 }
 

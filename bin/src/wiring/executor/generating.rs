@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use cocoon_market::ids::Digest;
@@ -13,10 +12,10 @@ use cocoon_p2p::execution::ExecutionEvent;
 use cocoon_runtime::generation::{self, GenerateError};
 use cocoon_runtime::serve::{AdmitError, Served, Ticket};
 use cocoon_runtime::{Cancel, ChatMessage, Event, GenerationRequest, Model, Prompt, RequestError, Server, ServingLimits};
-use futures::channel::mpsc;
 
-use super::outbox::{Outbox, wait};
-use super::{Order, QUEUE_MAX, TOGETHER_MAX, count_out, count_seconds, count_tokens};
+use super::front::Front;
+use super::outbox::Outbox;
+use super::{Order, QUEUE_MAX, TOGETHER_MAX, count_seconds, count_tokens};
 
 /// A job that the model's thread has.
 struct Running {
@@ -29,40 +28,29 @@ struct Running {
 /// The thread of a model: its server, and where each job's events go.
 pub(super) struct Desk {
     server: Server,
-    queue: mpsc::Receiver<Order>,
-    inside: Arc<AtomicUsize>,
+    front: Front,
     running: BTreeMap<Ticket, Running>,
-    /// Jobs that have ended, and whose last events found no place yet.
-    leaving: Vec<Outbox>,
 }
 
 impl Desk {
-    pub(super) fn new(model: Arc<Model>, queue: mpsc::Receiver<Order>, inside: Arc<AtomicUsize>) -> Self {
-        let server = Server::new(model, limits());
-        Self { server, queue, inside, running: BTreeMap::new(), leaving: Vec::new() }
+    pub(super) fn new(model: Arc<Model>, front: Front) -> Self {
+        Self { server: Server::new(model, limits()), front, running: BTreeMap::new() }
     }
 
     /// Serves until nobody can add an order and all are done.
     pub(super) fn run(mut self) {
-        let mut open = true;
-        while open || !self.running.is_empty() || !self.leaving.is_empty() {
-            open = self.take_orders() && open;
+        while self.front.is_open() || !self.running.is_empty() {
+            while let Some(order) = self.front.order() {
+                self.take(order);
+            }
             self.flush();
             if self.server.can_work() {
                 self.step();
-            } else if open || self.is_blocked() {
-                self.wait();
-            }
-        }
-    }
-
-    /// Takes the orders that are there; false once there will be no more.
-    fn take_orders(&mut self) -> bool {
-        loop {
-            match self.queue.try_recv() {
-                Ok(order) => self.take(order),
-                Err(mpsc::TryRecvError::Empty) => return true,
-                Err(mpsc::TryRecvError::Closed) => return false,
+            } else if self.front.is_open() || !self.running.is_empty() {
+                let running = self.running.values_mut().map(|running| &mut running.outbox);
+                if let Some(order) = self.front.wait(running) {
+                    self.take(order);
+                }
             }
         }
     }
@@ -71,7 +59,7 @@ impl Desk {
         let Order { job, work, events, cancel } = order;
         let mut outbox = Outbox::new(events, cancel.clone());
         if cancel.is_cancelled() {
-            return self.leave(outbox, ExecutionEvent::Finished { reason: FinishReason::Cancelled, usage: Usage::default() });
+            return self.front.leave(outbox, ExecutionEvent::Finished { reason: FinishReason::Cancelled, usage: Usage::default() });
         }
         match self.admit(job, work, &cancel, &mut outbox) {
             Ok(ticket) => {
@@ -79,7 +67,7 @@ impl Desk {
             }
             Err(reason) => {
                 tracing::info!(%job, %reason, "job failed");
-                self.leave(outbox, ExecutionEvent::Failed(reason));
+                self.front.leave(outbox, ExecutionEvent::Failed(reason));
             }
         }
     }
@@ -109,7 +97,7 @@ impl Desk {
         tracing::error!(jobs = self.running.len(), "the model panicked; its jobs have failed");
         self.server = Server::new(Arc::clone(self.server.model()), limits());
         for (_, running) in std::mem::take(&mut self.running) {
-            self.leave(running.outbox, ExecutionEvent::Failed(StopReason::Internal));
+            self.front.leave(running.outbox, ExecutionEvent::Failed(StopReason::Internal));
         }
     }
 
@@ -143,14 +131,8 @@ impl Desk {
     fn end(&mut self, ticket: Ticket, last: ExecutionEvent) {
         if let Some(running) = self.running.remove(&ticket) {
             count_seconds(running.started);
-            self.leave(running.outbox, last);
+            self.front.leave(running.outbox, last);
         }
-    }
-
-    fn leave(&mut self, mut outbox: Outbox, last: ExecutionEvent) {
-        count_out(&self.inside);
-        outbox.push(last);
-        self.leaving.push(outbox);
     }
 
     /// Sends what found no place before, and lets jobs go on whose events did.
@@ -159,23 +141,7 @@ impl Desk {
             running.outbox.flush();
             self.server.pause(*ticket, running.outbox.is_full());
         }
-        self.leaving.retain_mut(|outbox| {
-            outbox.flush();
-            !outbox.is_empty()
-        });
-    }
-
-    fn is_blocked(&self) -> bool {
-        !self.leaving.is_empty() || !self.running.is_empty()
-    }
-
-    /// Waits for an order, or for somebody to take events that wait.
-    fn wait(&mut self) {
-        let outboxes = self.running.values_mut().map(|running| &mut running.outbox).chain(self.leaving.iter_mut());
-        let order = wait(&mut self.queue, outboxes.collect());
-        if let Some(order) = order {
-            self.take(order);
-        }
+        self.front.flush();
     }
 }
 
