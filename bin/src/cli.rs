@@ -21,7 +21,8 @@ pub use economy::{
 };
 pub use money::{ChainCommand, DeployArgs, SendingArgs, StakeArgs, UnstakeArgs, WithdrawArgs};
 pub use work::{
-    AskArgs, AuditArgs, ChannelsCommand, DemoArgs, DossierCommand, EmbedArgs, EndArgs, GatewayArgs, JobsCommand, OffersArgs, UpArgs,
+    AskArgs, AuditArgs, ChannelsCommand, DemoArgs, DossierCommand, EmbedArgs, EndArgs, GatewayArgs, JobsCommand, OffersArgs, PurchaseArgs,
+    UpArgs,
 };
 
 use crate::config::Network;

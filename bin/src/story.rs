@@ -4,7 +4,7 @@
 
 use cocoon_market::agreement::Terms;
 use cocoon_market::job::Chunk;
-use cocoon_market::{Amount, NodeId, PriceTable, Usage};
+use cocoon_market::{Amount, NodeId, PriceTable, SignedReceipt, SignedVoucher, Usage};
 use cocoon_p2p::{Match, NegotiationStep};
 use serde::Serialize;
 
@@ -164,6 +164,15 @@ impl Event {
     pub fn of_chunk(chunk: Chunk) -> Self {
         let Chunk { index, tokens, text, usage } = chunk;
         Self::Chunk { index, tokens, text, usage }
+    }
+
+    /// The event of a payment: a receipt, and the voucher that pays it.
+    pub fn of_payment(receipt: &SignedReceipt, voucher: &SignedVoucher) -> Self {
+        Self::Paid {
+            sequence: voucher.voucher.sequence,
+            amount_nanoton: receipt.receipt.body.amount,
+            cumulative_nanoton: voucher.voucher.cumulative,
+        }
     }
 
     /// Prints it: as it is to programs, as text to people.

@@ -68,9 +68,6 @@ The answer goes to stdout, everything else to stderr.")]
 pub struct AskArgs {
     /// What to ask ("-" reads it from stdin)
     pub prompt: String,
-    /// Which model
-    #[arg(long, short, value_name = "MODEL")]
-    pub model: Option<String>,
     /// Instruction that stands before the prompt
     #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
     pub system: Option<String>,
@@ -95,24 +92,9 @@ pub struct AskArgs {
     /// Send the prompt as it is, without the model's chat template
     #[arg(long)]
     pub raw: bool,
-    /// Only from this provider
-    #[arg(long, value_name = "NODE")]
-    pub provider: Option<NodeId>,
-    /// Most to pay for this job, in TON
-    #[arg(long, value_name = "TON")]
-    pub cap: Option<Amount>,
-    /// Join through this peer; again for more
-    #[arg(long, value_name = "MULTIADDR")]
-    pub bootstrap: Vec<String>,
-    /// Do not look for peers on the local network
-    #[arg(long)]
-    pub no_mdns: bool,
-    /// Seconds to look for offers before giving up
-    #[arg(long, default_value_t = 20, value_name = "SECONDS")]
-    pub wait: u64,
-    /// Do not pay: show which offer would win, and why
-    #[arg(long)]
-    pub dry_run: bool,
+    /// What is bought, of whom and for how much
+    #[command(flatten)]
+    pub purchase: PurchaseArgs,
 }
 
 /// Options of `swarm embed`. What is given here stands above the configuration.
@@ -132,13 +114,21 @@ pub struct EmbedArgs {
     /// Read texts from this file, one a line; empty lines are left out
     #[arg(long, value_name = "FILE", conflicts_with = "texts")]
     pub file: Option<PathBuf>,
+    /// What is bought, of whom and for how much
+    #[command(flatten)]
+    pub purchase: PurchaseArgs,
+}
+
+/// What every purchase can be told.
+#[derive(Clone, Debug, Args)]
+pub struct PurchaseArgs {
     /// Which model
     #[arg(long, short, value_name = "MODEL")]
     pub model: Option<String>,
     /// Only from this provider
     #[arg(long, value_name = "NODE")]
     pub provider: Option<NodeId>,
-    /// Most to pay for all of it, in TON
+    /// Most to pay, in TON
     #[arg(long, value_name = "TON")]
     pub cap: Option<Amount>,
     /// Join through this peer; again for more

@@ -2,15 +2,14 @@
 
 use std::borrow::Cow;
 use std::io::{self, Read};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use cocoon_market::job::{ChatMessage, JOB_FRAME_BYTES_MAX, Prompt, Sampling};
 use cocoon_market::{NodeId, WorkKind};
 use cocoon_p2p::{GenerateOrder, JobEvent};
 use futures::StreamExt as _;
-use tokio_util::sync::CancellationToken;
 
-use super::blocking;
+use super::purchase::{agree, in_session, look, remark, want};
 use crate::cli::AskArgs;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, NextStep};
@@ -18,8 +17,8 @@ use crate::output::{Format, Output};
 use crate::signals::StopSignals;
 use crate::story::Event;
 use crate::wiring::answering::seed_bytes;
-use crate::wiring::buying::{BuyError, Buyer, Deal, Origin, RunningJob, Want};
-use crate::wiring::session::{Addresses, Part, Session, find_model, job_cap};
+use crate::wiring::buying::{BuyError, Deal, RunningJob};
+use crate::wiring::session::Session;
 
 /// Why nothing was asked.
 #[derive(Debug, thiserror::Error)]
@@ -60,17 +59,13 @@ impl NextStep for AskError {
 /// No keys, no offer, no agreement, no money, or a job that did not come to its end.
 pub async fn run(context: &Context, args: &AskArgs) -> Result<(), Failure> {
     let order = order(args)?;
-    let addresses = Addresses { bootstrap: args.bootstrap.clone(), no_mdns: args.no_mdns, ..Addresses::default() };
-    let session = Session::open(context, Part::Visitor, addresses).await?;
-    let answered = ask(context, args, &session, order).await;
-    session.close(None, CancellationToken::new()).await;
-    answered
+    in_session(context, &args.purchase, async |session| ask(context, args, session, order).await).await
 }
 
 async fn ask(context: &Context, args: &AskArgs, session: &Session, order: GenerateOrder) -> Result<(), Failure> {
     let buyer = session.buyer()?;
-    let want = want(context, args, session).await?;
-    if args.dry_run {
+    let want = want(context, session, &args.purchase, WorkKind::Generate).await?;
+    if args.purchase.dry_run {
         return Ok(look(&buyer, &want, context.out()).await?);
     }
     let mut signals = StopSignals::listen();
@@ -86,41 +81,6 @@ async fn ask(context: &Context, args: &AskArgs, session: &Session, order: Genera
         job = buyer.run(&deal, order, want.cap) => job?,
     };
     Ok(Telling::new(context.out(), &deal, job, started).follow(&mut signals).await?)
-}
-
-async fn want(context: &Context, args: &AskArgs, session: &Session) -> Result<Want, Failure> {
-    let name = args.model.clone().unwrap_or_else(|| session.config.requester.model.clone());
-    let (lookup, config) = (context.clone(), session.config.clone());
-    let (model, _) = blocking(move || find_model(&lookup, &config, &name)).await?;
-    Ok(Want {
-        model,
-        work: WorkKind::Generate,
-        provider: args.provider,
-        cap: job_cap(&session.config, args.cap),
-        wait: Duration::from_secs(args.wait),
-    })
-}
-
-/// Shows who would win, and buys nothing.
-pub(super) async fn look(buyer: &Buyer, want: &Want, out: &Output) -> Result<(), BuyError> {
-    Event::of_matches(&buyer.offers(want).await?).tell(out);
-    Ok(())
-}
-
-pub(super) async fn agree(buyer: &Buyer, want: &Want, out: &Output) -> Result<Deal, BuyError> {
-    let deal = buyer.deal(want, |step| remark(out, &Event::of_step(step))).await?;
-    if deal.origin == Origin::Reused {
-        remark(out, &Event::Reused { agreement: deal.agreement.id(), provider: deal.agreement.body().provider });
-    }
-    Ok(deal)
-}
-
-/// Tells programs on stdout, people on stderr.
-pub(super) fn remark(out: &Output, event: &Event) {
-    match out.format() {
-        Format::Json => event.tell(out),
-        Format::Text => out.note(&event.text(out)),
-    }
 }
 
 /// Shows a job as it goes.
@@ -169,13 +129,8 @@ impl<'a> Telling<'a> {
             // Text was ordered, and the client lets nothing else pass.
             JobEvent::Vectors(_) => {}
             JobEvent::Receipted { receipt, voucher } => {
-                let paid = Event::Paid {
-                    sequence: voucher.voucher.sequence,
-                    amount_nanoton: receipt.receipt.body.amount,
-                    cumulative_nanoton: voucher.voucher.cumulative,
-                };
                 if self.out.format() == Format::Json {
-                    paid.tell(self.out);
+                    Event::of_payment(&receipt, &voucher).tell(self.out);
                 }
             }
             JobEvent::Done { reason, usage, paid } => {

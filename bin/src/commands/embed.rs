@@ -4,15 +4,15 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use cocoon_market::job::Vector;
 use cocoon_market::{NodeId, WorkKind};
 use cocoon_p2p::JobEvent;
 use tokio_util::sync::CancellationToken;
 
-use super::ask::{agree, look, remark};
 use super::blocking;
+use super::purchase::{agree, in_session, look, remark, want};
 use crate::cli::EmbedArgs;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, NextStep};
@@ -21,7 +21,7 @@ use crate::signals::StopSignals;
 use crate::story::Event;
 use crate::wiring::buying::{Buyer, Deal, Want};
 use crate::wiring::embedding::{Bought, EmbedTextsError};
-use crate::wiring::session::{Addresses, Part, Session, find_model, job_cap};
+use crate::wiring::session::Session;
 
 /// Bytes read of a file or of stdin: some hundred thousand sentences, which fill the memory of no machine with their vectors.
 const INPUT_BYTES_MAX: u64 = 64 << 20;
@@ -87,17 +87,13 @@ impl NextStep for EmbedTextsError {
 pub async fn run(context: &Context, args: &EmbedArgs) -> Result<(), Failure> {
     let given = args.clone();
     let texts = blocking(move || texts(&given)).await?;
-    let addresses = Addresses { bootstrap: args.bootstrap.clone(), no_mdns: args.no_mdns, ..Addresses::default() };
-    let session = Session::open(context, Part::Visitor, addresses).await?;
-    let embedded = embed(context, args, &session, texts).await;
-    session.close(None, CancellationToken::new()).await;
-    embedded
+    in_session(context, &args.purchase, async |session| embed(context, args, session, texts).await).await
 }
 
 async fn embed(context: &Context, args: &EmbedArgs, session: &Session, texts: Vec<String>) -> Result<(), Failure> {
     let buyer = session.buyer()?;
-    let want = want(context, args, session).await?;
-    if args.dry_run {
+    let want = want(context, session, &args.purchase, WorkKind::Embed).await?;
+    if args.purchase.dry_run {
         return Ok(look(&buyer, &want, context.out()).await?);
     }
     let mut signals = StopSignals::listen();
@@ -115,14 +111,6 @@ async fn embed(context: &Context, args: &EmbedArgs, session: &Session, texts: Ve
             made = &mut making => return made,
         }
     }
-}
-
-async fn want(context: &Context, args: &EmbedArgs, session: &Session) -> Result<Want, Failure> {
-    let name = args.model.clone().unwrap_or_else(|| session.config.requester.embedding_model.clone());
-    let (lookup, config) = (context.clone(), session.config.clone());
-    let (model, _) = blocking(move || find_model(&lookup, &config, &name)).await?;
-    let (provider, cap, wait) = (args.provider, job_cap(&session.config, args.cap), Duration::from_secs(args.wait));
-    Ok(Want { model, work: WorkKind::Embed, provider, cap, wait })
 }
 
 async fn make(buyer: &Buyer, deal: &Deal, want: &Want, out: &Output, texts: Vec<String>, stop: &CancellationToken) -> Result<(), Failure> {
@@ -162,10 +150,10 @@ impl Telling<'_> {
         match event {
             JobEvent::Vectors(some) => some.vectors.iter().for_each(|vector| self.vector(vector)),
             JobEvent::Receipted { receipt, voucher } => {
+                let paid = Event::of_payment(receipt, voucher);
                 let (body, voucher) = (&receipt.receipt.body, &voucher.voucher);
                 let (sequence, tokens) = (voucher.sequence, body.usage.input_tokens);
                 self.receipts.row([sequence.to_string(), tokens.to_string(), body.amount.to_string(), voucher.cumulative.to_string()]);
-                let paid = Event::Paid { sequence, amount_nanoton: body.amount, cumulative_nanoton: voucher.cumulative };
                 if self.out.format() == Format::Json {
                     paid.tell(self.out);
                 }

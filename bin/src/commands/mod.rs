@@ -28,6 +28,7 @@ pub mod up;
 
 mod dry_run;
 mod looking;
+mod purchase;
 mod telling;
 
 use std::borrow::Cow;
