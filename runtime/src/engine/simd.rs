@@ -10,9 +10,8 @@ use crate::engine::weights::BLOCK;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
-
 #[cfg(target_arch = "x86_64")]
-pub(crate) use avx2::Avx2;
+mod vnni;
 
 /// Rows of a tile.
 pub(crate) const TILE: usize = 16;
@@ -105,6 +104,15 @@ impl Simd for Portable {
     }
 }
 
+/// A loop that is compiled once for each instruction set.
+pub(crate) trait Loop {
+    /// What it gives.
+    type Output;
+    /// Runs it. Has to be `#[inline(always)]`, and so has all that it calls in its turn: what is
+    /// not inlined is compiled for any processor.
+    fn run<S: Simd>(self) -> Self::Output;
+}
+
 /// An instruction set, chosen once when an engine starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Isa {
@@ -113,21 +121,40 @@ pub(crate) enum Isa {
     /// AVX2 with conversions from half precision.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// AVX-512 with the instructions that multiply words and add them up.
+    #[cfg(target_arch = "x86_64")]
+    Vnni,
 }
 
 impl Isa {
     /// The best that this processor has.
     pub(crate) fn detect() -> Self {
-        *Self::available().last().unwrap_or(&Self::Portable)
+        Self::available().last().copied().unwrap_or(Self::Portable)
     }
 
     /// All that this processor has, best last.
-    pub(crate) fn available() -> &'static [Self] {
+    pub(crate) fn available() -> Vec<Self> {
+        let mut found = vec![Self::Portable];
         #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c") {
-            return &[Self::Portable, Self::Avx2];
+        {
+            found.extend(avx2::is_available().then_some(Self::Avx2));
+            found.extend(vnni::is_available().then_some(Self::Vnni));
         }
-        &[Self::Portable]
+        found
+    }
+
+    /// Runs a loop with these instructions, which the processor has to have.
+    #[inline]
+    pub(crate) fn run<L: Loop>(self, work: L) -> L::Output {
+        match self {
+            Self::Portable => work.run::<Portable>(),
+            // SAFETY: only what `available` found on this processor is ever chosen.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => unsafe { avx2::run(work) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Self::Vnni => unsafe { vnni::run(work) },
+        }
     }
 }
 
@@ -137,34 +164,43 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
     use rand_chacha::rand_core::{RngCore, SeedableRng};
 
-    fn check<S: Simd>(seed: u64) {
-        let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let nibbles = Nibbles(std::array::from_fn(|_| random.next_u32() as u16));
-        let bytes: [i8; TILE_BLOCK] = std::array::from_fn(|_| random.next_u32() as i8);
-        let x: [[i16; BLOCK]; 4] = std::array::from_fn(|_| std::array::from_fn(|_| (random.next_u32() % 16_383) as i16 - 8_191));
-        let (mut plain, mut found) = (Words::ZERO, Words::ZERO);
-        Portable::nibbles(&nibbles, &mut plain);
-        S::nibbles(&nibbles, &mut found);
-        assert_eq!(plain, found);
-        Portable::bytes(&bytes, &mut plain);
-        S::bytes(&bytes, &mut found);
-        assert_eq!(plain, found);
-        assert_eq!(Portable::dots(&plain, x.each_ref()), S::dots(&plain, x.each_ref()));
-        let extremes = Words([crate::engine::weights::WORD_MAX; TILE_BLOCK]);
-        let top = [8_191; BLOCK];
-        assert_eq!(S::dots(&extremes, [&top]), [[32 * 8_191 * 4_096; TILE]]);
-        let halves = std::array::from_fn(|_| (random.next_u32() as u16) & 0xbbff);
-        assert_eq!(Portable::halves(&halves), S::halves(&halves));
+    /// Compares a path with plain Rust.
+    struct Check {
+        seed: u64,
+    }
+
+    impl Loop for Check {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<S: Simd>(self) {
+            let mut random = ChaCha8Rng::seed_from_u64(self.seed);
+            let nibbles = Nibbles(std::array::from_fn(|_| random.next_u32() as u16));
+            let bytes: [i8; TILE_BLOCK] = std::array::from_fn(|_| random.next_u32() as i8);
+            let x: [[i16; BLOCK]; 4] = std::array::from_fn(|_| std::array::from_fn(|_| (random.next_u32() % 16_383) as i16 - 8_191));
+            let (mut plain, mut found) = (Words::ZERO, Words::ZERO);
+            Portable::nibbles(&nibbles, &mut plain);
+            S::nibbles(&nibbles, &mut found);
+            assert_eq!(plain, found);
+            Portable::bytes(&bytes, &mut plain);
+            S::bytes(&bytes, &mut found);
+            assert_eq!(plain, found);
+            assert_eq!(Portable::dots(&plain, x.each_ref()), S::dots(&plain, x.each_ref()));
+            assert_eq!(Portable::dots(&plain, [&x[0]]), S::dots(&plain, [&x[0]]));
+            for word in [crate::engine::weights::WORD_MAX, -crate::engine::weights::WORD_MAX] {
+                let (extremes, top) = (Words([word; TILE_BLOCK]), [8_191; BLOCK]);
+                assert_eq!(S::dots(&extremes, [&top; 4]), [[32 * 8_191 * i32::from(word); TILE]; 4]);
+                assert_eq!(S::dots(&extremes, [&top]), [[32 * 8_191 * i32::from(word); TILE]]);
+            }
+            let halves = std::array::from_fn(|_| (random.next_u32() as u16) & 0xbbff);
+            assert_eq!(Portable::halves(&halves), S::halves(&halves));
+        }
     }
 
     #[test]
     fn every_path_gives_the_same_bits() {
-        for seed in 0..20 {
-            check::<Portable>(seed);
-            #[cfg(target_arch = "x86_64")]
-            if Isa::available().contains(&Isa::Avx2) {
-                check::<Avx2>(seed);
-            }
+        for isa in Isa::available() {
+            (0..20).for_each(|seed| isa.run(Check { seed }));
         }
     }
 

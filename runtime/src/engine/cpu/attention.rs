@@ -8,7 +8,7 @@
 use rayon::prelude::*;
 
 use super::math::exp;
-use crate::engine::simd::Isa;
+use crate::engine::simd::{Isa, Loop, Simd};
 use crate::engine::{Attention, CacheShape, Heads, PAGE_POSITIONS, PageId, Sight, Span};
 
 /// Queries in one turn of the inner loop: as many sums as there are registers for.
@@ -116,7 +116,7 @@ pub(super) fn attend<V>(qkv: &[f32], what: &Attention<'_, V>, spans: &[Span], ca
         rest = others;
     }
     let mixer = Mixer { qkv, heads, sight: what.sight, layer: what.layer, cache };
-    tasks.par_iter().zip(slices).for_each(|(task, out)| mixer.run(task, out, isa));
+    tasks.par_iter().zip(slices).for_each(|(task, out)| isa.run(OneTask { mixer: &mixer, task, out }));
     by_rows(&mixed, &tasks, rows, heads)
 }
 
@@ -173,24 +173,25 @@ struct Running {
     sum: f32,
 }
 
-impl<'a> Mixer<'a> {
-    fn run(&self, task: &Task<'_>, out: &mut [f32], isa: Isa) {
-        match isa {
-            Isa::Portable => self.run_with(task, out),
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: the instruction set was found on this processor.
-            Isa::Avx2 => unsafe { self.run_avx2(task, out) },
-        }
-    }
+/// The queries of one task.
+struct OneTask<'a> {
+    mixer: &'a Mixer<'a>,
+    task: &'a Task<'a>,
+    out: &'a mut [f32],
+}
 
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,f16c")]
-    fn run_avx2(&self, task: &Task<'_>, out: &mut [f32]) {
-        self.run_with(task, out);
-    }
+impl Loop for OneTask<'_> {
+    type Output = ();
 
     #[inline(always)]
-    fn run_with(&self, task: &Task<'_>, out: &mut [f32]) {
+    fn run<S: Simd>(self) {
+        self.mixer.mix_task(self.task, self.out);
+    }
+}
+
+impl<'a> Mixer<'a> {
+    #[inline(always)]
+    fn mix_task(&self, task: &Task<'_>, out: &mut [f32]) {
         let (size, group) = (self.heads.size, self.heads.group());
         let mut sums = vec![[0.0; VECTOR]; QUERIES_INNER * padded(size) / VECTOR];
         let queries = task.rows * group;
@@ -363,7 +364,7 @@ mod tests {
         let (count, qkv) = (75, rows(75, 1));
         for sight in [Sight::Back, Sight::Window(40), Sight::Whole] {
             for isa in Isa::available() {
-                let out = attend(&qkv, &attention(sight), &[span(0..count, 0)], &mut cache(), *isa);
+                let out = attend(&qkv, &attention(sight), &[span(0..count, 0)], &mut cache(), isa);
                 for (at, found) in out.chunks_exact(HEADS.size).enumerate() {
                     let (row, head) = (at / HEADS.queries, at % HEADS.queries);
                     let seen = match sight {
@@ -390,7 +391,7 @@ mod tests {
                 // Another sequence runs beside, on pages of its own.
                 let other = Span { rows: 0..1, start: 0, pages: vec![7] };
                 let rows = [&rows(1, 9), &qkv[start * HEADS.row()..end * HEADS.row()]].concat();
-                let out = attend(&rows, &attention(Sight::Back), &[other, span(1..1 + end - start, start)], &mut pages, *isa);
+                let out = attend(&rows, &attention(Sight::Back), &[other, span(1..1 + end - start, start)], &mut pages, isa);
                 found.extend_from_slice(&out[HEADS.queries * HEADS.size..]);
             }
             assert_eq!(found, whole, "{isa:?}");

@@ -9,7 +9,7 @@
 use rayon::prelude::*;
 
 use crate::engine::Weights;
-use crate::engine::simd::{Isa, Nibbles, Portable, Simd, TILE, TILE_BLOCK, Words};
+use crate::engine::simd::{Isa, Loop, Nibbles, Portable, Simd, TILE, TILE_BLOCK, Words};
 use crate::engine::tiles::{Destination, ROWS_INNER, product_into, tiles};
 use crate::engine::weights::{BLOCK, Elements, Part, WordBlock};
 
@@ -101,7 +101,7 @@ impl Matrix {
         let mut first = 0;
         for part in &self.parts {
             let to = Destination { out: &mut out, width, first, rows: part.rows };
-            product_into(to, |tile, start, sums| part.tile(tile, x, start, isa, sums));
+            product_into(to, |tile, start, sums| isa.run(OneTile { part, tile, x, start, sums }));
             first += part.rows;
         }
         out
@@ -180,23 +180,8 @@ impl Tiles {
     }
 
     /// The products of a tile with rows of `x` from `start` on, as many as there are sums.
-    fn tile(&self, tile: usize, x: &Rounded, start: usize, isa: Isa, sums: &mut [[f32; TILE]]) {
-        match isa {
-            Isa::Portable => self.tile_with::<Portable>(tile, x, start, sums),
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: the instruction set was found on this processor.
-            Isa::Avx2 => unsafe { self.tile_avx2(tile, x, start, sums) },
-        }
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,f16c")]
-    fn tile_avx2(&self, tile: usize, x: &Rounded, start: usize, sums: &mut [[f32; TILE]]) {
-        self.tile_with::<crate::engine::simd::Avx2>(tile, x, start, sums);
-    }
-
     #[inline(always)]
-    fn tile_with<S: Simd>(&self, tile: usize, x: &Rounded, start: usize, sums: &mut [[f32; TILE]]) {
+    fn tile<S: Simd>(&self, tile: usize, x: &Rounded, start: usize, sums: &mut [[f32; TILE]]) {
         let mut buffer = Words::ZERO;
         for block in 0..self.width {
             let at = tile * self.width + block;
@@ -219,6 +204,24 @@ impl Tiles {
                 accumulate(sums, dots, &scales, offsets.as_ref(), part);
             }
         }
+    }
+}
+
+/// The products of one tile.
+struct OneTile<'a> {
+    part: &'a Tiles,
+    tile: usize,
+    x: &'a Rounded,
+    start: usize,
+    sums: &'a mut [[f32; TILE]],
+}
+
+impl Loop for OneTile<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        self.part.tile::<S>(self.tile, self.x, self.start, self.sums);
     }
 }
 
@@ -418,7 +421,7 @@ mod tests {
             let together = matrix.product(&Rounded::new(&x, columns), Isa::Portable);
             for isa in Isa::available() {
                 for (at, x) in x.chunks_exact(columns).enumerate() {
-                    let alone = matrix.product(&Rounded::new(x, columns), *isa);
+                    let alone = matrix.product(&Rounded::new(x, columns), isa);
                     let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
                     prop_assert_eq!(bits(&alone), bits(&together[at * rows..][..rows]));
                 }

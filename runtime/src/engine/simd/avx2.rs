@@ -2,12 +2,21 @@
 
 use std::arch::x86_64::*;
 
-use super::{Nibbles, Simd, TILE, TILE_BLOCK, Words};
+use super::{Loop, Nibbles, Simd, TILE, TILE_BLOCK, Words};
 use crate::engine::weights::BLOCK;
 
 /// AVX2 with F16C. Only to be used inside functions that are compiled for both.
 #[derive(Debug)]
-pub(crate) struct Avx2;
+pub(super) struct Avx2;
+
+pub(super) fn is_available() -> bool {
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c")
+}
+
+#[target_feature(enable = "avx2,f16c")]
+pub(super) fn run<L: Loop>(work: L) -> L::Output {
+    work.run::<Avx2>()
+}
 
 /// Words in a vector.
 const LANES: usize = 16;

@@ -223,7 +223,7 @@ fn networks(file: &Gguf) -> Vec<(String, Arc<dyn ExactNetwork>)> {
     let mut networks: Vec<(String, Arc<dyn ExactNetwork>)> = Vec::new();
     for isa in Isa::available() {
         for threads in [1, 2] {
-            let processor = Processor::with_isa(*isa, NonZeroUsize::new(threads).unwrap()).unwrap();
+            let processor = Processor::with_isa(isa, NonZeroUsize::new(threads).unwrap()).unwrap();
             let (decoder, _) = load(&of_file.source(file), of_file.config.clone(), Cpu::new(processor)).unwrap();
             networks.push((format!("{isa:?}, {threads} threads"), Arc::new(decoder)));
         }

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::engine::exact::arithmetic::{BLOCK_POSITIONS, SCORE_MAX, TABLES, bits, dot, quant8, sh};
-use crate::engine::simd::Isa;
+use crate::engine::simd::{Isa, Loop, Simd};
 use crate::engine::{Attention, CacheShape, Heads, PAGE_POSITIONS, PageId, Span};
 
 /// A key or a value: bytes times `multiplier * 2^exponent`.
@@ -77,7 +77,8 @@ impl Pages {
 pub(super) fn mixed(query: &[i32], exponent: i32, span: &Span, cache: &Pages, isa: Isa) -> Vec<i32> {
     let mut scratch = Scratch { query: query.iter().map(|x| *x as i16).collect(), ..Scratch::default() };
     let mut out = vec![0; query.len()];
-    Mixer { cache, span, layer: 0, head: 0, exponent, seen: span.end() }.run(&mut scratch, &mut out, isa);
+    let mixer = Mixer { cache, span, layer: 0, head: 0, exponent, seen: span.end() };
+    isa.run(OneQuery { mixer, scratch: &mut scratch, out: &mut out });
     out
 }
 
@@ -123,7 +124,7 @@ pub(super) fn attend<V: Sync>(
             exponent: exponents[row * (heads.queries + 2 * heads.keys) + head],
             seen: span.start + row - span.rows.start + 1,
         };
-        mixer.run(scratch, out, isa);
+        isa.run(OneQuery { mixer, scratch, out });
     });
     mixed
 }
@@ -176,24 +177,25 @@ struct Mixer<'a> {
     seen: usize,
 }
 
-impl Mixer<'_> {
-    fn run(&self, scratch: &mut Scratch, out: &mut [i32], isa: Isa) {
-        match isa {
-            Isa::Portable => self.run_with(scratch, out),
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: the instruction set was found on this processor.
-            Isa::Avx2 => unsafe { self.run_avx2(scratch, out) },
-        }
-    }
+/// What a query is mixed with, and where to.
+struct OneQuery<'a> {
+    mixer: Mixer<'a>,
+    scratch: &'a mut Scratch,
+    out: &'a mut [i32],
+}
 
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,f16c")]
-    fn run_avx2(&self, scratch: &mut Scratch, out: &mut [i32]) {
-        self.run_with(scratch, out);
-    }
+impl Loop for OneQuery<'_> {
+    type Output = ();
 
     #[inline(always)]
-    fn run_with(&self, scratch: &mut Scratch, out: &mut [i32]) {
+    fn run<S: Simd>(self) {
+        self.mixer.mix(self.scratch, self.out);
+    }
+}
+
+impl Mixer<'_> {
+    #[inline(always)]
+    fn mix(&self, scratch: &mut Scratch, out: &mut [i32]) {
         let count = self.seen.div_ceil(BLOCK_POSITIONS);
         scratch.sums.clear();
         scratch.sums.resize(count * out.len(), 0);

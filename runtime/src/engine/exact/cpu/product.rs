@@ -6,7 +6,7 @@ use crate::engine::exact::GROUP_MIN;
 use crate::engine::exact::arithmetic::sh;
 use crate::engine::exact::integers::{IntegerMatrix, group_of};
 use crate::engine::processor::map_row_pairs;
-use crate::engine::simd::{Isa, Portable, Simd, TILE, TILE_BLOCK, Words};
+use crate::engine::simd::{Isa, Loop, Simd, TILE, TILE_BLOCK, Words};
 use crate::engine::tiles::{Destination, ROWS_INNER, product_into, tiles};
 use crate::engine::weights::BLOCK;
 
@@ -83,22 +83,12 @@ impl Tiles {
     /// `first` of each.
     pub(super) fn product_into(&self, x: &Operand, places: i32, isa: Isa, out: &mut [i32], first: usize, width: usize) {
         let to = Destination { out, width, first, rows: self.rows };
-        product_into(to, |tile, start, sums| match isa {
-            Isa::Portable => self.tile_with::<Portable>(tile, x, places, start, sums),
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: the instruction set was found on this processor.
-            Isa::Avx2 => unsafe { self.tile_avx2(tile, x, places, start, sums) },
-        });
+        product_into(to, |tile, start, sums| isa.run(OneTile { tiles: self, tile, x, places, start, sums }));
     }
 
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,f16c")]
-    fn tile_avx2(&self, tile: usize, x: &Operand, places: i32, start: usize, sums: &mut [[i32; TILE]]) {
-        self.tile_with::<crate::engine::simd::Avx2>(tile, x, places, start, sums);
-    }
-
+    /// The products of a tile with rows of `x` from `start` on, as many as there are sums.
     #[inline(always)]
-    fn tile_with<S: Simd>(&self, tile: usize, x: &Operand, places: i32, start: usize, sums: &mut [[i32; TILE]]) {
+    fn tile<S: Simd>(&self, tile: usize, x: &Operand, places: i32, start: usize, sums: &mut [[i32; TILE]]) {
         let mut words = [Words::ZERO, Words::ZERO];
         for group in 0..self.groups {
             let at = tile * self.groups + group;
@@ -123,6 +113,25 @@ impl Tiles {
                 accumulate(sums, &dots, &multipliers, shift(row));
             }
         }
+    }
+}
+
+/// The products of one tile.
+struct OneTile<'a> {
+    tiles: &'a Tiles,
+    tile: usize,
+    x: &'a Operand,
+    places: i32,
+    start: usize,
+    sums: &'a mut [[i32; TILE]],
+}
+
+impl Loop for OneTile<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        self.tiles.tile::<S>(self.tile, self.x, self.places, self.start, self.sums);
     }
 }
 

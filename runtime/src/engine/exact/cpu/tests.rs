@@ -28,7 +28,7 @@ fn products_are_the_references_on_every_path() {
         let Linear(x, exponents, .., expected) = case;
         let operand = Operand::from_parts(Rows { width: x.len(), values: x }, exponents);
         for isa in Isa::available() {
-            assert_eq!(engine(*isa, 1).project(&operand, &matrix, None).values, expected, "{isa:?}");
+            assert_eq!(engine(isa, 1).project(&operand, &matrix, None).values, expected, "{isa:?}");
         }
     }
 }
@@ -56,7 +56,7 @@ fn attention_is_the_references_on_every_path() {
         let Attend(position, query, exponent, .., expected) = case;
         assert_eq!(span.start, position);
         for isa in Isa::available() {
-            let found = attention::mixed(&query, exponent, &span, &cache, *isa);
+            let found = attention::mixed(&query, exponent, &span, &cache, isa);
             assert_eq!(found, expected, "{isa:?}, position {position}");
         }
     }
@@ -97,7 +97,7 @@ proptest! {
         let expected = engine(Isa::Portable, 2).project(&together, &matrix, None).values;
         let groups = columns / matrix_group(columns);
         for isa in Isa::available() {
-            let engine = engine(*isa, 1);
+            let engine = engine(isa, 1);
             for (at, (values, exponents)) in values.chunks_exact(columns).zip(exponents.chunks_exact(groups)).enumerate() {
                 let alone = Operand::from_parts(Rows { width: columns, values: values.to_vec() }, exponents.to_vec());
                 prop_assert_eq!(&engine.project(&alone, &matrix, None).values, &expected[at * rows..][..rows]);
@@ -122,7 +122,7 @@ proptest! {
         let span = |rows, start| Span { rows, start, pages: pages.clone() };
         let whole = run(&engine(Isa::Portable, 2), &mut Pages::new(shape), qkv.clone(), vec![span(0..75, 0)], sines(0, 75));
         for isa in Isa::available() {
-            let (engine, mut cache) = (engine(*isa, 1), Pages::new(shape));
+            let (engine, mut cache) = (engine(isa, 1), Pages::new(shape));
             let mut found = Vec::new();
             for (start, end) in [(0, cut), (cut, 75)] {
                 // Another sequence runs beside, on a page of its own.
