@@ -10,6 +10,8 @@ use crate::engine::weights::BLOCK;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 
@@ -124,6 +126,9 @@ pub(crate) enum Isa {
     /// AVX-512 with the instructions that multiply words and add them up.
     #[cfg(target_arch = "x86_64")]
     Vnni,
+    /// NEON with conversions from half precision.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
 }
 
 impl Isa {
@@ -140,6 +145,8 @@ impl Isa {
             found.extend(avx2::is_available().then_some(Self::Avx2));
             found.extend(vnni::is_available().then_some(Self::Vnni));
         }
+        #[cfg(target_arch = "aarch64")]
+        found.extend(neon::is_available().then_some(Self::Neon));
         found
     }
 
@@ -154,6 +161,9 @@ impl Isa {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Self::Vnni => unsafe { vnni::run(work) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => unsafe { neon::run(work) },
         }
     }
 }
