@@ -6,6 +6,10 @@ use clap::Parser;
 use cocoon_swarm::cli::Cli;
 use cocoon_swarm::environment::{Environment, quiet_drivers};
 
+/// Each layer of a model takes and frees megabytes; this keeps them instead of asking the system for zeroed pages again.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // SAFETY: nothing has started a thread yet.
     unsafe { quiet_drivers() };

@@ -10,6 +10,10 @@ use std::time::{Duration, Instant};
 
 use cocoon_runtime::{Device, DeviceChoice, Event, GenerationRequest, Model, Prompt, Server, ServingLimits};
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs of each measurement; the best counts, since the machine may be shared.
 const RUNS: usize = 3;
 

@@ -8,8 +8,9 @@ use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
 use super::simd::Isa;
 
-/// Rows from which on work that is small for a row is spread over threads.
-const SPREAD_ROWS: usize = 8;
+/// Elements from which on work that is small for each is spread over threads: fewer take no longer
+/// than handing out a task.
+pub(crate) const SPREAD_ELEMENTS: usize = 16_384;
 
 /// Instructions, and a pool of threads, so that a pass is one visit to them and not one for each
 /// product.
@@ -48,7 +49,7 @@ pub(crate) fn map_row_pairs<T: Send, U: Send>(
     (others, other_width): (&mut [U], usize),
     f: impl Fn(usize, &mut [T], &mut [U]) + Sync,
 ) {
-    if values.len() < SPREAD_ROWS * width {
+    if values.len() < SPREAD_ELEMENTS {
         let pairs = values.chunks_exact_mut(width).zip(others.chunks_exact_mut(other_width));
         pairs.enumerate().for_each(|(at, (row, other))| f(at, row, other));
     } else {
@@ -59,7 +60,7 @@ pub(crate) fn map_row_pairs<T: Send, U: Send>(
 
 /// Does something with each row, on several threads if there are many.
 fn map_rows<T: Send>(values: &mut [T], width: usize, f: impl Fn(usize, &mut [T]) + Sync) {
-    if values.len() < SPREAD_ROWS * width {
+    if values.len() < SPREAD_ELEMENTS {
         values.chunks_mut(width).enumerate().for_each(|(at, row)| f(at, row));
     } else {
         values.par_chunks_mut(width).enumerate().for_each(|(at, row)| f(at, row));

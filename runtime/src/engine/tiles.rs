@@ -1,5 +1,7 @@
 //! Matrices cut into tiles of sixteen rows, and products that are computed tile by tile.
 
+use std::marker::PhantomData;
+
 use rayon::prelude::*;
 
 use super::simd::{TILE, TILE_BLOCK, Words};
@@ -76,24 +78,50 @@ where
     T: Copy + Default + Send + Sync,
 {
     let Destination { out, width, first, rows } = to;
-    if out.len() == width {
-        let out = &mut out[first..first + rows];
-        return out.par_chunks_mut(TASK_TILES * TILE).enumerate().for_each(|(task, out)| {
-            for (at, out) in out.chunks_mut(TILE).enumerate() {
-                let mut sums = [[T::default(); TILE]; 1];
-                tile(task * TASK_TILES + at, 0, &mut sums);
-                out.copy_from_slice(&sums[0][..out.len()]);
+    let (tiles, count) = (rows.div_ceil(TILE), out.len() / width);
+    let least = if count == 1 { TASK_TILES } else { 1 };
+    let out = Shared::new(out);
+    // Tiles go by before the next rows do, so that rows stay near and tiles come by once.
+    let tasks = (0..count.div_ceil(ROWS_TOGETHER) * tiles).into_par_iter().with_min_len(least);
+    tasks.for_each_init(
+        || [[T::default(); TILE]; ROWS_TOGETHER],
+        |sums, task| {
+            let (start, at) = (task / tiles * ROWS_TOGETHER, task % tiles);
+            let sums = &mut sums[..ROWS_TOGETHER.min(count - start)];
+            sums.fill([T::default(); TILE]);
+            tile(at, start, sums);
+            let columns = TILE.min(rows - at * TILE);
+            for (row, sums) in (start..).zip(sums) {
+                // SAFETY: each task has rows or columns that no other has.
+                unsafe { out.write(row * width + first + at * TILE, &sums[..columns]) };
             }
-        });
+        },
+    );
+}
+
+/// Elements of which several threads write different ones.
+pub(crate) struct Shared<'a, T> {
+    elements: *mut T,
+    len: usize,
+    of: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: it only writes, and whoever calls sees to it that threads write different elements.
+unsafe impl<T: Send> Sync for Shared<'_, T> {}
+
+impl<'a, T: Copy> Shared<'a, T> {
+    pub(crate) fn new(elements: &'a mut [T]) -> Self {
+        Self { elements: elements.as_mut_ptr(), len: elements.len(), of: PhantomData }
     }
-    for (group, out) in out.chunks_mut(ROWS_TOGETHER * width).enumerate() {
-        let (start, together) = (group * ROWS_TOGETHER, out.len() / width);
-        let mut sums = vec![[T::default(); TILE]; rows.div_ceil(TILE) * together];
-        sums.par_chunks_mut(together).enumerate().for_each(|(at, sums)| tile(at, start, sums));
-        out.par_chunks_mut(width).enumerate().for_each(|(row, out)| {
-            for (tile, out) in out[first..first + rows].chunks_mut(TILE).enumerate() {
-                out.copy_from_slice(&sums[tile * together + row][..out.len()]);
-            }
-        });
+
+    /// Writes elements from one on.
+    ///
+    /// # Safety
+    ///
+    /// No other thread writes any of them meanwhile.
+    pub(crate) unsafe fn write(&self, first: usize, values: &[T]) {
+        assert!(first <= self.len && values.len() <= self.len - first, "results go where there is room");
+        // SAFETY: they are inside of what was borrowed, as was just seen, and nobody else writes there.
+        unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), self.elements.add(first), values.len()) };
     }
 }

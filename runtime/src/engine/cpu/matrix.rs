@@ -6,15 +6,16 @@
 //! without fused operations. So a row's result is the same bits on every path, for every number of
 //! threads, and whatever rows are beside it.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
+use super::rounding::round_block;
 use crate::engine::Weights;
-use crate::engine::simd::{Isa, Loop, Nibbles, Portable, Simd, TILE, TILE_BLOCK, Words};
+use crate::engine::processor::SPREAD_ELEMENTS;
+use crate::engine::simd::{Isa, Loop, Nibbles, Portable, Simd, TILE, TILE_BLOCK, Words, prefetch};
 use crate::engine::tiles::{Destination, ROWS_INNER, product_into, tiles};
 use crate::engine::weights::{BLOCK, Elements, Part, WordBlock};
-
-/// Largest magnitude of a rounded activation; see [`crate::engine::weights::WORD_MAX`].
-const ACTIVATION_MAX: f32 = 8_191.0;
 
 /// Scales of the rows of a tile, for every block.
 #[derive(Debug)]
@@ -146,33 +147,17 @@ impl Tiles {
         Self { rows, width, blocks: Blocks::Words(blocks), scales }
     }
 
-    /// A block's words, unpacked into `buffer` if they are not kept as such.
-    #[inline(always)]
-    fn words<'a, S: Simd>(&'a self, at: usize, buffer: &'a mut Words) -> &'a Words {
-        match &self.blocks {
-            Blocks::Nibbles(blocks, _) => S::nibbles(&blocks[at], buffer),
-            Blocks::Bytes(blocks) => S::bytes(&blocks[at], buffer),
-            Blocks::Words(blocks) => return &blocks[at],
-        }
-        buffer
-    }
-
-    #[inline(always)]
-    fn offsets<S: Simd>(&self, at: usize) -> Option<[f32; TILE]> {
-        match &self.blocks {
-            Blocks::Nibbles(_, offsets) => Some(offsets.get::<S>(at)),
-            Blocks::Bytes(_) | Blocks::Words(_) => None,
-        }
-    }
-
     fn row(&self, row: usize, columns: usize) -> Vec<f32> {
         let (tile, lane) = (row / TILE, row % TILE);
         let mut buffer = Words::ZERO;
         let mut out = Vec::with_capacity(self.width * BLOCK);
         for at in tile * self.width..(tile + 1) * self.width {
             let scale = self.scales.get::<Portable>(at)[lane];
-            let offset = self.offsets::<Portable>(at).map_or(0.0, |offsets| offsets[lane]);
-            let words = self.words::<Portable>(at, &mut buffer);
+            let (words, offset) = match &self.blocks {
+                Blocks::Nibbles(blocks, offsets) => (blocks.words::<Portable>(at, &mut buffer), offsets.get::<Portable>(at)[lane]),
+                Blocks::Bytes(blocks) => (blocks.words::<Portable>(at, &mut buffer), 0.0),
+                Blocks::Words(blocks) => (blocks.words::<Portable>(at, &mut buffer), 0.0),
+            };
             out.extend((0..BLOCK).map(|column| scale * f32::from(words.0[Words::place(lane, column)]) + offset));
         }
         out.truncate(columns);
@@ -182,12 +167,30 @@ impl Tiles {
     /// The products of a tile with rows of `x` from `start` on, as many as there are sums.
     #[inline(always)]
     fn tile<S: Simd>(&self, tile: usize, x: &Rounded, start: usize, sums: &mut [[f32; TILE]]) {
+        // Each form has a loop of its own, so that none does what only another needs.
+        match &self.blocks {
+            Blocks::Nibbles(blocks, offsets) => self.tile_of::<S>(blocks, Some(offsets), tile, x, start, sums),
+            Blocks::Bytes(blocks) => self.tile_of::<S>(blocks, None, tile, x, start, sums),
+            Blocks::Words(blocks) => self.tile_of::<S>(blocks, None, tile, x, start, sums),
+        }
+    }
+
+    #[inline(always)]
+    fn tile_of<S: Simd>(
+        &self,
+        blocks: &impl Packed,
+        offsets: Option<&Scales>,
+        tile: usize,
+        x: &Rounded,
+        start: usize,
+        sums: &mut [[f32; TILE]],
+    ) {
         let mut buffer = Words::ZERO;
         for block in 0..self.width {
             let at = tile * self.width + block;
             let scales = self.scales.get::<S>(at);
-            let offsets = self.offsets::<S>(at);
-            let words = self.words::<S>(at, &mut buffer);
+            let offsets = offsets.map(|offsets| offsets.get::<S>(at));
+            let words = blocks.words::<S>(at, &mut buffer);
             let (fours, rest) = sums.as_chunks_mut::<ROWS_INNER>();
             let whole = ROWS_INNER * fours.len();
             for (group, sums) in fours.iter_mut().enumerate() {
@@ -204,6 +207,47 @@ impl Tiles {
                 accumulate(sums, dots, &scales, offsets.as_ref(), part);
             }
         }
+    }
+}
+
+/// Blocks of one form.
+trait Packed {
+    /// A block's words, unpacked into `buffer` if they are not kept as such.
+    fn words<'a, S: Simd>(&'a self, at: usize, buffer: &'a mut Words) -> &'a Words;
+}
+
+impl Packed for Vec<Nibbles> {
+    #[inline(always)]
+    fn words<'a, S: Simd>(&'a self, at: usize, buffer: &'a mut Words) -> &'a Words {
+        bring(self, at);
+        S::nibbles(&self[at], buffer);
+        buffer
+    }
+}
+
+impl Packed for Vec<[i8; TILE_BLOCK]> {
+    #[inline(always)]
+    fn words<'a, S: Simd>(&'a self, at: usize, buffer: &'a mut Words) -> &'a Words {
+        bring(self, at);
+        S::bytes(&self[at], buffer);
+        buffer
+    }
+}
+
+impl Packed for Vec<Words> {
+    #[inline(always)]
+    fn words<'a, S: Simd>(&'a self, at: usize, _: &'a mut Words) -> &'a Words {
+        bring(self, at);
+        &self[at]
+    }
+}
+
+/// Asks for the block that will be wanted some blocks later.
+#[inline(always)]
+fn bring<T>(blocks: &[T], at: usize) {
+    const AHEAD: usize = 8;
+    if let Some(block) = blocks.get(at + AHEAD) {
+        prefetch(block);
     }
 }
 
@@ -258,18 +302,16 @@ struct RoundedBlock<'a> {
 
 impl Rounded {
     /// Rounds rows of `columns`.
-    pub(super) fn new(x: &[f32], columns: usize) -> Self {
+    pub(super) fn new(x: &[f32], columns: usize, isa: Isa) -> Self {
         let width = columns.div_ceil(BLOCK);
         let rows = x.len() / columns.max(1);
         let mut values = vec![[0; BLOCK]; rows * width];
         let mut scales = vec![(0.0, 0.0); rows * width];
         let round = |block: usize, values: &mut [[i16; BLOCK]], scales: &mut [(f32, f32)]| {
-            for ((x, values), scale) in x.chunks(columns).zip(values).zip(scales) {
-                let end = columns.min((block + 1) * BLOCK);
-                *scale = round_block(&x[block * BLOCK..end], values);
-            }
+            let columns = (columns, block * BLOCK..columns.min((block + 1) * BLOCK));
+            isa.run(RoundBlocks { x, columns, values, scales });
         };
-        if rows < ROWS_INNER {
+        if x.len() < SPREAD_ELEMENTS {
             let all = values.chunks_mut(rows.max(1)).zip(scales.chunks_mut(rows.max(1)));
             all.enumerate().for_each(|(block, (values, scales))| round(block, values, scales));
         } else {
@@ -291,30 +333,30 @@ impl Rounded {
     }
 }
 
-/// Rounds a block; gives its scale and the sum of what it stands for.
-fn round_block(x: &[f32], values: &mut [i16; BLOCK]) -> (f32, f32) {
-    let largest = x.iter().fold(0f32, |largest, x| largest.max(x.abs()));
-    if largest == 0.0 || !largest.is_finite() {
-        // What is no number makes scores that are no numbers, which end the job with an error.
-        return if largest == 0.0 { (0.0, 0.0) } else { (f32::NAN, f32::NAN) };
-    }
-    let inverse = ACTIVATION_MAX / largest;
-    let scale = largest / ACTIVATION_MAX;
-    let mut sum = 0;
-    for (value, x) in values.iter_mut().zip(x) {
-        let nearest = nearest(x * inverse);
-        sum += nearest;
-        *value = nearest as i16;
-    }
-    (scale, scale * sum as f32)
+/// Rounds the same block of all rows.
+struct RoundBlocks<'a> {
+    x: &'a [f32],
+    /// Columns of a row, and those of the block.
+    columns: (usize, Range<usize>),
+    values: &'a mut [[i16; BLOCK]],
+    scales: &'a mut [(f32, f32)],
 }
 
-/// The nearest integer, of two the even one, for magnitudes below 2^22. Adding a number whose last
-/// place is the unit leaves rounding to the addition, which every vector unit has.
-#[inline(always)]
-fn nearest(x: f32) -> i32 {
-    const SHIFT: f32 = 12_582_912.0;
-    (x + SHIFT).to_bits().cast_signed() - SHIFT.to_bits().cast_signed()
+impl Loop for RoundBlocks<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let (width, block) = self.columns;
+        for ((row, values), scale) in self.x.chunks(width).zip(self.values).zip(self.scales) {
+            let x = &row[block.clone()];
+            // Of whole blocks the compiler knows the size.
+            *scale = match x.as_array::<BLOCK>() {
+                Some(x) => round_block(x, values),
+                None => round_block(x, values),
+            };
+        }
+    }
 }
 
 #[cfg(test)]
@@ -365,7 +407,7 @@ mod tests {
             let (rows, columns) = (37, 96);
             let weights = weights(form, rows, columns, &mut random);
             let x: Vec<f32> = (0..3 * columns).map(|_| number(&mut random)).collect();
-            let found = Matrix::new(&weights).product(&Rounded::new(&x, columns), Isa::detect());
+            let found = Matrix::new(&weights).product(&Rounded::new(&x, columns, Isa::Portable), Isa::detect());
             let dense = weights.values();
             for (at, found) in found.iter().enumerate() {
                 let (row, x) = (&dense[at % rows * columns..][..columns], &x[at / rows * columns..][..columns]);
@@ -393,7 +435,7 @@ mod tests {
         let mut random = ChaCha8Rng::seed_from_u64(3);
         let weights = weights(3, 5, 40, &mut random);
         let x = vec![1.0; 40];
-        let found = Matrix::new(&weights).product(&Rounded::new(&x, 40), Isa::detect());
+        let found = Matrix::new(&weights).product(&Rounded::new(&x, 40, Isa::Portable), Isa::detect());
         for (row, found) in weights.values().chunks_exact(40).zip(found) {
             let exact: f32 = row.iter().sum();
             assert!((found - exact).abs() < 5e-3, "{found} is not {exact}");
@@ -406,7 +448,7 @@ mod tests {
         let weights = weights(1, 16, 32, &mut random);
         let mut x = vec![1.0; 32];
         x[7] = f32::INFINITY;
-        let found = Matrix::new(&weights).product(&Rounded::new(&x, 32), Isa::detect());
+        let found = Matrix::new(&weights).product(&Rounded::new(&x, 32, Isa::Portable), Isa::detect());
         assert!(found.iter().all(|value| value.is_nan()));
     }
 
@@ -418,10 +460,10 @@ mod tests {
             let columns = blocks * BLOCK;
             let matrix = Matrix::new(&weights(form, rows, columns, &mut random));
             let x: Vec<f32> = (0..count * columns).map(|_| number(&mut random)).collect();
-            let together = matrix.product(&Rounded::new(&x, columns), Isa::Portable);
+            let together = matrix.product(&Rounded::new(&x, columns, Isa::Portable), Isa::Portable);
             for isa in Isa::available() {
                 for (at, x) in x.chunks_exact(columns).enumerate() {
-                    let alone = matrix.product(&Rounded::new(x, columns), isa);
+                    let alone = matrix.product(&Rounded::new(x, columns, isa), isa);
                     let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
                     prop_assert_eq!(bits(&alone), bits(&together[at * rows..][..rows]));
                 }

@@ -41,7 +41,7 @@ impl Simd for Vnni {
     #[inline(always)]
     fn dots<const T: usize>(block: &Words, x: [&[i16; BLOCK]; T]) -> [[i32; TILE]; T] {
         // SAFETY: as above.
-        unsafe { dots(block, x) }
+        unsafe { if T < SUMS { dots::<T, SUMS>(block, x) } else { dots::<T, 1>(block, x) } }
     }
 
     #[inline(always)]
@@ -88,23 +88,25 @@ fn store(out: &mut Words, vector: usize, words: __m512i) {
     unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), words) }
 }
 
+/// With `BESIDE` sums a row.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vnni")]
-fn dots<const T: usize>(block: &Words, x: [&[i16; BLOCK]; T]) -> [[i32; TILE]; T] {
-    let beside = if T < SUMS { SUMS } else { 1 };
-    let mut sums = [[_mm512_setzero_si512(); SUMS]; T];
-    for (pair, words) in block.0.as_chunks::<LANES>().0.iter().enumerate() {
-        // SAFETY: thirty-two words are read from an array of thirty-two.
-        let words = unsafe { _mm512_loadu_si512(words.as_ptr().cast()) };
-        for (sums, x) in sums.iter_mut().zip(x) {
-            let x = _mm512_set1_epi32(i32::from(x[2 * pair].cast_unsigned()) | i32::from(x[2 * pair + 1]) << 16);
-            let sum = &mut sums[pair % beside];
-            *sum = _mm512_dpwssd_epi32(*sum, words, x);
+fn dots<const T: usize, const BESIDE: usize>(block: &Words, x: [&[i16; BLOCK]; T]) -> [[i32; TILE]; T] {
+    let mut sums = [[_mm512_setzero_si512(); BESIDE]; T];
+    for (turn, vectors) in block.0.as_chunks::<LANES>().0.as_chunks::<BESIDE>().0.iter().enumerate() {
+        for (at, words) in vectors.iter().enumerate() {
+            let pair = turn * BESIDE + at;
+            // SAFETY: thirty-two words are read from an array of thirty-two.
+            let words = unsafe { _mm512_loadu_si512(words.as_ptr().cast()) };
+            for (sums, x) in sums.iter_mut().zip(x) {
+                let x = _mm512_set1_epi32(i32::from(x[2 * pair].cast_unsigned()) | i32::from(x[2 * pair + 1]) << 16);
+                sums[at] = _mm512_dpwssd_epi32(sums[at], words, x);
+            }
         }
     }
     let mut out = [[0; TILE]; T];
-    for (out, [first, second, third, fourth]) in out.iter_mut().zip(sums) {
-        let sum = _mm512_add_epi32(_mm512_add_epi32(first, second), _mm512_add_epi32(third, fourth));
+    for (out, sums) in out.iter_mut().zip(sums) {
+        let sum = sums.into_iter().reduce(|sum, next| _mm512_add_epi32(sum, next)).unwrap_or(_mm512_setzero_si512());
         // SAFETY: sixteen sums are written to an array of sixteen.
         unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), sum) }
     }
