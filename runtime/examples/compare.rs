@@ -19,7 +19,14 @@ use std::time::{Duration, Instant};
 
 use cocoon_runtime::{Device, Embedder, Event, ExactModel, GenerationRequest, Model, Prompt, Server, ServingLimits};
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// The most answers at once.
+const TOGETHER_MAX: usize = 16;
 
 /// Words that are one piece each in vocabularies of English.
 const WORDS: [&str; 16] =
@@ -33,12 +40,12 @@ fn main() -> Result<()> {
     let device = Device::cpu().with_threads(threads.parse()?);
     match what.as_str() {
         "generate" => {
-            let model = Arc::new(Model::load(path, &device)?);
-            answer(|batch, prompt, tokens| generate(&model, batch, prompt, tokens))
+            let mut server = server(Arc::new(Model::load(path, &device)?));
+            answer(|batch, prompt, tokens| generate(&mut server, batch, prompt, tokens))
         }
         "exact" => {
-            let model = Arc::clone(ExactModel::load(path, &device)?.model());
-            answer(|batch, prompt, tokens| generate(&model, batch, prompt, tokens))
+            let mut server = server(Arc::clone(ExactModel::load(path, &device)?.model()));
+            answer(|batch, prompt, tokens| generate(&mut server, batch, prompt, tokens))
         }
         "embed" => {
             let embedder = Embedder::open(Path::new(path), &device)?;
@@ -49,7 +56,7 @@ fn main() -> Result<()> {
 }
 
 /// Says what this is, and answers a line for each case.
-fn answer(case: impl Fn(usize, usize, usize) -> Result<String>) -> Result<()> {
+fn answer(mut case: impl FnMut(usize, usize, usize) -> Result<String>) -> Result<()> {
     println!(r#"{{"program":"cocoon-runtime","version":"{}","system":""}}"#, env!("CARGO_PKG_VERSION"));
     for line in std::io::stdin().lock().lines() {
         let numbers: Vec<usize> = line?.split_whitespace().map(str::parse).collect::<std::result::Result<_, _>>()?;
@@ -59,15 +66,19 @@ fn answer(case: impl Fn(usize, usize, usize) -> Result<String>) -> Result<()> {
     Ok(())
 }
 
+/// One server for all cases, as a node has it: memory for keys and values that it has once, it keeps.
+fn server(model: Arc<Model>) -> Server {
+    Server::new(model, ServingLimits { jobs: TOGETHER_MAX, waiting: TOGETHER_MAX, reuse: false, ..ServingLimits::default() })
+}
+
 /// Answers at once. Reading ends when every job has its first token; tokens that others wrote until
 /// then count as read, since each went through the model too. Writing is measured from there until
 /// the first job ends, so that all are at it.
-fn generate(model: &Arc<Model>, batch: usize, prompt: usize, tokens: usize) -> Result<String> {
-    let limits = ServingLimits { jobs: batch, waiting: batch, reuse: false, ..ServingLimits::default() };
-    let mut server = Server::new(Arc::clone(model), limits);
+fn generate(server: &mut Server, batch: usize, prompt: usize, tokens: usize) -> Result<String> {
+    let mut tickets = Vec::with_capacity(batch);
     for job in 0..batch {
         let ids = (0..prompt).map(|at| (1_000 + (at + 97 * job) % 1_000) as u32).collect();
-        server.admit(&GenerationRequest::new(Prompt::Tokens(ids), tokens.try_into()?))?;
+        tickets.push(server.admit(&GenerationRequest::new(Prompt::Tokens(ids), tokens.try_into()?))?.ticket);
     }
     let start = Instant::now();
     let (mut begun, mut written, mut read) = (BTreeSet::new(), 0, None);
@@ -83,8 +94,10 @@ fn generate(model: &Arc<Model>, batch: usize, prompt: usize, tokens: usize) -> R
             read = Some((Instant::now(), written));
         }
     }
+    let until = Instant::now();
+    tickets.into_iter().for_each(|ticket| server.forget(ticket));
     let (since, before) = read.ok_or("an answer ended before all had begun: ask for longer ones")?;
-    let (reading, writing) = ((since - start).as_secs_f64(), since.elapsed().as_secs_f64());
+    let (reading, writing) = ((since - start).as_secs_f64(), until.duration_since(since).as_secs_f64());
     let (read, wrote) = (batch * prompt + before, written - before);
     Ok(format!(r#"{{"prefill_s":{reading},"prefill_tokens":{read},"decode_s":{writing},"decode_tokens":{wrote}}}"#))
 }
