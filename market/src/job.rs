@@ -165,6 +165,23 @@ pub enum StopReason {
         /// The most that the model reads.
         context: u32,
     },
+    /// Prompt and answer together need more memory for keys and values than this provider has. Nothing was read.
+    #[error(
+        "the prompt has {prompt_tokens} tokens and the answer may have {answer_tokens}, and the provider has memory for {tokens_max} \
+         together: {needed_bytes} bytes of keys and values, of which {available_bytes} are there"
+    )]
+    MemoryExceeded {
+        /// Tokens of the prompt.
+        prompt_tokens: u32,
+        /// The most that the answer may have: what was asked for, within the context.
+        answer_tokens: u32,
+        /// Tokens of prompt and answer together that there is memory for.
+        tokens_max: u32,
+        /// Bytes of keys and values that prompt and answer can need.
+        needed_bytes: u64,
+        /// Bytes that there are for them.
+        available_bytes: u64,
+    },
     /// Unpaid work reached the float.
     #[error("no voucher came for work worth {unpaid}")]
     Unpaid {
@@ -312,6 +329,13 @@ mod tests {
     fn reasons_read_as_sentences() {
         let amount = crate::amount::Amount::from_nano(1_500_000_000);
         assert_eq!(StopReason::Unpaid { unpaid: amount }.to_string(), "no voucher came for work worth 1.5");
+        let large =
+            StopReason::MemoryExceeded { prompt_tokens: 40, answer_tokens: 90, tokens_max: 97, needed_bytes: 5000, available_bytes: 3000 };
+        assert_eq!(
+            large.to_string(),
+            "the prompt has 40 tokens and the answer may have 90, and the provider has memory for 97 together: 5000 bytes of keys and \
+             values, of which 3000 are there"
+        );
         assert_eq!(StopReason::Refused(Refusal::Expired).to_string(), "the job was refused: the proposal or agreement has expired");
     }
 }

@@ -528,6 +528,7 @@ fn stop_reasons() -> Vec<StopReason> {
         | StopReason::Malformed
         | StopReason::ContextExceeded { .. }
         | StopReason::TextTooLong { .. }
+        | StopReason::MemoryExceeded { .. }
         | StopReason::Unpaid { .. }
         | StopReason::BadVoucher
         | StopReason::ChainOutOfSight
@@ -540,6 +541,13 @@ fn stop_reasons() -> Vec<StopReason> {
         StopReason::Malformed,
         StopReason::ContextExceeded { tokens: 3000, context: 2048 },
         StopReason::TextTooLong { index: 3, tokens: 300, context: 256 },
+        StopReason::MemoryExceeded {
+            prompt_tokens: 1500,
+            answer_tokens: 548,
+            tokens_max: 1025,
+            needed_bytes: 5_368_709_120,
+            available_bytes: 2_684_354_560,
+        },
         StopReason::Unpaid { unpaid: Amount::from_nano(7) },
         StopReason::BadVoucher,
         StopReason::ChainOutOfSight,

@@ -249,8 +249,8 @@ impl Inspected {
         let memory = CONTEXT_SHARES.map(|share| {
             let context_tokens = found.context_tokens / share;
             let cache_bytes = found.cache_bytes(context_tokens);
-            let with = |weights: u64| weights.saturating_add(cache_bytes);
-            InspectedMemory { context_tokens, cache_bytes, cpu_bytes: with(weights), adapter_bytes: with(single) }
+            let (cpu_bytes, adapter_cache) = (weights.saturating_add(cache_bytes), found.adapter_cache_bytes(context_tokens));
+            InspectedMemory { context_tokens, cache_bytes, cpu_bytes, adapter_bytes: single.saturating_add(adapter_cache) }
         });
         let tensors = found.tensors.iter().map(|(kind, share)| InspectedTensors {
             kind,

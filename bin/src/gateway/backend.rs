@@ -81,6 +81,14 @@ pub enum ChatFailure {
         /// Tokens of the context.
         context: u32,
     },
+    /// Prompt and answer do not fit into the provider's memory.
+    #[error("{reason}; ask for fewer tokens or shorten the messages")]
+    MemoryExceeded {
+        /// The provider's figures.
+        reason: StopReason,
+        /// Whether a shorter answer would do, or the prompt alone is too long.
+        prompt_fits: bool,
+    },
     /// A text is longer than the model reads.
     #[error("input {index} (counted from 0) has {tokens} tokens, and the model reads {context}; split it into shorter ones")]
     TextTooLong {
@@ -116,6 +124,9 @@ impl ChatFailure {
         match reason {
             StopReason::ContextExceeded { tokens, context } => Self::ContextExceeded { tokens: *tokens, context: *context },
             StopReason::TextTooLong { index, tokens, context } => Self::TextTooLong { index: *index, tokens: *tokens, context: *context },
+            StopReason::MemoryExceeded { prompt_tokens, tokens_max, .. } => {
+                Self::MemoryExceeded { reason: reason.clone(), prompt_fits: prompt_tokens < tokens_max }
+            }
             StopReason::Refused(Refusal::OtherWork { .. }) | StopReason::Malformed => Self::BadOrder(reason.to_string()),
             StopReason::CapTooSmall { .. } => Self::Money(format!("{reason}; raise requester.cap_ton")),
             StopReason::Refused(_) => Self::NoProvider(reason.to_string()),
@@ -136,6 +147,11 @@ impl From<ChatFailure> for ApiError {
             ChatFailure::BadOrder(_) => (StatusCode::BAD_REQUEST, ErrorKind::InvalidRequest, None, "invalid_value"),
             ChatFailure::ContextExceeded { .. } => {
                 (StatusCode::BAD_REQUEST, ErrorKind::InvalidRequest, Some("messages"), "context_length_exceeded")
+            }
+            // The code that clients know: what they do about it, to send fewer messages or ask for a shorter answer, helps here too.
+            ChatFailure::MemoryExceeded { prompt_fits, .. } => {
+                let param = if prompt_fits { "max_tokens" } else { "messages" };
+                (StatusCode::BAD_REQUEST, ErrorKind::InvalidRequest, Some(param), "context_length_exceeded")
             }
             ChatFailure::Dimensions { .. } => (StatusCode::BAD_REQUEST, ErrorKind::InvalidRequest, Some("dimensions"), "invalid_value"),
             ChatFailure::TextTooLong { .. } => {

@@ -1,7 +1,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use cocoon_market::job::{FinishReason, Vector};
+use cocoon_market::job::{FinishReason, StopReason, Vector};
 use cocoon_market::{Amount, Usage};
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, stream};
@@ -156,6 +156,24 @@ async fn a_failure_inside_a_stream_is_told_and_ends_it() {
     assert_eq!(last["error"]["code"], "provider_failed");
     let (status, body) = post(&url, chat(json!({}))).await;
     assert!(status == 502 && body.contains("provider_failed"), "{status} {body}");
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_fit_is_refused_with_the_figures() {
+    let refusal = |prompt_tokens| {
+        let memory =
+            StopReason::MemoryExceeded { prompt_tokens, answer_tokens: 90, tokens_max: 97, needed_bytes: 5000, available_bytes: 3000 };
+        vec![Err(ChatFailure::stopped(&memory))]
+    };
+    for (prompt_tokens, param) in [(96, "max_tokens"), (97, "messages")] {
+        let url = start(parrot(refusal(prompt_tokens)), None).await;
+        let (status, body) = post(&url, chat(json!({}))).await;
+        let body: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((status, &body["error"]["code"], &body["error"]["param"]), (400, &json!("context_length_exceeded"), &json!(param)));
+        assert_eq!(body["error"]["type"], "invalid_request_error");
+        let message = body["error"]["message"].as_str().unwrap();
+        assert!(message.contains("memory for 97 together") && message.contains("5000 bytes"), "{message}");
+    }
 }
 
 #[tokio::test]

@@ -224,6 +224,9 @@ fn job_step(error: &JobError) -> Cow<'static, str> {
     match error {
         JobError::Stopped { reason: StopReason::CapTooSmall { .. }, .. } => "raise --cap (or requester.cap_ton)".into(),
         JobError::Stopped { reason: StopReason::ContextExceeded { .. }, .. } => "shorten the prompt".into(),
+        JobError::Stopped { reason: StopReason::MemoryExceeded { .. }, .. } => {
+            "ask for fewer tokens (--max-tokens), shorten the prompt, or ask another provider (--provider)".into()
+        }
         JobError::Stopped { reason: StopReason::TextTooLong { .. }, .. } => "split the text into shorter ones".into(),
         JobError::Stopped { reason: StopReason::Refused(Refusal::OtherWork { .. }), .. } => {
             "`swarm ask` for models that write, `swarm embed` for those that make vectors; `swarm offers` shows which is which".into()

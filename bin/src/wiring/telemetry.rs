@@ -104,6 +104,7 @@ const fn stop_word(reason: &StopReason) -> &'static str {
         StopReason::Malformed => "malformed",
         StopReason::ContextExceeded { .. } => "context_exceeded",
         StopReason::TextTooLong { .. } => "text_too_long",
+        StopReason::MemoryExceeded { .. } => "memory_exceeded",
         StopReason::Unpaid { .. } => "unpaid",
         StopReason::BadVoucher => "bad_voucher",
         StopReason::ChainOutOfSight => "chain_out_of_sight",

@@ -180,14 +180,9 @@ pub(crate) struct CacheShape {
 }
 
 impl CacheShape {
-    /// Elements of all keys, or of all values, in one page of one layer.
-    pub(crate) fn page_elements(self) -> usize {
-        self.keys * self.size * PAGE_POSITIONS
-    }
-
-    /// Bytes of a page, keys and values of all layers, in single precision.
-    pub(crate) fn page_bytes(self) -> u64 {
-        (2 * self.layers * self.page_elements() * size_of::<f32>()) as u64
+    /// Heads in one page, of keys or of values: one for each layer and position.
+    pub(crate) fn page_heads(self) -> usize {
+        self.layers * self.keys * PAGE_POSITIONS
     }
 }
 
@@ -271,6 +266,8 @@ pub(crate) trait Kernels: fmt::Debug + Send + Sync + 'static {
     fn vector(&self, values: &[f32], role: VectorRole) -> Result<Self::Vector, Unsuitable>;
     /// An empty cache; its memory is taken as pages are used.
     fn cache(&self, shape: CacheShape) -> Self::Cache;
+    /// Bytes that a page of such a cache takes, keys and values of all layers.
+    fn page_bytes(&self, shape: CacheShape) -> u64;
     /// Prepares a pass. Without `rope` nothing turns.
     fn pass(&self, batch: &Batch, rope: Option<&Rope>) -> Self::Pass;
 

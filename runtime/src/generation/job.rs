@@ -84,6 +84,11 @@ impl Job {
         &self.tokens
     }
 
+    /// Most tokens of the answer: what was asked for, within the context.
+    pub(crate) fn answer_max(&self) -> usize {
+        self.tokens_max as usize
+    }
+
     /// Tokens that may be skipped if keys and values of all but the last of them are there already.
     pub(crate) fn skippable(&self) -> &[TokenId] {
         // A token whose state is fingerprinted has to be read, and the first such one ends what is skipped.
@@ -98,7 +103,7 @@ impl Job {
 
     /// Most positions that will be kept: the last token chosen is never read.
     pub(crate) fn positions_max(&self) -> usize {
-        self.prompt + self.tokens_max as usize - 1
+        self.prompt + self.answer_max() - 1
     }
 
     /// Positions that are kept.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::config::Config;
 use crate::engine::rope::Rope;
-use crate::engine::{Attention, Batch, CacheShape, EngineError, ExactKernels, Kernels};
+use crate::engine::{Attention, Batch, EngineError, ExactKernels, Kernels};
 
 /// A decoder's weights in an engine.
 #[derive(Debug)]
@@ -112,8 +112,8 @@ impl<K: Kernels> Decoder<K> {
 
 /// A decoder, whatever engine it is in.
 pub(crate) trait Network: fmt::Debug + Send + Sync {
-    /// What a position keeps.
-    fn cache_shape(&self) -> CacheShape;
+    /// Bytes that a page of keys and values takes.
+    fn page_bytes(&self) -> u64;
     /// Values of a row that goes from layer to layer, and of a final state.
     fn width(&self) -> usize;
     /// Opens a session with a cache of its own.
@@ -148,8 +148,8 @@ struct Running<K: Kernels> {
 }
 
 impl<K: Kernels> Network for Decoder<K> {
-    fn cache_shape(&self) -> CacheShape {
-        self.config.cache_shape()
+    fn page_bytes(&self) -> u64 {
+        self.kernels.page_bytes(self.config.cache_shape())
     }
 
     fn width(&self) -> usize {

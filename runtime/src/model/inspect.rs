@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::config::Config;
 use super::{Family, LoadError};
-use crate::engine::{CacheShape, pages_of};
+use crate::engine::{CacheShape, burn, cpu, pages_of};
 use crate::gguf::Gguf;
 
 /// The tensors of one type.
@@ -82,9 +82,14 @@ impl Inspection {
         self.tensors.values().map(|share| share.bytes).sum()
     }
 
-    /// Bytes of keys and values for a context.
+    /// Bytes of keys and values for a context on the CPU.
     pub fn cache_bytes(&self, tokens: usize) -> u64 {
-        self.cache.page_bytes().saturating_mul(pages_of(tokens) as u64)
+        cpu::page_bytes(self.cache).saturating_mul(pages_of(tokens) as u64)
+    }
+
+    /// Bytes of keys and values for a context on an adapter.
+    pub fn adapter_cache_bytes(&self, tokens: usize) -> u64 {
+        burn::pages::page_bytes(self.cache, self.cache.size).saturating_mul(pages_of(tokens) as u64)
     }
 }
 
@@ -106,9 +111,10 @@ mod tests {
         let nibbles = found.tensors["Q4_0"];
         assert_eq!(nibbles.bytes, nibbles.elements / 32 * 18);
         assert_eq!(found.cache_bytes(33), 2 * found.cache_bytes(1));
+        assert_eq!(found.adapter_cache_bytes(33), 2 * found.adapter_cache_bytes(1));
         // Keys and values of one position, in single precision, times the positions of a page.
         let (_, keys) = found.heads;
         let size = found.hidden / found.heads.0;
-        assert_eq!(found.cache_bytes(1), (2 * found.layers * keys * size * 4 * PAGE_POSITIONS) as u64);
+        assert_eq!(found.adapter_cache_bytes(1), (2 * found.layers * keys * size * 4 * PAGE_POSITIONS) as u64);
     }
 }

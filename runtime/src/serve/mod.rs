@@ -88,8 +88,17 @@ pub enum AdmitError {
     #[error(transparent)]
     Request(#[from] RequestError),
     /// It could never fit into the memory for keys and values.
-    #[error("the request needs up to {needed_bytes} bytes for keys and values, {available_bytes} are there: ask for fewer tokens")]
+    #[error(
+        "a prompt of {prompt_tokens} tokens and an answer of up to {answer_tokens} need {needed_bytes} bytes for keys and values, \
+         {available_bytes} are there, for {tokens_max} tokens: ask for fewer"
+    )]
     TooLarge {
+        /// Tokens of the prompt.
+        prompt_tokens: usize,
+        /// Most tokens of the answer, within the context.
+        answer_tokens: usize,
+        /// Tokens of prompt and answer together that would fit.
+        tokens_max: usize,
         /// What prompt and answer can need.
         needed_bytes: u64,
         /// All there is.
@@ -163,7 +172,7 @@ impl Server {
     /// A server without jobs.
     pub fn new(model: Arc<Model>, limits: ServingLimits) -> Self {
         let network = Arc::clone(model.network());
-        let page_bytes = network.cache_shape().page_bytes();
+        let page_bytes = network.page_bytes();
         let pages = usize::try_from(limits.cache_bytes / page_bytes.max(1)).unwrap_or(usize::MAX);
         // More than all jobs together could ever use would only be a longer list.
         let pages_max = limits.jobs.saturating_mul(pages_of(model.summary().context_tokens));
@@ -206,8 +215,7 @@ impl Server {
         let job = Job::new(&self.model, request)?;
         let pages = pages_of(job.positions_max());
         if pages > self.pool.total() {
-            let bytes = |pages: usize| self.page_bytes.saturating_mul(pages as u64);
-            return Err(AdmitError::TooLarge { needed_bytes: bytes(pages), available_bytes: bytes(self.pool.total()) });
+            return Err(self.too_large(&job));
         }
         if self.waiting.len() >= self.limits.waiting && !self.has_room() {
             return Err(AdmitError::Busy { waiting: self.waiting.len() });
@@ -217,6 +225,19 @@ impl Server {
         let admitted = Admitted { ticket, input_tokens: job.prompt() as u64, input_commitment: job.input_commitment() };
         self.waiting.push_back(Waiting { ticket, job });
         Ok(admitted)
+    }
+
+    fn too_large(&self, job: &Job) -> AdmitError {
+        let bytes = |pages: usize| self.page_bytes.saturating_mul(pages as u64);
+        let total = self.pool.total();
+        AdmitError::TooLarge {
+            prompt_tokens: job.prompt(),
+            answer_tokens: job.answer_max(),
+            // The last token chosen is never read, so it keeps nothing.
+            tokens_max: if total == 0 { 0 } else { total * PAGE_POSITIONS + 1 },
+            needed_bytes: bytes(pages_of(job.positions_max())),
+            available_bytes: bytes(total),
+        }
     }
 
     /// Leaves a job out of passes, or lets it go on: for one whose listener is behind.

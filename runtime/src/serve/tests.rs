@@ -106,19 +106,28 @@ fn without_reuse_nothing_is_remembered() {
 #[test]
 fn what_can_never_fit_is_refused_with_the_figures() {
     let model = tiny();
-    let page = model.network().cache_shape().page_bytes();
+    let page = model.network().page_bytes();
     let mut server = Server::new(model, ServingLimits { cache_bytes: 4 * page, ..ServingLimits::default() });
     let refused = server.admit(&request(0, 100, 30)).unwrap_err();
     assert!(
-        matches!(refused, AdmitError::TooLarge { needed_bytes, available_bytes } if needed_bytes == 5 * page && available_bytes == 4 * page)
+        matches!(
+            refused,
+            AdmitError::TooLarge { prompt_tokens: 100, answer_tokens: 30, tokens_max: 129, needed_bytes, available_bytes }
+                if needed_bytes == 5 * page && available_bytes == 4 * page
+        ),
+        "{refused}"
     );
-    assert!(server.admit(&request(0, 100, 29)).is_ok());
+    assert!(server.admit(&request(0, 100, 29)).is_ok(), "129 tokens fit");
+    // An answer is cut at the context, and so is what it needs.
+    assert!(matches!(server.admit(&request(0, 100, 5_000)), Err(AdmitError::TooLarge { answer_tokens: 1_948, .. })));
+    let mut without = Server::new(tiny(), ServingLimits { cache_bytes: page - 1, ..ServingLimits::default() });
+    assert!(matches!(without.admit(&request(0, 1, 1)), Err(AdmitError::TooLarge { tokens_max: 0, available_bytes: 0, .. })));
 }
 
 #[test]
 fn jobs_wait_for_memory_in_the_order_in_which_they_came() {
     let model = tiny();
-    let page = model.network().cache_shape().page_bytes();
+    let page = model.network().page_bytes();
     let limits = ServingLimits { cache_bytes: 4 * page, waiting: 2, ..ServingLimits::default() };
     let mut server = Server::new(Arc::clone(&model), limits);
     let requests: Vec<_> = (0..3).map(|at| request(at * 50, 60, 10 + at)).collect();

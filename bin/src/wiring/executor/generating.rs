@@ -150,13 +150,16 @@ fn limits() -> ServingLimits {
     ServingLimits { jobs: TOGETHER_MAX, waiting: QUEUE_MAX, ..ServingLimits::default() }
 }
 
-fn not_admitted(job: JobId, error: &AdmitError) -> StopReason {
+pub(super) fn not_admitted(job: JobId, error: &AdmitError) -> StopReason {
     match error {
         AdmitError::Request(error) => refused(job, error),
-        AdmitError::TooLarge { .. } => {
-            tracing::info!(%job, error = error as &dyn std::error::Error, "order refused");
-            StopReason::Malformed
-        }
+        AdmitError::TooLarge { prompt_tokens, answer_tokens, tokens_max, needed_bytes, available_bytes } => StopReason::MemoryExceeded {
+            prompt_tokens: tokens(*prompt_tokens),
+            answer_tokens: tokens(*answer_tokens),
+            tokens_max: tokens(*tokens_max),
+            needed_bytes: *needed_bytes,
+            available_bytes: *available_bytes,
+        },
         AdmitError::Busy { waiting } => StopReason::Refused(Refusal::Busy { running: u16::try_from(*waiting).unwrap_or(u16::MAX) }),
     }
 }
@@ -204,7 +207,6 @@ fn failed(job: JobId, error: &GenerateError) -> StopReason {
 }
 
 fn refused(job: JobId, error: &RequestError) -> StopReason {
-    let tokens = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     match error {
         RequestError::ContextExceeded { prompt, context } => {
             StopReason::ContextExceeded { tokens: tokens(*prompt), context: tokens(*context) }
@@ -219,6 +221,11 @@ fn refused(job: JobId, error: &RequestError) -> StopReason {
             StopReason::Malformed
         }
     }
+}
+
+/// A number of tokens as it is sent.
+fn tokens(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 const fn reason(reason: generation::FinishReason) -> FinishReason {

@@ -1,5 +1,6 @@
 use cocoon_market::job::{Embed, Generate, Prompt as Ask, Sampling, Vector};
 use cocoon_market::{AgreementId, FinishReason, Usage};
+use cocoon_runtime::serve::AdmitError;
 use cocoon_runtime::{Device, Embedder, Gguf, Model, tiny};
 use futures::StreamExt as _;
 
@@ -139,6 +140,20 @@ async fn impossible_orders_are_told_apart() {
     );
     let foreign = executor.start(ModelId([8; 32]), request("hello", 5)).await.unwrap_err();
     assert_eq!(foreign, StopReason::Refused(Refusal::UnknownOffer));
+}
+
+#[test]
+fn what_could_never_fit_is_told_with_the_figures() {
+    let large =
+        AdmitError::TooLarge { prompt_tokens: 100, answer_tokens: 30, tokens_max: 129, needed_bytes: 5 << 32, available_bytes: 4 << 32 };
+    let told = StopReason::MemoryExceeded {
+        prompt_tokens: 100,
+        answer_tokens: 30,
+        tokens_max: 129,
+        needed_bytes: 5 << 32,
+        available_bytes: 4 << 32,
+    };
+    assert_eq!(generating::not_admitted(JobId([2; 16]), &large), told);
 }
 
 #[tokio::test]

@@ -78,6 +78,10 @@ impl Kernels for Burn {
         Pages::new(shape.layers, [shape.keys, shape.size])
     }
 
+    fn page_bytes(&self, shape: CacheShape) -> u64 {
+        pages::page_bytes(shape, shape.size)
+    }
+
     fn pass(&self, batch: &Batch, rope: Option<&Rope>) -> Pass {
         let rows = batch.ids.len();
         let span = |span: &Span| PassSpan { kept: KeptSpan::new(span, &self.device), masks: RefCell::default() };

@@ -7,7 +7,7 @@ use burn::Tensor;
 use burn::tensor::kind::Numeric;
 use burn::tensor::{Device, Int, TensorData};
 
-use crate::engine::{PAGE_POSITIONS, Span};
+use crate::engine::{CacheShape, PAGE_POSITIONS, Span};
 
 /// Pages that a cache starts with.
 const PAGES_MIN: usize = 8;
@@ -52,6 +52,12 @@ pub(crate) fn indices(indices: impl Iterator<Item = usize>, device: &Device) -> 
 /// Rows of the cache for the positions of a span from one on.
 fn places(span: &Span, from: usize) -> impl Iterator<Item = usize> + '_ {
     (from..span.end()).map(|position| span.pages[position / PAGE_POSITIONS] as usize * PAGE_POSITIONS + position % PAGE_POSITIONS)
+}
+
+/// Bytes of a page, keys and values of all layers, of so many elements in a head of a position. Every element takes four: devices
+/// have floats of single precision and integers of the same width.
+pub(crate) fn page_bytes(shape: CacheShape, elements: usize) -> u64 {
+    (2 * shape.page_heads() * elements * size_of::<f32>()) as u64
 }
 
 impl<K: Numeric> Pages<K> {
@@ -107,4 +113,20 @@ fn runs(span: &Span) -> Vec<(Range<usize>, usize)> {
         }
     }
     runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_takes_what_is_said() {
+        let device = Device::flex();
+        let shape = CacheShape { layers: 2, keys: 3, size: 20 };
+        let mut cache: Pages<burn::tensor::Float> = Pages::new(shape.layers, [shape.keys, shape.size]);
+        let span = KeptSpan::new(&Span { rows: 0..1, start: 0, pages: vec![0] }, &device);
+        cache.reserve([&span].into_iter(), &device);
+        let taken: usize = cache.layers.iter().flatten().flatten().map(|slot| slot.shape().num_elements() * slot.dtype().size()).sum();
+        assert_eq!(taken as u64, cache.pages as u64 * page_bytes(shape, shape.size));
+    }
 }

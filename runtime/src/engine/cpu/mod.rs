@@ -13,10 +13,9 @@ use super::{
     Activation, Attention, Batch, CacheShape, EngineError, Kernels, MatrixRole, Span, TextKernels, Unsuitable, VectorRole, Weights,
 };
 use crate::tokenizer::TokenId;
-
 pub(crate) use matrix::Matrix;
 use matrix::Rounded;
-pub(crate) use pages::Pages;
+pub(crate) use pages::{Pages, page_bytes};
 use rows::{Activate, Gated, LayerNorm, Prepare, RmsNorm};
 
 /// The engine.
@@ -63,6 +62,10 @@ impl Kernels for Cpu {
 
     fn cache(&self, shape: CacheShape) -> Pages {
         Pages::new(shape)
+    }
+
+    fn page_bytes(&self, shape: CacheShape) -> u64 {
+        page_bytes(shape)
     }
 
     fn pass(&self, batch: &Batch, rope: Option<&Rope>) -> Pass {

@@ -52,7 +52,7 @@ impl Pages {
 
     /// Blocks of a head's elements, and tiles of them.
     fn blocks_and_tiles(&self) -> (usize, usize) {
-        (self.shape.size.div_ceil(BLOCK), self.shape.size.div_ceil(TILE))
+        blocks_and_tiles(self.shape)
     }
 
     fn page(&mut self, id: PageId) -> &mut Page {
@@ -60,11 +60,9 @@ impl Pages {
         if id >= self.pages.len() {
             self.pages.resize_with(id + 1, || None);
         }
-        let (heads, (blocks, tiles)) = (self.shape.layers * self.shape.keys, self.blocks_and_tiles());
-        self.pages[id].get_or_insert_with(|| Page {
-            words: vec![Words::ZERO; heads * (HALVES * blocks + tiles)].into(),
-            scales: vec![[0.0; PAGE_POSITIONS]; heads * (blocks + 1)].into(),
-        })
+        let (words, scales) = words_and_scales(self.shape);
+        self.pages[id]
+            .get_or_insert_with(|| Page { words: vec![Words::ZERO; words].into(), scales: vec![[0.0; PAGE_POSITIONS]; scales].into() })
     }
 
     /// What keeps the key and the value of a head.
@@ -87,6 +85,22 @@ impl Pages {
         let scales = &page.scales[head * (blocks + 1)..][..blocks + 1];
         Kept { keys, key_scales: &scales[..blocks], values, value_scales: &scales[blocks] }
     }
+}
+
+fn blocks_and_tiles(shape: CacheShape) -> (usize, usize) {
+    (shape.size.div_ceil(BLOCK), shape.size.div_ceil(TILE))
+}
+
+/// How many of both a page has.
+fn words_and_scales(shape: CacheShape) -> (usize, usize) {
+    let (heads, (blocks, tiles)) = (shape.layers * shape.keys, blocks_and_tiles(shape));
+    (heads * (HALVES * blocks + tiles), heads * (blocks + 1))
+}
+
+/// Bytes of a page, keys and values of all layers.
+pub(crate) fn page_bytes(shape: CacheShape) -> u64 {
+    let (words, scales) = words_and_scales(shape);
+    (words * size_of::<Words>() + scales * size_of::<Positions>()) as u64
 }
 
 /// Where a key and a value are kept.
@@ -131,5 +145,18 @@ impl Loop for Keep<'_> {
                 words.0[Words::place(row, position)] = nearest(value * inverse) as i16;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_takes_what_is_said() {
+        let shape = CacheShape { layers: 2, keys: 3, size: 20 };
+        let mut cache = Pages::new(shape);
+        let page = cache.page(1);
+        assert_eq!((size_of_val(&*page.words) + size_of_val(&*page.scales)) as u64, page_bytes(shape));
     }
 }

@@ -77,6 +77,10 @@ impl Kernels for Cpu {
         Pages::new(shape)
     }
 
+    fn page_bytes(&self, shape: CacheShape) -> u64 {
+        attention::page_bytes(shape)
+    }
+
     fn pass(&self, batch: &Batch, rope: Option<&Rope>) -> Pass {
         let steps = rope.map(Rope::steps).unwrap_or_default();
         let sines = batch.positions().flat_map(|position| sines(steps, position)).collect();

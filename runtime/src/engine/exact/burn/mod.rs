@@ -12,7 +12,7 @@ use burn::tensor::{Device, Int, TensorData};
 use super::arithmetic::{BLOCK_POSITIONS, SCORE_MAX, fixed_epsilon, sines};
 use super::integers::{IntegerMatrix, IntegerVector, group_of};
 use super::{GROUP_MIN, Parts};
-use crate::engine::burn::pages::{KeptSpan, Pages, indices};
+use crate::engine::burn::pages::{KeptSpan, Pages, indices, page_bytes};
 use crate::engine::rope::Rope;
 use crate::engine::{
     Activation, Attention, Batch, CacheShape, EngineError, ExactKernels, Heads, Kernels, MatrixRole, Unsuitable, VectorRole, Weights,
@@ -117,7 +117,11 @@ impl Kernels for Burn {
     }
 
     fn cache(&self, shape: CacheShape) -> Pages<Int> {
-        Pages::new(shape.layers, [shape.keys, shape.size + 2])
+        Pages::new(shape.layers, [shape.keys, kept_elements(shape)])
+    }
+
+    fn page_bytes(&self, shape: CacheShape) -> u64 {
+        page_bytes(shape, kept_elements(shape))
     }
 
     fn pass(&self, batch: &Batch, rope: Option<&Rope>) -> Pass {
@@ -252,6 +256,11 @@ fn normed(heads: Ints<3>, norm: Option<(&Vector, f32)>) -> Ints<3> {
     let (x, places) = rms_norm(heads, weight.values.clone().unsqueeze(), fixed_epsilon(epsilon, 32));
     let shift = x.zeros_like().add_scalar(places + weight.exponent - 16);
     sh(x, shift)
+}
+
+/// Elements that the cache keeps of a key or a value.
+fn kept_elements(shape: CacheShape) -> usize {
+    shape.size + 2
 }
 
 /// A key or a value as the cache has it: bytes, multiplier, exponent.

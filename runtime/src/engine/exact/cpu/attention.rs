@@ -39,7 +39,7 @@ impl Pages {
         if id >= self.pages.len() {
             self.pages.resize_with(id + 1, || None);
         }
-        let scales = self.shape.layers * self.shape.keys * PAGE_POSITIONS;
+        let scales = self.shape.page_heads();
         let bytes = scales * self.shape.size;
         let half = || Half { bytes: vec![0; bytes].into(), scales: vec![Scale::default(); scales].into() };
         self.pages[id].get_or_insert_with(|| [half(), half()])
@@ -70,6 +70,11 @@ impl Pages {
         let size = self.shape.size;
         (&half.bytes[at * size..][..PAGE_POSITIONS * size], &half.scales[at..][..PAGE_POSITIONS])
     }
+}
+
+/// Bytes of a page, keys and values of all layers: a byte for each element, and a scale for each head.
+pub(super) fn page_bytes(shape: CacheShape) -> u64 {
+    (2 * shape.page_heads() * (shape.size + size_of::<Scale>())) as u64
 }
 
 /// What the last position of a span sees with a query of its only head.
@@ -266,5 +271,20 @@ fn finish(blocks: &[Block], sums: &[i32], out: &mut [i32]) {
             .zip(sums.chunks_exact(width))
             .fold(0i32, |sum, (block, sums)| sum.wrapping_add(sh(sums[i], 8 + (top - block.top) + (exponent - block.exponent))));
         *out = sh(sh(sum, places).wrapping_mul(inverse), -(exponent + 4));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_takes_what_is_said() {
+        let shape = CacheShape { layers: 2, keys: 3, size: 64 };
+        let mut cache = Pages::new(shape);
+        let taken: usize = cache.page(1).iter().map(|half| size_of_val(&*half.bytes) + size_of_val(&*half.scales)).sum();
+        assert_eq!(taken as u64, page_bytes(shape));
+        let single = 2 * shape.page_heads() * shape.size * size_of::<f32>();
+        assert!(2 * taken < single, "{taken} bytes are less than half of the {single} of single precision");
     }
 }
