@@ -1,6 +1,7 @@
 //! The commands that buy, sell and prove work.
 
 use std::net::SocketAddr;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -13,6 +14,7 @@ use cocoon_runtime::device::DeviceChoice;
   swarm up                                        a peer that helps others find each other
   swarm up --provide smollm2-135m-instruct        sell a model at the configured price
   swarm up --provide smollm2-135m-instruct --price-output 0.08 --device cpu
+  swarm up --provide smollm2-135m-instruct --memory 4096 --threads 8 --capacity 32
   swarm up --listen /ip4/0.0.0.0/tcp/4001 --bootstrap /ip4/203.0.113.7/tcp/4001/p2p/12D3Koo...
   swarm up --gateway 127.0.0.1:8080               also the OpenAI-compatible API, for this machine
   swarm up --metrics 127.0.0.1:9464               Prometheus metrics at /metrics
@@ -43,9 +45,18 @@ pub struct UpArgs {
     /// What computes: auto, wgpu or cpu
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<DeviceChoice>,
+    /// Threads that compute on the processor
+    #[arg(long, value_name = "THREADS")]
+    pub threads: Option<NonZeroU16>,
+    /// Memory for the keys and values of each model that writes, in MiB
+    #[arg(long, value_name = "MIB")]
+    pub memory: Option<NonZeroU32>,
+    /// Read every prompt from its beginning, whatever was read before
+    #[arg(long)]
+    pub no_reuse: bool,
     /// Jobs served at once
     #[arg(long, value_name = "JOBS")]
-    pub capacity: Option<u16>,
+    pub capacity: Option<NonZeroU16>,
     /// Also serve the OpenAI-compatible API here, paid by this node
     #[arg(long, value_name = "ADDR")]
     pub gateway: Option<SocketAddr>,

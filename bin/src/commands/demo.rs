@@ -249,7 +249,7 @@ async fn load(context: &Context, args: &DemoArgs, story: &Story) -> Result<Serve
     let served = blocking(move || {
         let config: Config = context.config()?;
         let (id, name, path) = ensure_model(&context, &config, &name)?;
-        Ok::<_, Failure>(Served::load(id, &name, &path, device)?)
+        Ok::<_, Failure>(Served::load(id, &name, &path, device, config.provide.threads)?)
     });
     let served = served.await?;
     story.model(&served);

@@ -130,7 +130,8 @@ pub async fn run(context: &Context, args: &UpArgs) -> Result<(), Failure> {
     let config = overridden(&session.config, args);
     let (provider, stake) = provide(&session, &config, &served).await?.unzip();
     let mut signals = StopSignals::listen();
-    tell_ready(context, &session, addresses, &served, stake.as_ref().map(|stake| Selling::new(&config.provide, stake)));
+    let selling = stake.as_ref().map(|stake| Selling::new(&config.provide, stake));
+    tell_ready(context, &session, &config.provide, addresses, &served, selling);
     signals.requested().await;
     context.out().note("stopping: withdrawing offers, letting jobs end, claiming; Ctrl-C again ends at once");
     let hurry = CancellationToken::new();
@@ -174,9 +175,10 @@ fn overridden(config: &Config, args: &UpArgs) -> Config {
     provide.price.input_per_mtok = args.price_input.unwrap_or(provide.price.input_per_mtok);
     provide.price.output_per_mtok = args.price_output.unwrap_or(provide.price.output_per_mtok);
     provide.device = args.device.unwrap_or(provide.device);
-    if let Some(capacity) = args.capacity.and_then(std::num::NonZeroU16::new) {
-        provide.capacity = capacity;
-    }
+    provide.threads = args.threads.or(provide.threads);
+    provide.memory_mib = args.memory.unwrap_or(provide.memory_mib);
+    provide.reuse &= !args.no_reuse;
+    provide.capacity = args.capacity.or(provide.capacity);
     for name in &args.provide {
         if !provide.models.iter().any(|model| model.name.eq_ignore_ascii_case(name)) {
             provide.models.push(ModelConfig { name: name.clone(), price: None });
@@ -190,10 +192,11 @@ async fn load_models(context: &Context, args: &UpArgs) -> Result<Vec<Served>, Fa
     let (context, args) = (context.clone(), args.clone());
     blocking(move || {
         let config = overridden(&context.config()?, &args);
+        config.check()?;
         let load = |model: &ModelConfig| -> Result<Served, Failure> {
             let (id, name, path) = ensure_model(&context, &config, &model.name)?;
             context.out().note(&format!("loading {name}"));
-            Ok(Served::load(id, &name, &path, config.provide.device)?)
+            Ok(Served::load(id, &name, &path, config.provide.device, config.provide.threads)?)
         };
         config.provide.models.iter().map(load).collect()
     })
@@ -218,14 +221,26 @@ async fn serve_metrics(listen: SocketAddr, router: Router, stop: CancellationTok
     Ok(())
 }
 
-fn tell_ready(context: &Context, session: &Session, addresses: Vec<String>, served: &[Served], selling: Option<Selling>) {
+/// A model in a line: what it is, and how fast and for how many it works.
+fn sold(config: &ProvideConfig, model: &Served) -> String {
+    format!("{} ({} tokens/s, up to {} jobs at once)", model.name, model.tokens_per_s, model.capacity(config))
+}
+
+fn tell_ready(
+    context: &Context,
+    session: &Session,
+    provide: &ProvideConfig,
+    addresses: Vec<String>,
+    served: &[Served],
+    selling: Option<Selling>,
+) {
     let ready = Ready {
         peer: peer_text(&session.node.node().peer_id()),
         node: session.node.key().node_id(),
         wallet: Address::from(session.wallet).friendly(Bounce::No),
         network: session.config.chain.network.name(),
         addresses,
-        models: served.iter().map(|model| format!("{} ({} tokens/s)", model.name, model.tokens_per_s)).collect(),
+        models: served.iter().map(|model| sold(provide, model)).collect(),
         selling,
     };
     context.out().event("ready", &ready, |ready| {

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use cocoon_market::offer::{CHALLENGE_WINDOW_S_MIN, ModelClass, Tier};
 use cocoon_market::{Amount, NetworkId};
+use cocoon_runtime::ServingLimits;
 use cocoon_runtime::device::DeviceChoice;
 use cocoon_settlement::chain::Confirmations;
 use cocoon_settlement::settler::ClaimPolicy;
@@ -211,8 +212,19 @@ pub struct ProvideConfig {
     /// What computes.
     #[serde(deserialize_with = "text::parsed")]
     pub device: DeviceChoice,
-    /// Jobs served at once.
-    pub capacity: NonZeroU16,
+    /// Threads that compute on the processor. When `None`, as many as it has.
+    pub threads: Option<NonZeroU16>,
+    /// Jobs served at once, of all models together. When `None`, as many as [`Served::capacity`](crate::wiring::serving::Served::capacity)
+    /// finds room for.
+    pub capacity: Option<NonZeroU16>,
+    /// Jobs that one model reads and writes together.
+    pub jobs_together: NonZeroU16,
+    /// Jobs that may wait for a model until others end.
+    pub jobs_waiting: u16,
+    /// Memory for the keys and values of each model that writes, in MiB.
+    pub memory_mib: NonZeroU32,
+    /// Whether beginnings of prompts that were read for earlier jobs are kept for later ones.
+    pub reuse: bool,
     /// Tokens written between two receipts.
     pub slice_tokens: NonZeroU32,
     /// Tokens read between two receipts for vectors.
@@ -252,7 +264,12 @@ impl Default for ProvideConfig {
             models: Vec::new(),
             price: Price::default(),
             device: DeviceChoice::Auto,
-            capacity: NonZeroU16::MIN,
+            threads: None,
+            capacity: None,
+            jobs_together: const { NonZeroU16::new(16).unwrap() },
+            jobs_waiting: 32,
+            memory_mib: const { NonZeroU32::new(1024).unwrap() },
+            reuse: true,
             slice_tokens: const { NonZeroU32::new(32).unwrap() },
             slice_tokens_read: const { NonZeroU32::new(4096).unwrap() },
             float: Amount::from_nano(1_000_000),
@@ -283,6 +300,17 @@ impl ProvideConfig {
             Network::Testnet | Network::Mainnet => CHALLENGE_WINDOW_S_MIN,
         };
         self.challenge_window_s.unwrap_or(usual)
+    }
+
+    /// What each model may use of this machine.
+    pub fn serving_limits(&self) -> ServingLimits {
+        ServingLimits {
+            jobs: self.jobs_together.get().into(),
+            waiting: self.jobs_waiting.into(),
+            cache_bytes: u64::from(self.memory_mib.get()) << 20,
+            reuse: self.reuse,
+            ..ServingLimits::default()
+        }
     }
 
     /// The price of a model: its own, else that of all.

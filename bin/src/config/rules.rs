@@ -10,6 +10,21 @@ use super::{ChainConfig, Config, ConfigError, Endpoint, Network, NetworkConfig, 
 /// Basis points of the whole.
 const BPS: u16 = 10_000;
 
+/// Threads that compute: more than any processor has that a model's layers could keep busy.
+const THREADS_MAX: u16 = 1024;
+
+/// Jobs served at once: each has a stream and a task, and agreements that allow so many bind collateral for all of them.
+const CAPACITY_MAX: u16 = 1024;
+
+/// Jobs that a model reads together: as many tokens as a pass has rows when all of them write.
+const JOBS_TOGETHER_MAX: u16 = 256;
+
+/// Jobs that wait for a model: the last of them would wait for minutes already.
+const JOBS_WAITING_MAX: u16 = 1024;
+
+/// Memory for keys and values: beyond any machine, so that a figure in bytes or KiB is noticed.
+const MEMORY_MIB_MAX: u32 = 1 << 20;
+
 /// The shortest challenge window on a devnet: channels are looked at twelve times in it, and not more than once a second.
 const DEVNET_WINDOW_S_MIN: u32 = 12;
 
@@ -74,6 +89,7 @@ impl ProvideConfig {
         let mut names = BTreeSet::new();
         let distinct = self.models.iter().all(|model| names.insert(model.name.to_ascii_lowercase()));
         rule(distinct, "provide.models", "names a model twice")?;
+        self.check_serving()?;
         let window_s = self.challenge_window_s(network);
         let least = if network == Network::Devnet { DEVNET_WINDOW_S_MIN } else { CHALLENGE_WINDOW_S_MIN };
         rule(window_s >= least, "provide.challenge_window_s", "must be at least 86400 (a day); 12 on a devnet")?;
@@ -82,6 +98,17 @@ impl ProvideConfig {
         rule(self.tier == Tier::Plain, "provide.tier", "this release can only sell plain work")?;
         let fees = 1..=BPS;
         rule(fees.contains(&self.claim_fee_bps_max), "provide.claim_fee_bps_max", "must be from 1 to 10000, which is all of a claim")
+    }
+}
+
+impl ProvideConfig {
+    fn check_serving(&self) -> Result<(), ConfigError> {
+        let threads = self.threads.is_none_or(|threads| threads.get() <= THREADS_MAX);
+        rule(threads, "provide.threads", "must be at most 1024; unset, it is as many as the processor has")?;
+        rule(self.capacity.is_none_or(|jobs| jobs.get() <= CAPACITY_MAX), "provide.capacity", "must be at most 1024")?;
+        rule(self.jobs_together.get() <= JOBS_TOGETHER_MAX, "provide.jobs_together", "must be from 1 to 256")?;
+        rule(self.jobs_waiting <= JOBS_WAITING_MAX, "provide.jobs_waiting", "must be at most 1024")?;
+        rule(self.memory_mib.get() <= MEMORY_MIB_MAX, "provide.memory_mib", "must be from 1 to 1048576, which is a tebibyte")
     }
 }
 

@@ -45,7 +45,7 @@ fn the_example_shows_every_key() {
     assert!(models.cache.is_some());
     assert_eq!(provide.models.len(), 1);
     assert!(provide.models[0].price.is_some());
-    assert!(provide.challenge_window_s.is_some());
+    assert!(provide.challenge_window_s.is_some() && provide.threads.is_some() && provide.capacity.is_some());
     assert!(requester.price_max.is_some());
     assert!(gateway.token.is_some());
 }
@@ -115,6 +115,14 @@ fn rules_between_fields_are_checked() {
     check("[provide]\nfloat_ton = \"0\"\n", "provide.float_ton");
     check("[provide]\ntier = \"exact\"\n", "provide.tier");
     check("[[provide.models]]\nname = \"a\"\n[[provide.models]]\nname = \"A\"\n", "provide.models");
+    for (key, value) in [("threads", 1025), ("capacity", 1025), ("jobs_together", 257), ("jobs_waiting", 1025), ("memory_mib", 1_048_577)] {
+        let (above, most) = (format!("[provide]\n{key} = {value}\n"), format!("[provide]\n{key} = {}\n", value - 1));
+        assert_eq!(broken_rule(&above).strip_prefix("provide."), Some(key));
+        assert!(load(&most).is_ok(), "{most}");
+        if key != "jobs_waiting" {
+            assert!(matches!(load(&format!("[provide]\n{key} = 0\n")), Err(ConfigError::Syntax { .. })), "{key}");
+        }
+    }
     let short = "[provide]\nchallenge_window_s = 60\n";
     assert!(load(short).is_ok(), "a devnet may be quick");
     check("[provide]\nchallenge_window_s = 11\n", "provide.challenge_window_s");
@@ -160,6 +168,15 @@ fn a_model_without_a_price_has_that_of_all() {
         load("[provide.price]\noutput_ton_per_mtok = \"1\"\n[[provide.models]]\nname = \"a\"\nprice = { job_ton = \"2\" }\n").unwrap();
     assert_eq!(config.provide.price_of("A").job, Amount::from_nano(2_000_000_000));
     assert_eq!(config.provide.price_of("b").output_per_mtok, Amount::from_nano(1_000_000_000));
+}
+
+#[test]
+fn what_a_model_may_use_is_configured() {
+    let limits = |text: &str| load(text).unwrap().provide.serving_limits();
+    let usual = limits("");
+    assert_eq!((usual.jobs, usual.waiting, usual.cache_bytes, usual.reuse), (16, 32, 1 << 30, true));
+    let own = limits("[provide]\njobs_together = 3\njobs_waiting = 0\nmemory_mib = 8192\nreuse = false\n");
+    assert_eq!((own.jobs, own.waiting, own.cache_bytes, own.reuse), (3, 0, 8 << 30, false));
 }
 
 #[test]

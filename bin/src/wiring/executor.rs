@@ -22,21 +22,11 @@ use async_trait::async_trait;
 use cocoon_market::job::JobRequest;
 use cocoon_market::{JobId, ModelId, Refusal, StopReason, Usage, Work, WorkKind};
 use cocoon_p2p::execution::{CancelHandle, EXECUTION_EVENTS_MAX, Execution, ExecutionEvent, Executor};
-use cocoon_runtime::Cancel;
+use cocoon_runtime::{Cancel, ServingLimits};
 use futures::channel::mpsc;
 
 use super::serving::Loaded;
 use front::Front;
-
-/// Jobs that may wait for one model. The provider's desk admits no more than its capacity at once; this bounds what slips through
-/// while others end.
-const QUEUE_MAX: usize = 32;
-
-/// Jobs that a model reads together. More of them slow each other down on any device.
-const TOGETHER_MAX: usize = 16;
-
-/// Jobs that a model has at once.
-const JOBS_INSIDE_MAX: usize = TOGETHER_MAX + QUEUE_MAX;
 
 /// Runs the jobs of all models that are served.
 #[derive(Debug)]
@@ -52,6 +42,9 @@ struct Lane {
     orders: mpsc::Sender<Order>,
     /// Jobs that wait or run.
     inside: Arc<AtomicUsize>,
+    /// Most of them: those that are read together, and those that may wait. The provider's desk admits no more than its capacity at once;
+    /// this bounds what slips through while others end.
+    inside_max: usize,
 }
 
 /// A job on its way to a model.
@@ -63,12 +56,12 @@ struct Order {
 }
 
 impl ModelExecutor {
-    /// Starts a thread for each model.
+    /// Starts a thread for each model, which may use so much.
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn new(models: impl IntoIterator<Item = (ModelId, Loaded)>) -> io::Result<Self> {
-        let lanes = models.into_iter().map(|(id, model)| Ok((id, Lane::start(id, model)?))).collect::<io::Result<_>>()?;
+    pub fn new(models: impl IntoIterator<Item = (ModelId, Loaded)>, limits: ServingLimits) -> io::Result<Self> {
+        let lanes = models.into_iter().map(|(id, model)| Ok((id, Lane::start(id, model, limits)?))).collect::<io::Result<_>>()?;
         Ok(Self { lanes })
     }
 
@@ -91,17 +84,17 @@ impl Executor for ModelExecutor {
 }
 
 impl Lane {
-    fn start(id: ModelId, model: Loaded) -> io::Result<Self> {
-        // Every sender has a place of its own, so what is asked for is one less than may wait.
-        let (orders, queue) = mpsc::channel(QUEUE_MAX - 1);
+    fn start(id: ModelId, model: Loaded, limits: ServingLimits) -> io::Result<Self> {
+        let inside_max = limits.jobs.saturating_add(limits.waiting);
+        let (orders, queue) = mpsc::channel(inside_max);
         let inside = Arc::new(AtomicUsize::new(0));
         let (serves, front) = (model.work(), Front::new(queue, Arc::clone(&inside)));
         let run = move || match model {
-            Loaded::Text(model) => generating::Desk::new(model, front).run(),
+            Loaded::Text(model) => generating::Desk::new(model, front, limits).run(),
             Loaded::Vectors(model) => embedding::Desk::new(model, front).run(),
         };
         std::thread::Builder::new().name(format!("model-{}", id.short())).spawn(run)?;
-        Ok(Self { serves, orders, inside })
+        Ok(Self { serves, orders, inside, inside_max })
     }
 
     fn start_job(&self, request: JobRequest) -> Result<Execution, StopReason> {
@@ -111,7 +104,7 @@ impl Lane {
         let JobRequest { job, work, .. } = request;
         let ahead = self.inside.fetch_add(1, Ordering::Relaxed);
         let busy = StopReason::Refused(Refusal::Busy { running: u16::try_from(ahead).unwrap_or(u16::MAX) });
-        let sent = match ahead < JOBS_INSIDE_MAX {
+        let sent = match ahead < self.inside_max {
             true => self.orders.clone().try_send(Order { job, work, events: tx, cancel }),
             false => {
                 self.inside.fetch_sub(1, Ordering::Relaxed);

@@ -174,9 +174,10 @@ impl RunningNode {
         check_classes(config, served)?;
         let listings = served.iter().map(|model| listing(config, settlement, model)).collect();
         let models = served.iter().map(|model| (model.id, model.model.clone()));
-        let executor = Arc::new(ModelExecutor::new(models).map_err(StartError::Thread)?);
+        let executor = Arc::new(ModelExecutor::new(models, config.serving_limits()).map_err(StartError::Thread)?);
         let payee = Arc::new(ChannelPayee::new(Arc::clone(self.desk()), settlement));
-        let jobs_max = usize::from(config.capacity.get());
+        // Models share one machine, which carries no more jobs of all of them than of one.
+        let jobs_max = served.iter().map(|model| model.capacity(config).get()).max().unwrap_or(1).into();
         let service = ProviderConfig { jobs_max, ..ProviderConfig::new(listings) };
         let provider = Provider::spawn(self.node.clone(), self.key.clone(), service, payee, executor).await?;
         tokio::spawn(super::telemetry::watch_provider(provider.events(), self.cancel.clone()));
@@ -245,7 +246,7 @@ fn report_unclaimed(error: &DeskError) {
 
 /// A contract is for one class of models.
 pub(super) fn check_classes(config: &ProvideConfig, served: &[Served]) -> Result<(), StakeError> {
-    let class = |model: &Served| model.model_claim().class;
+    let class = |model: &Served| model.model_claim(&config.serving_limits()).class;
     match served.iter().find(|model| class(model) != config.class) {
         Some(model) => Err(StakeError::Class { model: model.name.clone(), class: class(model), configured: config.class }),
         None => Ok(()),
@@ -255,12 +256,12 @@ pub(super) fn check_classes(config: &ProvideConfig, served: &[Served]) -> Result
 /// What one model is sold for.
 fn listing(config: &ProvideConfig, settlement: SettlementTerms, served: &Served) -> Listing {
     Listing {
-        model: served.model_claim(),
+        model: served.model_claim(&config.serving_limits()),
         device: served.device_claim(),
         price: config.price_of(&served.name).into(),
         tier: config.tier,
         confidentiality: Confidentiality::Open,
-        capacity: config.capacity.get(),
+        capacity: served.capacity(config).get(),
         slice_tokens: match served.model.work() {
             WorkKind::Generate => config.slice_tokens.get(),
             WorkKind::Embed => config.slice_tokens_read.get(),

@@ -1,6 +1,7 @@
 //! Models that this node serves: loaded, measured, and described as offers describe them.
 
 use std::borrow::Cow;
+use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,9 +11,10 @@ use cocoon_market::{ModelId, WorkKind};
 use cocoon_runtime::device::AdapterKind;
 use cocoon_runtime::{
     Device, DeviceChoice, DeviceError, EmbedError, Embedder, Event, FolderConfig, GenerateError, GenerationRequest, LoadError, Model,
-    ModelFolder, Prompt,
+    ModelFolder, Prompt, ServingLimits,
 };
 
+use crate::config::ProvideConfig;
 use crate::failure::NextStep;
 
 /// Tokens written to measure the speed of one job. Enough that the clock's grain and the first token do not matter.
@@ -23,6 +25,10 @@ const WARM_UP_TOKENS: u32 = 4;
 
 /// Texts read to measure how fast vectors are made: one pass of short ones.
 const MEASURED_TEXTS: usize = 16;
+
+/// Tokens of a job by which the room for several is counted: a long question and a page of answer. Shorter ones leave room, and longer
+/// ones wait for it.
+const JOB_TOKENS: usize = 2048;
 
 /// What the model continues or reads while it is measured; any text would do.
 const MEASURED_PROMPT: &str = "The bees dance in the hive to tell the others where flowers are, and";
@@ -131,8 +137,10 @@ impl Served {
     ///
     /// # Errors
     /// [`ServeModelError`].
-    pub fn load(id: ModelId, name: &str, path: &Path, choice: DeviceChoice) -> Result<Self, ServeModelError> {
+    pub fn load(id: ModelId, name: &str, path: &Path, choice: DeviceChoice, threads: Option<NonZeroU16>) -> Result<Self, ServeModelError> {
         let device = Device::open(choice)?;
+        let threads = threads.map_or(device.threads(), NonZeroUsize::from);
+        let device = device.with_threads(threads);
         let started = Instant::now();
         let model = Loaded::open(path, &device).map_err(|source| ServeModelError::Load { path: path.to_owned(), source })?;
         let loaded = started.elapsed();
@@ -145,11 +153,24 @@ impl Served {
         Ok(Self { id, name: name.to_owned(), model, tokens_per_s })
     }
 
-    /// What an offer says of the model.
-    pub fn model_claim(&self) -> ModelClaim {
+    /// Jobs of this model at once: as many as are configured, else as many as it reads together, and has room for keys and values of. Fewer
+    /// would give away speed, since one job alone leaves a device idle; more would wait for each other.
+    pub fn capacity(&self, config: &ProvideConfig) -> NonZeroU16 {
+        let limits = config.serving_limits();
+        let room = match &self.model {
+            Loaded::Text(model) => limits.room(model, JOB_TOKENS),
+            Loaded::Vectors(_) => limits.jobs,
+        };
+        // A job that takes all the room is one.
+        let room = u16::try_from(room).ok().and_then(NonZeroU16::new).unwrap_or(NonZeroU16::MIN);
+        config.capacity.unwrap_or(room)
+    }
+
+    /// What an offer says of the model; no more context than there is memory for.
+    pub fn model_claim(&self, limits: &ServingLimits) -> ModelClaim {
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let (parameters, serves, context_tokens) = match &self.model {
-            Loaded::Text(model) => (model.summary().parameters, Serves::Text, model.summary().context_tokens),
+            Loaded::Text(model) => (model.summary().parameters, Serves::Text, limits.tokens_max(model).max(1)),
             Loaded::Vectors(model) => {
                 let summary = model.summary();
                 (summary.parameters, Serves::Vectors { width: number(summary.width) }, summary.tokens_max)
@@ -226,6 +247,8 @@ fn short(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
     use cocoon_runtime::tiny;
 
@@ -235,8 +258,8 @@ mod tests {
         for (path, bytes) in tiny::tiny_bert(1) {
             std::fs::write(dir.path().join(path), bytes).unwrap();
         }
-        let served = Served::load(ModelId([1; 32]), "tiny-bert", dir.path(), DeviceChoice::Cpu).unwrap();
-        let claim = served.model_claim();
+        let served = Served::load(ModelId([1; 32]), "tiny-bert", dir.path(), DeviceChoice::Cpu, None).unwrap();
+        let claim = served.model_claim(&ServingLimits::default());
         assert_eq!((claim.serves, claim.class, claim.context_tokens), (Serves::Vectors { width: 48 }, ModelClass::TextTiny, 256));
         assert!(served.tokens_per_s > 1);
     }
@@ -246,11 +269,33 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("tiny.gguf");
         std::fs::write(&path, tiny::tiny_llama(1)).unwrap();
-        let served = Served::load(ModelId([1; 32]), &"ö".repeat(90), &path, DeviceChoice::Cpu).unwrap();
+        let served = Served::load(ModelId([1; 32]), &"ö".repeat(90), &path, DeviceChoice::Cpu, None).unwrap();
         assert!(served.tokens_per_s >= 1);
-        assert_eq!(served.model_claim().name, "ö".repeat(NAME_BYTES_MAX / 2));
-        assert_eq!(served.model_claim().class, ModelClass::TextTiny);
+        assert_eq!(served.model_claim(&ServingLimits::default()).name, "ö".repeat(NAME_BYTES_MAX / 2));
+        assert_eq!(served.model_claim(&ServingLimits::default()).class, ModelClass::TextTiny);
         assert_eq!(served.device_claim().kind, DeviceKind::Cpu);
+    }
+
+    #[test]
+    fn as_many_jobs_are_offered_as_have_room_and_no_more_context_than_there_is_memory_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tiny.gguf");
+        std::fs::write(&path, tiny::tiny_llama(1)).unwrap();
+        let threads = NonZeroU16::new(1);
+        let served = Served::load(ModelId([1; 32]), "tiny", &path, DeviceChoice::Cpu, threads).unwrap();
+        assert_eq!(served.model.device().threads().get(), 1);
+        let with = |memory_mib| {
+            let config = ProvideConfig { memory_mib: NonZeroU32::new(memory_mib).unwrap(), ..ProvideConfig::default() };
+            (served.capacity(&config).get(), served.model_claim(&config.serving_limits()).context_tokens)
+        };
+        // A page of 32 positions takes 13 KiB, so all 2048 tokens of the context take 832.
+        assert_eq!(with(1), (1, 2048));
+        assert_eq!(with(4), (4, 2048));
+        assert_eq!(with(1024), (16, 2048), "no more than are read together");
+        let config = ProvideConfig { capacity: NonZeroU16::new(40), ..ProvideConfig::default() };
+        assert_eq!(served.capacity(&config).get(), 40, "as configured");
+        let half = ServingLimits { cache_bytes: 1 << 19, ..ServingLimits::default() };
+        assert_eq!(served.model_claim(&half).context_tokens, 39 * 32 + 1);
     }
 
     #[test]
@@ -258,7 +303,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("bad.gguf");
         std::fs::write(&path, b"GGUF").unwrap();
-        let error = Served::load(ModelId([1; 32]), "bad", &path, DeviceChoice::Cpu).unwrap_err();
+        let error = Served::load(ModelId([1; 32]), "bad", &path, DeviceChoice::Cpu, None).unwrap_err();
         assert!(matches!(error, ServeModelError::Load { .. }) && error.next_step().contains("models pull"), "{error}");
     }
 }

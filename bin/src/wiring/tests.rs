@@ -122,7 +122,7 @@ fn buyer(requester: &RunningNode, config: RequesterConfig) -> Buyer {
 /// Prices at which a short answer is worth the gas of its claim: 0.0004 TON a token written.
 fn provide_config() -> ProvideConfig {
     let price = Price { output_per_mtok: Amount::from_nano(400_000_000_000), ..Price::default() };
-    let (capacity, float) = (NonZeroU16::new(4).unwrap(), Amount::from_nano(50_000_000));
+    let (capacity, float) = (NonZeroU16::new(4), Amount::from_nano(50_000_000));
     ProvideConfig { price, capacity, float, ..ProvideConfig::default() }
 }
 

@@ -66,6 +66,30 @@ impl Default for ServingLimits {
     }
 }
 
+impl ServingLimits {
+    /// Most tokens of one job, prompt and answer together, that this model has context and memory for.
+    pub fn tokens_max(&self, model: &Model) -> usize {
+        tokens_in(self.pages(model)).min(model.summary().context_tokens)
+    }
+
+    /// Jobs of up to so many tokens each that are served at once.
+    pub fn room(&self, model: &Model, tokens: usize) -> usize {
+        let positions = tokens.min(model.summary().context_tokens).saturating_sub(1);
+        (self.pages(model) / pages_of(positions).max(1)).min(self.jobs)
+    }
+
+    fn pages(&self, model: &Model) -> usize {
+        let pages = usize::try_from(self.cache_bytes / model.network().page_bytes().max(1)).unwrap_or(usize::MAX);
+        // More than all jobs together could ever use would only be a longer list.
+        pages.min(self.jobs.saturating_mul(pages_of(model.summary().context_tokens)))
+    }
+}
+
+/// Most tokens of a job that has so many pages: the last token chosen is never read, so it keeps nothing.
+fn tokens_in(pages: usize) -> usize {
+    if pages == 0 { 0 } else { pages.saturating_mul(PAGE_POSITIONS).saturating_add(1) }
+}
+
 /// A job's number, unique in its server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(u64);
@@ -173,10 +197,7 @@ impl Server {
     pub fn new(model: Arc<Model>, limits: ServingLimits) -> Self {
         let network = Arc::clone(model.network());
         let page_bytes = network.page_bytes();
-        let pages = usize::try_from(limits.cache_bytes / page_bytes.max(1)).unwrap_or(usize::MAX);
-        // More than all jobs together could ever use would only be a longer list.
-        let pages_max = limits.jobs.saturating_mul(pages_of(model.summary().context_tokens));
-        let pool = PagePool::new(pages.min(pages_max));
+        let pool = PagePool::new(limits.pages(&model));
         let session = network.session();
         Self { model, session, limits, page_bytes, pool, seats: Vec::new(), waiting: VecDeque::new(), tickets: 0, turn: 0 }
     }
@@ -217,7 +238,7 @@ impl Server {
         if pages > self.pool.total() {
             return Err(self.too_large(&job));
         }
-        if self.waiting.len() >= self.limits.waiting && !self.has_room() {
+        if self.left_waiting(&job) > self.limits.waiting {
             return Err(AdmitError::Busy { waiting: self.waiting.len() });
         }
         let ticket = Ticket(self.tickets);
@@ -233,8 +254,7 @@ impl Server {
         AdmitError::TooLarge {
             prompt_tokens: job.prompt(),
             answer_tokens: job.answer_max(),
-            // The last token chosen is never read, so it keeps nothing.
-            tokens_max: if total == 0 { 0 } else { total * PAGE_POSITIONS + 1 },
+            tokens_max: tokens_in(total),
             needed_bytes: bytes(pages_of(job.positions_max())),
             available_bytes: bytes(total),
         }
@@ -277,9 +297,18 @@ impl Server {
             && self.seats.len() < self.limits.jobs
     }
 
-    /// Whether a job would be let in now rather than wait.
-    fn has_room(&self) -> bool {
-        self.waiting.is_empty() && self.seats.len() < self.limits.jobs
+    /// Jobs that the next step would leave waiting if this one came too.
+    fn left_waiting(&self, job: &Job) -> usize {
+        let (mut seats, mut pages) = (self.seats.len(), self.pool.taken());
+        let mut queue = self.waiting.iter().map(|waiting| &waiting.job).chain([job]).filter(|job| !job.will_end());
+        while let Some(next) = queue.next() {
+            seats += 1;
+            pages += pages_of(next.positions_max());
+            if seats > self.limits.jobs || pages > self.pool.total() {
+                return 1 + queue.count();
+            }
+        }
+        0
     }
 
     /// Lets jobs in as long as there is room, in the order in which they came.

@@ -87,9 +87,14 @@ impl PagePool {
         self.used
     }
 
+    /// Pages that jobs hold or may still ask for.
+    pub(super) fn taken(&self) -> usize {
+        self.used + self.promised
+    }
+
     /// Whether a job that shares nothing would be let in.
     pub(super) fn has_room(&self, positions: usize) -> bool {
-        self.used + self.promised + pages_of(positions) <= self.total()
+        self.taken() + pages_of(positions) <= self.total()
     }
 
     /// Lets a job in that will keep up to `positions`, with the pages that hold the beginning of
@@ -100,7 +105,7 @@ impl PagePool {
         let shared = self.shared(prompt);
         // Pages that others hold take no room; those that nobody holds do, as new ones would.
         let held = shared.iter().filter(|(page, _)| self.pages[*page as usize].holders > 0).count();
-        if self.used + self.promised + needed - held > self.total() {
+        if self.taken() + needed - held > self.total() {
             return None;
         }
         let mut hold = Hold { promised: needed - shared.len(), ..Hold::default() };

@@ -142,6 +142,34 @@ fn jobs_wait_for_memory_in_the_order_in_which_they_came() {
 }
 
 #[test]
+fn who_has_a_place_at_once_does_not_count_as_waiting() {
+    let limits = ServingLimits { jobs: 3, waiting: 1, ..ServingLimits::default() };
+    let mut server = Server::new(tiny(), limits);
+    for at in 0..4 {
+        server.admit(&request(at * 50, 20, 5)).unwrap();
+    }
+    assert!(matches!(server.admit(&request(7, 20, 5)), Err(AdmitError::Busy { .. })), "three are served and one waits");
+    let cancelled = request(9, 20, 5);
+    let mut none = Server::new(tiny(), ServingLimits { jobs: 1, waiting: 0, ..limits });
+    none.admit(&cancelled).unwrap();
+    assert!(matches!(none.admit(&request(7, 20, 5)), Err(AdmitError::Busy { .. })), "nobody may wait");
+    cancelled.cancel.cancel();
+    assert!(none.admit(&request(7, 20, 5)).is_ok(), "who leaves makes room");
+}
+
+#[test]
+fn limits_tell_how_much_fits() {
+    let model = tiny();
+    let page = model.network().page_bytes();
+    let limits = |pages| ServingLimits { jobs: 5, cache_bytes: pages * page, ..ServingLimits::default() };
+    let tokens = [0, 1, 2, 100].map(|pages| limits(pages).tokens_max(&model));
+    assert_eq!(tokens, [0, 33, 65, 2_048], "no more than the context");
+    let room = |pages, tokens| limits(pages).room(&model, tokens);
+    assert_eq!([room(0, 10), room(9, 33), room(9, 34), room(9, 129), room(9, 321), room(9, 1)], [0, 5, 4, 2, 0, 5]);
+    assert_eq!(room(64, 9_999), 1, "a job ends at the context");
+}
+
+#[test]
 fn a_long_prompt_keeps_nobody_waiting() {
     let limits = ServingLimits { rows: 64, ..ServingLimits::default() };
     let mut server = Server::new(tiny(), limits);

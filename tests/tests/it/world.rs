@@ -77,6 +77,8 @@ impl Provider {
     pub(crate) fn start_in(home: Home, price: &'static str, bootstrap: &[&str]) -> Result<Self> {
         // One slice costs 0.0128 TON: with two of them unpaid the provider stops, so a third receipt proves the first voucher.
         home.set("float_ton", "\"0.02\"")?;
+        // With so large a float, agreements about more jobs at once would take up all the collateral.
+        home.set("capacity", "1")?;
         let (process, address) = Self::run(&home, price, bootstrap)?;
         Ok(Self { home, process, address, price })
     }

@@ -228,7 +228,7 @@ fn provide(output_per_mtok: u128) -> ProvideConfig {
     };
     ProvideConfig {
         price,
-        capacity: NonZeroU16::MIN,
+        capacity: Some(NonZeroU16::MIN),
         slice_tokens: SLICE_TOKENS,
         float: Amount::from_nano(50_000_000),
         ..ProvideConfig::default()

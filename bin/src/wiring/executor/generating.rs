@@ -15,7 +15,7 @@ use cocoon_runtime::{Cancel, ChatMessage, Event, GenerationRequest, Model, Promp
 
 use super::front::Front;
 use super::outbox::Outbox;
-use super::{Order, QUEUE_MAX, TOGETHER_MAX, count_seconds, count_tokens};
+use super::{Order, count_seconds, count_tokens};
 
 /// A job that the model's thread has.
 struct Running {
@@ -29,12 +29,13 @@ struct Running {
 pub(super) struct Desk {
     server: Server,
     front: Front,
+    limits: ServingLimits,
     running: BTreeMap<Ticket, Running>,
 }
 
 impl Desk {
-    pub(super) fn new(model: Arc<Model>, front: Front) -> Self {
-        Self { server: Server::new(model, limits()), front, running: BTreeMap::new() }
+    pub(super) fn new(model: Arc<Model>, front: Front, limits: ServingLimits) -> Self {
+        Self { server: Server::new(model, limits), front, limits, running: BTreeMap::new() }
     }
 
     /// Serves until nobody can add an order and all are done.
@@ -95,7 +96,7 @@ impl Desk {
     /// Ends every job after a panic inside the model.
     fn fail_all(&mut self) {
         tracing::error!(jobs = self.running.len(), "the model panicked; its jobs have failed");
-        self.server = Server::new(Arc::clone(self.server.model()), limits());
+        self.server = Server::new(Arc::clone(self.server.model()), self.limits);
         for (_, running) in std::mem::take(&mut self.running) {
             self.front.leave(running.outbox, ExecutionEvent::Failed(StopReason::Internal));
         }
@@ -145,12 +146,7 @@ impl Desk {
     }
 }
 
-/// What a model's server may use on this machine.
-fn limits() -> ServingLimits {
-    ServingLimits { jobs: TOGETHER_MAX, waiting: QUEUE_MAX, ..ServingLimits::default() }
-}
-
-pub(super) fn not_admitted(job: JobId, error: &AdmitError) -> StopReason {
+fn not_admitted(job: JobId, error: &AdmitError) -> StopReason {
     match error {
         AdmitError::Request(error) => refused(job, error),
         AdmitError::TooLarge { prompt_tokens, answer_tokens, tokens_max, needed_bytes, available_bytes } => StopReason::MemoryExceeded {

@@ -1,6 +1,5 @@
 use cocoon_market::job::{Embed, Generate, Prompt as Ask, Sampling, Vector};
 use cocoon_market::{AgreementId, FinishReason, Usage};
-use cocoon_runtime::serve::AdmitError;
 use cocoon_runtime::{Device, Embedder, Gguf, Model, tiny};
 use futures::StreamExt as _;
 
@@ -10,10 +9,17 @@ const MODEL: ModelId = ModelId([7; 32]);
 
 const VECTORS: ModelId = ModelId([6; 32]);
 
+/// Four jobs together, eight waiting.
+const LIMITS: ServingLimits = ServingLimits { jobs: 4, waiting: 8, rows: 256, cache_bytes: 1 << 30, reuse: true };
+
 fn executor() -> ModelExecutor {
+    executor_with(LIMITS)
+}
+
+fn executor_with(limits: ServingLimits) -> ModelExecutor {
     let model = Model::from_gguf(&Gguf::from_bytes(tiny::tiny_llama(1)).unwrap(), &Device::cpu()).unwrap();
     let models = [(MODEL, Loaded::Text(Arc::new(model))), (VECTORS, Loaded::Vectors(Arc::new(bert())))];
-    ModelExecutor::new(models).unwrap()
+    ModelExecutor::new(models, limits).unwrap()
 }
 
 fn bert() -> Embedder {
@@ -121,8 +127,8 @@ async fn more_jobs_than_the_queue_holds_are_refused_as_busy() {
             Err(reason) => break reason,
         }
     };
-    assert!(matches!(refused, StopReason::Refused(Refusal::Busy { running }) if usize::from(running) >= QUEUE_MAX), "{refused:?}");
-    assert!(executor.inside(MODEL) >= QUEUE_MAX);
+    let StopReason::Refused(Refusal::Busy { running }) = refused else { panic!("{refused:?}") };
+    assert!(usize::from(running) >= LIMITS.waiting && executor.inside(MODEL) >= LIMITS.waiting, "{running}");
     drop(held);
 }
 
@@ -142,18 +148,20 @@ async fn impossible_orders_are_told_apart() {
     assert_eq!(foreign, StopReason::Refused(Refusal::UnknownOffer));
 }
 
-#[test]
-fn what_could_never_fit_is_told_with_the_figures() {
-    let large =
-        AdmitError::TooLarge { prompt_tokens: 100, answer_tokens: 30, tokens_max: 129, needed_bytes: 5 << 32, available_bytes: 4 << 32 };
-    let told = StopReason::MemoryExceeded {
-        prompt_tokens: 100,
-        answer_tokens: 30,
+#[tokio::test]
+async fn what_could_never_fit_is_refused_with_the_figures() {
+    // Four pages of 32 positions, 13 KiB each.
+    let executor = executor_with(ServingLimits { cache_bytes: 1 << 16, ..LIMITS });
+    let last = async |tokens| events(&executor, request("a", tokens)).await.pop().unwrap();
+    assert!(matches!(last(128).await, ExecutionEvent::Finished { usage, .. } if usage.output_tokens == 128));
+    let refused = StopReason::MemoryExceeded {
+        prompt_tokens: 1,
+        answer_tokens: 129,
         tokens_max: 129,
-        needed_bytes: 5 << 32,
-        available_bytes: 4 << 32,
+        needed_bytes: (5 * 13) << 10,
+        available_bytes: (4 * 13) << 10,
     };
-    assert_eq!(generating::not_admitted(JobId([2; 16]), &large), told);
+    assert_eq!(last(129).await, ExecutionEvent::Failed(refused));
 }
 
 #[tokio::test]
