@@ -4,9 +4,10 @@
 //! attention) in some 100 KB, and talks nonsense. Equal seeds give equal bytes on every platform.
 //! Its control tokens have score zero, so greedy answers go on to their length limit.
 //!
-//! [`tiny_bert`] is the like for vectors of texts.
+//! [`tiny_llama_of_pieces`] has the same weights and SentencePiece's tokens. [`tiny_bert`] is the like for vectors of texts.
 
 pub(crate) mod bert;
+mod pieces;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -67,6 +68,15 @@ const TEMPLATE: &str = "{% for message in messages %}{{ '<|im_start|>' + message
 
 /// The file of the tiny Llama of a seed.
 pub fn tiny_llama(seed: u64) -> Vec<u8> {
+    with_tokenizer(seed, tokenizer)
+}
+
+/// The like with the tokens of SentencePiece's byte pairs, as Llama 2 has them.
+pub fn tiny_llama_of_pieces(seed: u64) -> Vec<u8> {
+    with_tokenizer(seed, pieces::tokenizer)
+}
+
+fn with_tokenizer(seed: u64, tokenizer: impl FnOnce(GgufWriter) -> GgufWriter) -> Vec<u8> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut file = tokenizer(hyperparameters(GgufWriter::new()));
     file = file.tensor("token_embd.weight", &[HIDDEN, VOCABULARY], TensorType::Q8_0, q8_0(&mut random, HIDDEN * VOCABULARY));

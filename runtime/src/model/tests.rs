@@ -117,8 +117,8 @@ fn files_of_other_kinds_are_refused_by_name() {
     let text = |text: &str| Some(Value::String(text.into()));
     let found = load(with_metadata("general.architecture", text("mamba"))).unwrap_err();
     assert!(matches!(found, LoadError::UnsupportedArchitecture { found } if found == "mamba"));
-    let found = load(with_metadata("tokenizer.ggml.model", text("llama"))).unwrap_err();
-    assert!(matches!(found, LoadError::Tokenizer(TokenizerError::UnknownKind { kind }) if kind == "llama"));
+    let found = load(with_metadata("tokenizer.ggml.model", text("rwkv"))).unwrap_err();
+    assert!(matches!(found, LoadError::Tokenizer(TokenizerError::UnknownKind { kind }) if kind == "rwkv"));
     let found = load(with_metadata("tokenizer.ggml.pre", text("qwen99"))).unwrap_err();
     assert!(matches!(found, LoadError::Tokenizer(TokenizerError::UnknownSplit(_))));
 }

@@ -11,7 +11,7 @@ use tokenizers::{NormalizerWrapper, PreTokenizerWrapper};
 
 use super::file::{Inner, List, Merge, ModelPart, Outer, Part, Pattern, Piece, TokenizerFile, Words, unsupported};
 use super::split::{self, KNOWN_EXPRESSIONS};
-use super::{Parts, TokenId, Tokenizer, TokenizerError, TokenizerFileError, check_merge};
+use super::{BytePairs, Parts, TokenId, Tokenizer, TokenizerError, TokenizerFileError, check_merge, token_bytes};
 
 /// What other files of the folder say about a tokenizer.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +49,7 @@ impl Tokenizer {
         let pair = |Merge(left, right): &Merge| check_merge(left, right, &words.ids);
         let normalizer = file.normalizer().map_or(Ok(None), normalizer_of)?;
         words.check_added(normalizer.as_ref())?;
-        let mut parts = Parts {
+        let pairs = BytePairs {
             ids: words.ids.clone(),
             merges: merges.0.iter().map(pair).collect::<Result<_, _>>()?,
             added: words.added.clone(),
@@ -58,15 +58,18 @@ impl Tokenizer {
             ignores_merges: file.model.ignore_merges.unwrap_or(false),
             unknown: unknown_of(&file.model, &words)?,
             fuses_unknown: file.model.fuse_unk.unwrap_or(false),
+        };
+        let file_end = options.end.map(|token| words.id_of("end token", token)).transpose()?;
+        let (texts, kinds) = words.into_rows();
+        let parts = Parts {
+            texts,
+            kinds,
             begin: begin.or(template_begin),
-            file_end: options.end.map(|token| words.id_of("end token", token)).transpose()?,
+            file_end,
             more_ends: options.end_tokens.to_vec(),
             adds_begin: options.adds_begin.unwrap_or(template_begin.is_some()),
-            texts: Vec::new(),
-            kinds: Vec::new(),
         };
-        (parts.texts, parts.kinds) = words.into_rows();
-        Ok(Self::assemble(parts)?)
+        Ok(Self::assemble(parts, pairs.build()?, token_bytes))
     }
 }
 

@@ -1,8 +1,9 @@
 //! Text to tokens and back, from the vocabulary inside the model file or beside it.
 //!
-//! A [`Tokenizer`] is that of a model that answers. Only byte-level BPE is known, with the ways of
-//! splitting text listed in [`split`]: from a GGUF file (`tokenizer.ggml.model = "gpt2"`, else
-//! [`TokenizerError`]), or from a folder's `tokenizer.json` (else [`TokenizerFileError`]). A
+//! A [`Tokenizer`] is that of a model that answers. Two kinds are known: byte-level BPE with the
+//! ways of splitting text listed in [`split`], from a GGUF file (`tokenizer.ggml.model = "gpt2"`)
+//! or from a folder's `tokenizer.json` (else [`TokenizerFileError`]); and SentencePiece's byte
+//! pairs from a GGUF file (`"llama"`; else [`TokenizerError`]). A
 //! [`TextEncoder`] is that of a model that turns text into vectors, by WordPiece. Encoding parses control tokens such
 //! as `<|im_start|>` wherever they stand in the text, because chat templates write them there.
 //! Bytes that a vocabulary lacks (some lack rare control characters) are left out, as the models'
@@ -13,6 +14,7 @@ pub(crate) use bytes::spell;
 mod file;
 mod file_error;
 mod from_json;
+mod pieces;
 pub mod split;
 mod stream;
 mod text_encoder;
@@ -28,6 +30,7 @@ use tokenizers::{AddedToken, DecoderWrapper, NormalizerWrapper, PostProcessorWra
 use crate::gguf::{Array, Gguf, GgufError, Value};
 pub use file_error::TokenizerFileError;
 pub use from_json::TokenizerOptions;
+use pieces::{SentencePieces, Vocabulary};
 pub use split::UnknownSplit;
 pub use stream::TextStream;
 pub use text_encoder::{TextEncoder, TextEncoderOptions, TextTokens};
@@ -43,6 +46,9 @@ pub const TEXT_BYTES_MAX: usize = 1 << 20;
 
 /// Longest `tokenizer.json` read. The largest published ones have some 35 MB.
 pub const TOKENIZER_BYTES_MAX: u64 = 64 << 20;
+
+/// Where a file says what each token is for.
+const KINDS_KEY: &str = "tokenizer.ggml.token_type";
 
 /// Control tokens that end an answer, beside the one that the file names: files name only one,
 /// and models trained on chats end a turn with another.
@@ -61,7 +67,7 @@ pub enum TokenizerError {
         key: &'static str,
     },
     /// A kind of tokenizer that is not known.
-    #[error("tokenizer kind {kind:?} is not supported, only \"gpt2\" is")]
+    #[error("tokenizer kind {kind:?} is not supported, only \"gpt2\" and \"llama\" are")]
     UnknownKind {
         /// The kind as the file names it.
         kind: String,
@@ -88,6 +94,55 @@ pub enum TokenizerError {
         kinds: usize,
         /// Length of the list of tokens.
         tokens: usize,
+    },
+    /// The list of scores is not as long as the list of tokens.
+    #[error("{scores} token scores for {tokens} tokens")]
+    ScoresMismatch {
+        /// Length of the list of scores.
+        scores: usize,
+        /// Length of the list of tokens.
+        tokens: usize,
+    },
+    /// A score that is infinite or no number.
+    #[error("the score of token {id} is infinite or no number")]
+    BadScore {
+        /// The token.
+        id: TokenId,
+    },
+    /// A token above the limit.
+    #[error("token {id} has {bytes} bytes, too many for a token")]
+    TokenTooLong {
+        /// The token.
+        id: TokenId,
+        /// Its length.
+        bytes: usize,
+    },
+    /// More control and user-defined tokens than are looked for.
+    #[error("control and user-defined tokens have {bytes} bytes together, too many to look for")]
+    TooManyCuts {
+        /// Their length together.
+        bytes: usize,
+    },
+    /// A byte's token that is not spelled as one.
+    #[error("token {text:?} is to stand for a byte, and is not spelled like <0x0A>")]
+    BadByteToken {
+        /// Its text.
+        text: String,
+    },
+    /// A byte that no token stands for.
+    #[error("vocabulary has no token for the byte 0x{byte:02X}")]
+    MissingByte {
+        /// The byte.
+        byte: u8,
+    },
+    /// No token stands for a space.
+    #[error("vocabulary has no token for a space, which is written \u{2581}")]
+    MissingSpace,
+    /// An entry by which texts would be changed first.
+    #[error("model file has {key:?}, which is not supported")]
+    Unsupported {
+        /// Its key.
+        key: &'static str,
     },
     /// A merge that is not two tokens whose concatenation is a token.
     #[error("merge {merge:?} does not join two tokens to a third")]
@@ -133,16 +188,33 @@ enum Kind {
     Control,
     /// Text that is always one token.
     UserDefined,
+    /// A byte of a character that is no token.
+    Byte,
 }
 
 type Inner = TokenizerImpl<BPE, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
 
-/// What a tokenizer is built from.
+/// What turns text into tokens.
+#[derive(Debug)]
+enum Encoder {
+    BytePairs(Box<Inner>),
+    Pieces(Box<SentencePieces>),
+}
+
+/// What a tokenizer is built from, beside its encoder.
 struct Parts {
-    ids: HashMap<String, TokenId>,
     /// By id, as are the kinds.
     texts: Vec<String>,
     kinds: Vec<Kind>,
+    begin: Option<TokenId>,
+    file_end: Option<TokenId>,
+    more_ends: Vec<TokenId>,
+    adds_begin: bool,
+}
+
+/// What an encoder by byte pairs is built from.
+struct BytePairs {
+    ids: HashMap<String, TokenId>,
     merges: Vec<(String, String)>,
     /// Tokens that are looked for before anything else; each is in the vocabulary.
     added: Vec<AddedToken>,
@@ -153,16 +225,12 @@ struct Parts {
     /// The token for characters that the vocabulary lacks, which is in the vocabulary.
     unknown: Option<String>,
     fuses_unknown: bool,
-    begin: Option<TokenId>,
-    file_end: Option<TokenId>,
-    more_ends: Vec<TokenId>,
-    adds_begin: bool,
 }
 
 /// A model's tokenizer.
 #[derive(Debug)]
 pub struct Tokenizer {
-    inner: Inner,
+    encoder: Encoder,
     texts: Vec<String>,
     bytes: Vec<Box<[u8]>>,
     begin: Option<TokenId>,
@@ -178,15 +246,21 @@ impl Tokenizer {
     ///
     /// [`TokenizerError`] when it is of an unknown kind or contradicts itself.
     pub fn from_gguf(file: &Gguf) -> Result<Self, TokenizerError> {
-        check_kind(file)?;
+        const KEY: &str = "tokenizer.ggml.model";
+        match file.string(KEY)? {
+            Some("gpt2") => Self::of_byte_pairs(file),
+            Some("llama") => Self::of_pieces(file),
+            Some(kind) => Err(TokenizerError::UnknownKind { kind: kind.to_owned() }),
+            None => Err(TokenizerError::Missing { key: KEY }),
+        }
+    }
+
+    fn of_byte_pairs(file: &Gguf) -> Result<Self, TokenizerError> {
         let split = split::Split::named(file.string("tokenizer.ggml.pre")?.unwrap_or("default"))?;
         let texts = read_texts(file)?;
-        let kinds = read_kinds(file, texts.len())?;
+        let kinds = read_kinds(file, texts.len(), kind_of)?;
         let ids = index(&texts)?;
-        let begin = read_id(file, "tokenizer.ggml.bos_token_id", texts.len())?;
-        let file_end = read_id(file, "tokenizer.ggml.eos_token_id", texts.len())?;
-        let turn_end = read_id(file, "tokenizer.ggml.eot_token_id", texts.len())?;
-        Self::assemble(Parts {
+        let pairs = BytePairs {
             merges: read_merges(file, &ids)?,
             added: added_tokens(&texts, &kinds),
             normalizer: split.normalizer(),
@@ -194,26 +268,28 @@ impl Tokenizer {
             ignores_merges: split.ignores_merges(),
             unknown: None,
             fuses_unknown: false,
-            begin,
-            file_end,
-            more_ends: turn_end.into_iter().collect(),
-            adds_begin: file.bool("tokenizer.ggml.add_bos_token")?.unwrap_or(split.adds_begin()),
             ids,
-            texts,
-            kinds,
-        })
+        };
+        let parts = Parts::read(file, texts, kinds, split.adds_begin())?;
+        Ok(Self::assemble(parts, pairs.build()?, token_bytes))
     }
 
-    /// Builds a tokenizer of parts that agree with each other.
-    fn assemble(parts: Parts) -> Result<Self, TokenizerError> {
-        let Parts { ids, texts, kinds, begin, file_end, .. } = &parts;
-        let known_ends = END_TOKENS.iter().filter_map(|text| ids.get(*text).copied());
-        let known_ends = known_ends.filter(|id| kinds[*id as usize] == Kind::Control);
-        let end = known_ends.chain(*file_end).chain(parts.more_ends.iter().copied()).collect();
-        let bytes = texts.iter().zip(kinds).map(|(text, kind)| token_bytes(text, *kind)).collect();
-        let (begin, file_end, adds_begin) = (*begin, *file_end, parts.adds_begin && begin.is_some());
-        let texts = texts.clone();
-        Ok(Self { inner: build(parts)?, texts, bytes, begin, end, file_end, adds_begin })
+    fn of_pieces(file: &Gguf) -> Result<Self, TokenizerError> {
+        let vocabulary = Vocabulary::read(file)?;
+        index(&vocabulary.texts)?;
+        let encoder = Encoder::Pieces(Box::new(SentencePieces::new(file, &vocabulary)?));
+        let Vocabulary { texts, kinds, .. } = vocabulary;
+        Ok(Self::assemble(Parts::read(file, texts, kinds, true)?, encoder, pieces::token_bytes))
+    }
+
+    /// Builds a tokenizer of parts that agree with each other; `bytes_of` tells what a token stands for.
+    fn assemble(parts: Parts, encoder: Encoder, bytes_of: fn(&str, Kind) -> Box<[u8]>) -> Self {
+        let Parts { texts, kinds, begin, file_end, more_ends, adds_begin } = parts;
+        let rows = || texts.iter().zip(&kinds);
+        let known_ends = (0..).zip(rows()).filter(|(_, (text, kind))| **kind == Kind::Control && END_TOKENS.contains(&text.as_str()));
+        let end = known_ends.map(|(id, _)| id).chain(file_end).chain(more_ends).collect();
+        let bytes = rows().map(|(text, kind)| bytes_of(text, *kind)).collect();
+        Self { encoder, bytes, begin, end, file_end, adds_begin: adds_begin && begin.is_some(), texts }
     }
 
     /// The tokens of `text`, after the begin token where the model wants one and the text has none.
@@ -225,17 +301,18 @@ impl Tokenizer {
         if text.len() > TEXT_BYTES_MAX {
             return Err(EncodeError::TooLong { bytes: text.len() });
         }
-        let encoding = self.inner.encode_fast(text, false).map_err(EncodeError::Split)?;
-        let ids = encoding.get_ids();
-        match self.begin {
-            Some(begin) if self.adds_begin && ids.first() != Some(&begin) => {
-                Ok(std::iter::once(begin).chain(ids.iter().copied()).collect())
-            }
-            _ => Ok(ids.to_vec()),
+        let mut ids = match &self.encoder {
+            Encoder::BytePairs(inner) => inner.encode_fast(text, false).map_err(EncodeError::Split)?.get_ids().to_vec(),
+            Encoder::Pieces(pieces) => pieces.encode(text),
+        };
+        if let Some(begin) = self.begin.filter(|begin| self.adds_begin && ids.first() != Some(begin)) {
+            ids.insert(0, begin);
         }
+        Ok(ids)
     }
 
-    /// The text of a whole sequence, control tokens left out, bytes that are no UTF-8 replaced.
+    /// The text of a whole sequence, control tokens left out, bytes that are no UTF-8 replaced. It begins with the space that
+    /// SentencePiece puts in front of a text.
     pub fn decode(&self, ids: &[TokenId]) -> String {
         let mut stream = TextStream::default();
         let mut text: String = ids.iter().map(|id| stream.push(self.bytes_of(*id))).collect();
@@ -273,12 +350,18 @@ impl Tokenizer {
     }
 }
 
-fn check_kind(file: &Gguf) -> Result<(), TokenizerError> {
-    const KEY: &str = "tokenizer.ggml.model";
-    match file.string(KEY)? {
-        Some("gpt2") => Ok(()),
-        Some(kind) => Err(TokenizerError::UnknownKind { kind: kind.to_owned() }),
-        None => Err(TokenizerError::Missing { key: KEY }),
+impl Parts {
+    /// What a file says of its tokens; prompts begin with the begin token where it says so, or else by default.
+    fn read(file: &Gguf, texts: Vec<String>, kinds: Vec<Kind>, adds_begin: bool) -> Result<Self, TokenizerError> {
+        let tokens = texts.len();
+        Ok(Self {
+            begin: read_id(file, "tokenizer.ggml.bos_token_id", tokens)?,
+            file_end: read_id(file, "tokenizer.ggml.eos_token_id", tokens)?,
+            more_ends: read_id(file, "tokenizer.ggml.eot_token_id", tokens)?.into_iter().collect(),
+            adds_begin: file.bool("tokenizer.ggml.add_bos_token")?.unwrap_or(adds_begin),
+            texts,
+            kinds,
+        })
     }
 }
 
@@ -291,29 +374,26 @@ fn read_texts(file: &Gguf) -> Result<Vec<String>, TokenizerError> {
     Ok(texts.to_vec())
 }
 
-fn read_kinds(file: &Gguf, tokens: usize) -> Result<Vec<Kind>, TokenizerError> {
-    const KEY: &str = "tokenizer.ggml.token_type";
-    let codes: Vec<i64> = match file.get(KEY) {
+fn read_kinds(file: &Gguf, tokens: usize, kind_of: fn(i64) -> Kind) -> Result<Vec<Kind>, TokenizerError> {
+    let codes: Vec<i64> = match file.get(KINDS_KEY) {
         None => return Ok(vec![Kind::Normal; tokens]),
         Some(Value::Array(Array::Int(codes))) => codes.clone(),
         Some(Value::Array(Array::Uint(codes))) => codes.iter().map(|code| i64::try_from(*code).unwrap_or(-1)).collect(),
-        Some(_) => return Err(TokenizerError::Missing { key: KEY }),
+        Some(_) => return Err(TokenizerError::Missing { key: KINDS_KEY }),
     };
     if codes.len() != tokens {
         return Err(TokenizerError::KindsMismatch { kinds: codes.len(), tokens });
     }
-    Ok(codes
-        .into_iter()
-        .map(|code| {
-            if code == 3 {
-                Kind::Control
-            } else if code == 4 {
-                Kind::UserDefined
-            } else {
-                Kind::Normal
-            }
-        })
-        .collect())
+    Ok(codes.into_iter().map(kind_of).collect())
+}
+
+/// What a token of byte-level BPE is for.
+fn kind_of(code: i64) -> Kind {
+    match code {
+        3 => Kind::Control,
+        4 => Kind::UserDefined,
+        _ => Kind::Normal,
+    }
 }
 
 fn index(texts: &[String]) -> Result<HashMap<String, TokenId>, TokenizerError> {
@@ -336,7 +416,7 @@ fn token_bytes(text: &str, kind: Kind) -> Box<[u8]> {
     match kind {
         Kind::Control => Box::default(),
         Kind::UserDefined => text.as_bytes().into(),
-        Kind::Normal => bytes::decode(text).into(),
+        Kind::Normal | Kind::Byte => bytes::decode(text).into(),
     }
 }
 
@@ -364,7 +444,7 @@ fn check_merge(left: &str, right: &str, ids: &HashMap<String, TokenId>) -> Resul
 fn added_tokens(texts: &[String], kinds: &[Kind]) -> Vec<AddedToken> {
     let added = |(text, kind): (&String, &Kind)| {
         let special = match kind {
-            Kind::Normal => return None,
+            Kind::Normal | Kind::Byte => return None,
             Kind::Control => true,
             Kind::UserDefined => false,
         };
@@ -373,16 +453,18 @@ fn added_tokens(texts: &[String], kinds: &[Kind]) -> Vec<AddedToken> {
     texts.iter().zip(kinds).filter_map(added).collect()
 }
 
-fn build(parts: Parts) -> Result<Inner, TokenizerError> {
-    let vocabulary: Vocab = parts.ids.into_iter().collect();
-    let bpe = BPE::builder().vocab_and_merges(vocabulary, parts.merges).ignore_merges(parts.ignores_merges).fuse_unk(parts.fuses_unknown);
-    let bpe = match parts.unknown {
-        Some(unknown) => bpe.unk_token(unknown),
-        None => bpe,
-    };
-    let mut inner = Inner::new(bpe.build().map_err(TokenizerError::Build)?);
-    inner.with_normalizer(parts.normalizer).map_err(TokenizerError::Build)?;
-    inner.with_pre_tokenizer(Some(parts.pre_tokenizer));
-    inner.add_tokens(parts.added).map_err(TokenizerError::Build)?;
-    Ok(inner)
+impl BytePairs {
+    fn build(self) -> Result<Encoder, TokenizerError> {
+        let vocabulary: Vocab = self.ids.into_iter().collect();
+        let bpe = BPE::builder().vocab_and_merges(vocabulary, self.merges).ignore_merges(self.ignores_merges).fuse_unk(self.fuses_unknown);
+        let bpe = match self.unknown {
+            Some(unknown) => bpe.unk_token(unknown),
+            None => bpe,
+        };
+        let mut inner = Inner::new(bpe.build().map_err(TokenizerError::Build)?);
+        inner.with_normalizer(self.normalizer).map_err(TokenizerError::Build)?;
+        inner.with_pre_tokenizer(Some(self.pre_tokenizer));
+        inner.add_tokens(self.added).map_err(TokenizerError::Build)?;
+        Ok(Encoder::BytePairs(Box::new(inner)))
+    }
 }
