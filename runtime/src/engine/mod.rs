@@ -18,6 +18,7 @@
 //! - Engines do not check what they are given: spans lie inside the rows, pages inside the cache.
 //!   Whoever plans a [`Batch`] is responsible, and nothing in it comes from a stranger.
 
+mod activation;
 pub(crate) mod burn;
 pub(crate) mod cpu;
 pub(crate) mod exact;
@@ -32,6 +33,7 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::tokenizer::TokenId;
+pub use activation::Activation;
 use rope::Rope;
 pub(crate) use weights::Weights;
 
@@ -157,15 +159,6 @@ pub(crate) struct Attention<'a, V> {
     pub(crate) norms: Option<(&'a V, &'a V, f32)>,
     /// Which layer's keys and values are meant.
     pub(crate) layer: usize,
-}
-
-/// The function in the middle of a feed-forward part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// `x * sigmoid(x)`, of the gate.
-    Silu,
-    /// `x * Phi(x)` by the error function, not its approximation by the hyperbolic tangent.
-    Gelu,
 }
 
 /// How much a cache of keys and values holds.
