@@ -72,7 +72,7 @@ pub mod tiny;
 pub mod tokenizer;
 
 pub use chat::ChatMessage;
-pub use device::{AdapterInfo, Device, DeviceChoice, DeviceError};
+pub use device::{AdapterChoice, AdapterInfo, Device, DeviceChoice, DeviceError};
 pub use embedding::{EmbedError, Embedder, EmbedderSummary, Embedding};
 pub use engine::{EngineError, Unsuitable};
 pub use file::FileError;
