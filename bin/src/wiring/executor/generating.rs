@@ -196,6 +196,7 @@ fn sampling(sampling: Sampling, seed: [u8; 32]) -> Result<cocoon_runtime::Sampli
 fn failed(job: JobId, error: &GenerateError) -> StopReason {
     match error {
         GenerateError::Request(error) => refused(job, error),
+        GenerateError::NoMemory | GenerateError::NotBegun => StopReason::Refused(Refusal::Unavailable),
         GenerateError::Scores(_) | GenerateError::Engine(_) | GenerateError::Lost => {
             tracing::error!(%job, error = error as &dyn std::error::Error, "the model or its device failed");
             StopReason::Internal

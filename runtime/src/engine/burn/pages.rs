@@ -7,7 +7,7 @@ use burn::Tensor;
 use burn::tensor::kind::Numeric;
 use burn::tensor::{Device, Int, TensorData};
 
-use crate::engine::{PAGE_POSITIONS, Span};
+use crate::engine::{CacheShape, PAGE_POSITIONS, Span};
 
 /// Pages that a cache starts with.
 const PAGES_MIN: usize = 8;
@@ -17,6 +17,8 @@ pub(crate) struct Pages<K: Numeric> {
     /// What a position keeps of keys, and of values: `[heads, elements]`.
     shape: [usize; 2],
     pages: usize,
+    /// More are not asked for ahead of need.
+    pages_max: usize,
     /// `[pages * positions, heads, elements]` each; none only while being written.
     layers: Vec<[Option<Tensor<3, K>>; 2]>,
 }
@@ -55,9 +57,15 @@ fn places(span: &Span, from: usize) -> impl Iterator<Item = usize> + '_ {
 }
 
 impl<K: Numeric> Pages<K> {
-    /// Nothing yet.
-    pub(crate) fn new(layers: usize, shape: [usize; 2]) -> Self {
-        Self { shape, pages: 0, layers: (0..layers).map(|_| [None, None]).collect() }
+    /// Nothing yet. No tensor will have more bytes than that, unless a span needs it.
+    pub(crate) fn new(shape: CacheShape, tensor_bytes_max: u64) -> Self {
+        let layers = (0..shape.layers).map(|_| [None, None]).collect();
+        Self { shape: [shape.keys, shape.size], pages: 0, pages_max: shape.pages_within(tensor_bytes_max), layers }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn pages(&self) -> usize {
+        self.pages
     }
 
     /// Grows to what spans need.
@@ -67,7 +75,7 @@ impl<K: Numeric> Pages<K> {
             return;
         }
         let held = self.pages * PAGE_POSITIONS;
-        self.pages = pages.max(2 * self.pages).max(PAGES_MIN);
+        self.pages = pages.max((2 * self.pages).max(PAGES_MIN).min(self.pages_max));
         let shape = [self.pages * PAGE_POSITIONS, self.shape[0], self.shape[1]];
         for slot in self.layers.iter_mut().flatten() {
             let empty = Tensor::zeros(shape, device);
