@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use cocoon_market::offer::{CHALLENGE_WINDOW_S_MIN, ModelClass, Tier};
 use cocoon_market::{Amount, NetworkId};
-use cocoon_runtime::device::DeviceChoice;
+use cocoon_runtime::device::{AdapterChoice, DeviceChoice};
 use cocoon_settlement::chain::Confirmations;
 use cocoon_settlement::settler::ClaimPolicy;
 use serde::{Deserialize, Serialize};
@@ -211,6 +211,9 @@ pub struct ProvideConfig {
     /// What computes.
     #[serde(deserialize_with = "text::parsed")]
     pub device: DeviceChoice,
+    /// Graphics adapters that compute, by position or part of the name. When empty, the one that `device` finds.
+    #[serde(deserialize_with = "text::parsed_list")]
+    pub adapters: Vec<AdapterChoice>,
     /// Jobs served at once.
     pub capacity: NonZeroU16,
     /// Tokens written between two receipts.
@@ -252,6 +255,7 @@ impl Default for ProvideConfig {
             models: Vec::new(),
             price: Price::default(),
             device: DeviceChoice::Auto,
+            adapters: Vec::new(),
             capacity: NonZeroU16::MIN,
             slice_tokens: const { NonZeroU32::new(32).unwrap() },
             slice_tokens_read: const { NonZeroU32::new(4096).unwrap() },

@@ -1,6 +1,7 @@
 //! Models that this node serves: loaded, measured, and described as offers describe them.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,8 +10,8 @@ use cocoon_market::offer::{DeviceClaim, DeviceKind, ModelClaim, ModelClass, NAME
 use cocoon_market::{ModelId, WorkKind};
 use cocoon_runtime::device::AdapterKind;
 use cocoon_runtime::{
-    Device, DeviceChoice, DeviceError, EmbedError, Embedder, Event, FolderConfig, GenerateError, GenerationRequest, LoadError, Model,
-    ModelFolder, Prompt,
+    AdapterChoice, Device, DeviceChoice, DeviceError, EmbedError, Embedder, EngineError, Event, FolderConfig, GenerateError,
+    GenerationRequest, LoadError, Model, ModelFolder, Prompt,
 };
 
 use crate::failure::NextStep;
@@ -62,6 +63,40 @@ impl Loaded {
             Self::Vectors(model) => model.device(),
         }
     }
+
+    /// Number of its weights.
+    fn parameters(&self) -> u64 {
+        match self {
+            Self::Text(model) => model.summary().parameters,
+            Self::Vectors(model) => model.summary().parameters,
+        }
+    }
+}
+
+/// Who can load a model once more.
+pub trait Reload: fmt::Debug + Send + Sync {
+    /// Loads the model onto a device. Blocks for seconds.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    fn reload(&self, device: &Device) -> Result<Loaded, LoadError>;
+}
+
+/// A file, or a folder.
+impl Reload for PathBuf {
+    fn reload(&self, device: &Device) -> Result<Loaded, LoadError> {
+        Loaded::open(self, device)
+    }
+}
+
+/// Opens the one device of a command.
+///
+/// # Errors
+/// [`ServeModelError::Device`].
+pub fn open_device(choice: DeviceChoice, adapter: Option<AdapterChoice>) -> Result<Device, ServeModelError> {
+    let mut devices = Device::open_all(choice, adapter.as_slice())?;
+    // One choice, or none, is one device.
+    Ok(devices.swap_remove(0))
 }
 
 /// A model that is ready to serve.
@@ -73,6 +108,8 @@ pub struct Served {
     pub name: String,
     /// The model.
     pub model: Loaded,
+    /// Who loads it again, when its device was lost.
+    pub reload: Arc<dyn Reload>,
     /// Tokens written, or read for vectors; measured here, of one job.
     pub tokens_per_s: u32,
 }
@@ -119,22 +156,42 @@ pub enum WorkError {
 impl NextStep for ServeModelError {
     fn next_step(&self) -> Cow<'static, str> {
         match self {
+            Self::Device(DeviceError::UnknownAdapter { .. } | DeviceError::AmbiguousAdapter { .. }) => {
+                "one of these with --adapter, by its number or more of its name".into()
+            }
+            Self::Device(DeviceError::AdapterForCpu) => "leave out --adapter, or --device cpu".into(),
             Self::Device(_) => "use --device cpu, or install a driver; `swarm doctor` lists the adapters".into(),
+            error if error.is_for_room() => {
+                "another adapter with --adapter, --device cpu, or a smaller model; `swarm models inspect` says what each takes".into()
+            }
             Self::Load { .. } => "fetch it anew (swarm models rm, then swarm models pull), or serve another model".into(),
             Self::Broken { .. } => "try --device cpu; `swarm doctor` checks the adapter".into(),
         }
     }
 }
 
+impl ServeModelError {
+    /// Whether the device has no room for the model, which another may have.
+    pub fn is_for_room(&self) -> bool {
+        let of_engine = |error: &EngineError| matches!(error, EngineError::OutOfMemory | EngineError::TooLarge(_));
+        match self {
+            Self::Device(_) => false,
+            Self::Load { source, .. } => source.is_for_room(),
+            Self::Broken { source: WorkError::Generate(GenerateError::Engine(error)), .. }
+            | Self::Broken { source: WorkError::Embed(EmbedError::Engine(error)), .. } => of_engine(error),
+            Self::Broken { .. } => false,
+        }
+    }
+}
+
 impl Served {
-    /// Opens the device, loads the model, and measures it. Blocks for seconds.
+    /// Loads the model onto a device, and measures it. Blocks for seconds.
     ///
     /// # Errors
     /// [`ServeModelError`].
-    pub fn load(id: ModelId, name: &str, path: &Path, choice: DeviceChoice) -> Result<Self, ServeModelError> {
-        let device = Device::open(choice)?;
+    pub fn load(id: ModelId, name: &str, path: &Path, device: &Device) -> Result<Self, ServeModelError> {
         let started = Instant::now();
-        let model = Loaded::open(path, &device).map_err(|source| ServeModelError::Load { path: path.to_owned(), source })?;
+        let model = Loaded::open(path, device).map_err(|source| ServeModelError::Load { path: path.to_owned(), source })?;
         let loaded = started.elapsed();
         let broken = |source| ServeModelError::Broken { name: name.to_owned(), device: device.to_string(), source };
         let tokens_per_s = measure(&model).map_err(broken)?;
@@ -142,23 +199,25 @@ impl Served {
         if device.adapter().is_some_and(|adapter| adapter.kind == AdapterKind::Software) {
             tracing::warn!(%device, "this adapter is emulated in software and slower than --device cpu");
         }
-        Ok(Self { id, name: name.to_owned(), model, tokens_per_s })
+        Ok(Self { id, name: name.to_owned(), model, reload: Arc::new(path.to_owned()), tokens_per_s })
+    }
+
+    /// Bytes of its weights on an adapter, in single precision.
+    pub fn adapter_bytes(&self) -> u64 {
+        self.model.parameters().saturating_mul(4)
     }
 
     /// What an offer says of the model.
     pub fn model_claim(&self) -> ModelClaim {
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        let (parameters, serves, context_tokens) = match &self.model {
-            Loaded::Text(model) => (model.summary().parameters, Serves::Text, model.summary().context_tokens),
-            Loaded::Vectors(model) => {
-                let summary = model.summary();
-                (summary.parameters, Serves::Vectors { width: number(summary.width) }, summary.tokens_max)
-            }
+        let (serves, context_tokens) = match &self.model {
+            Loaded::Text(model) => (Serves::Text, model.summary().context_tokens),
+            Loaded::Vectors(model) => (Serves::Vectors { width: number(model.summary().width) }, model.summary().tokens_max),
         };
         ModelClaim {
             id: self.id,
             name: short(&self.name),
-            class: ModelClass::of_parameters(parameters),
+            class: ModelClass::of_parameters(self.model.parameters()),
             serves,
             context_tokens: number(context_tokens),
         }
@@ -235,7 +294,7 @@ mod tests {
         for (path, bytes) in tiny::tiny_bert(1) {
             std::fs::write(dir.path().join(path), bytes).unwrap();
         }
-        let served = Served::load(ModelId([1; 32]), "tiny-bert", dir.path(), DeviceChoice::Cpu).unwrap();
+        let served = Served::load(ModelId([1; 32]), "tiny-bert", dir.path(), &Device::cpu()).unwrap();
         let claim = served.model_claim();
         assert_eq!((claim.serves, claim.class, claim.context_tokens), (Serves::Vectors { width: 48 }, ModelClass::TextTiny, 256));
         assert!(served.tokens_per_s > 1);
@@ -246,7 +305,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("tiny.gguf");
         std::fs::write(&path, tiny::tiny_llama(1)).unwrap();
-        let served = Served::load(ModelId([1; 32]), &"ö".repeat(90), &path, DeviceChoice::Cpu).unwrap();
+        let served = Served::load(ModelId([1; 32]), &"ö".repeat(90), &path, &Device::cpu()).unwrap();
         assert!(served.tokens_per_s >= 1);
         assert_eq!(served.model_claim().name, "ö".repeat(NAME_BYTES_MAX / 2));
         assert_eq!(served.model_claim().class, ModelClass::TextTiny);
@@ -258,7 +317,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("bad.gguf");
         std::fs::write(&path, b"GGUF").unwrap();
-        let error = Served::load(ModelId([1; 32]), "bad", &path, DeviceChoice::Cpu).unwrap_err();
+        let error = Served::load(ModelId([1; 32]), "bad", &path, &Device::cpu()).unwrap_err();
         assert!(matches!(error, ServeModelError::Load { .. }) && error.next_step().contains("models pull"), "{error}");
     }
 }
