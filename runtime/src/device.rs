@@ -16,8 +16,10 @@ mod faults;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use burn::tensor::wgpu::WgpuInitError;
+use burn::tensor::wgpu::wgpu::PollType;
 
 use adapter::Logical;
 pub use adapter::{AdapterInfo, AdapterKind, adapters};
@@ -65,6 +67,9 @@ pub enum DeviceError {
         adapter: Box<AdapterInfo>,
     },
 }
+
+/// How long a driver may take to say what is wrong: it has finished, or failed, whatever it had to do long before that.
+const DRIVER_ANSWERS_IN: Duration = Duration::from_secs(5);
 
 /// An open device. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -172,9 +177,17 @@ impl Device {
         self.adapter.as_ref().map(|(_, logical)| &logical.burn)
     }
 
-    /// What an engine on it has to know besides: its faults, and the most bytes of a tensor.
-    pub(crate) fn bounds(&self) -> Option<(Faults, u64)> {
-        self.adapter.as_ref().map(|(adapter, logical)| (logical.faults.clone(), adapter.tensor_bytes_max))
+    /// What is wrong with it, as far as results do not say so; none for the CPU.
+    pub(crate) fn faults(&self) -> Option<Faults> {
+        self.adapter.as_ref().map(|(_, logical)| logical.faults.clone())
+    }
+
+    /// Has the driver tell what it knows of the device by now. Returns when nothing is left to do, or after a while.
+    pub(crate) fn ask_driver(&self) {
+        let Some((_, logical)) = &self.adapter else { return };
+        if let Err(error) = logical.wgpu.poll(PollType::Wait { submission_index: None, timeout: Some(DRIVER_ANSWERS_IN) }) {
+            tracing::debug!(error = &error as &dyn std::error::Error, "the driver gave no answer");
+        }
     }
 
     fn auto() -> Self {
@@ -294,7 +307,7 @@ mod tests {
         assert!(same(&device, &Device::open(DeviceChoice::Wgpu).unwrap()));
         assert!(same(&device, &device.reopen().unwrap()), "nothing is set up anew without a reason");
         let lost = Device::own().unwrap();
-        lost.bounds().unwrap().0.lose();
+        lost.faults().unwrap().lose();
         let (first, second) = (lost.reopen().unwrap(), lost.reopen().unwrap());
         assert!(!same(&first, &lost) && same(&first, &second) && !first.is_lost());
         let cpu = Device::cpu();

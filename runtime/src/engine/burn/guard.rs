@@ -26,6 +26,8 @@ pub(crate) struct Guard {
     pub(crate) device: Device,
     /// Most bytes of one tensor.
     pub(crate) tensor_bytes_max: u64,
+    /// The same as the rest of the crate has it; none for burn's own engine on the processor, which tests use.
+    opened: Option<crate::Device>,
     faults: Faults,
     /// Buffers that had found no place when this began.
     refused_before: u64,
@@ -34,9 +36,9 @@ pub(crate) struct Guard {
 impl Guard {
     /// The adapter of a device; none for the CPU.
     pub(crate) fn of(device: &crate::Device) -> Option<Self> {
-        let (faults, tensor_bytes_max) = device.bounds()?;
+        let (faults, tensor_bytes_max) = (device.faults()?, device.adapter()?.tensor_bytes_max);
         let refused_before = faults.refused_buffers();
-        Some(Self { device: device.burn()?.clone(), tensor_bytes_max, faults, refused_before })
+        Some(Self { device: device.burn()?.clone(), tensor_bytes_max, opened: Some(device.clone()), faults, refused_before })
     }
 
     /// Runs work that ends with reading its result, and says what was wrong if it failed.
@@ -82,13 +84,15 @@ impl Guard {
         (self.faults.refused_buffers() > refused_before).then_some(EngineError::OutOfMemory)
     }
 
-    /// Why the device is lost, if it is. Where the failure does not say so itself, one more wait does.
+    /// Why the device is lost, if it is. Where the failure does not say so itself, since operations may fail before the driver has told
+    /// that the device is gone, asking the driver and waiting once more does.
     fn loss(&self, error: Option<&EngineError>) -> Option<String> {
         if let Some(EngineError::Device(error)) =
             error.filter(|error| matches!(error, EngineError::Device(error) if error.is_device_poisoned()))
         {
             return Some(error.reason().to_owned());
         }
+        self.opened.iter().for_each(crate::Device::ask_driver);
         let waited = catch_unwind(AssertUnwindSafe(|| self.device.sync()));
         waited.ok()?.err().filter(|error| error.is_device_poisoned()).map(|error| error.reason().to_owned())
     }
@@ -106,7 +110,7 @@ impl Guard {
 impl From<Device> for Guard {
     /// A device that has no bounds, such as burn's own engine on the processor.
     fn from(device: Device) -> Self {
-        Self { device, tensor_bytes_max: u64::MAX, faults: Faults::default(), refused_before: 0 }
+        Self { device, tensor_bytes_max: u64::MAX, opened: None, faults: Faults::default(), refused_before: 0 }
     }
 }
 
