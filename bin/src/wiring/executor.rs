@@ -56,6 +56,9 @@ pub struct ModelExecutor {
     lanes: BTreeMap<ModelId, Vec<Lane>>,
 }
 
+/// A copy of a model, and who loads it again.
+type Reloadable = (Loaded, Arc<dyn Reload>);
+
 /// Models of which no copy is served any more, because their devices were given up. Whoever sells them withdraws the offers.
 pub type GivenUp = mpsc::Receiver<ModelId>;
 
@@ -80,7 +83,7 @@ impl ModelExecutor {
         models: impl IntoIterator<Item = (ModelId, Loaded, Arc<dyn Reload>)>,
         patience: Patience,
     ) -> io::Result<(Self, GivenUp)> {
-        let mut copies: BTreeMap<ModelId, Vec<(Loaded, Arc<dyn Reload>)>> = BTreeMap::new();
+        let mut copies: BTreeMap<ModelId, Vec<Reloadable>> = BTreeMap::new();
         models.into_iter().for_each(|(id, model, reload)| copies.entry(id).or_default().push((model, reload)));
         // Every sender has a place of its own, and each is used once at most.
         let (tell, given_up) = mpsc::channel(0);
