@@ -50,10 +50,11 @@ impl Verbosity {
     const fn filter(self) -> &'static str {
         match self {
             Self::Quiet => "error",
-            // Kademlia warns of every search before the first peer is there, which is how each node begins.
-            Self::Normal => "warn,libp2p_kad=error",
+            // Kademlia warns of every search before the first peer is there, which is how each node begins; cubecl of every operation on
+            // a device that was lost, which is said once where it is handled.
+            Self::Normal => "warn,libp2p_kad=error,cubecl_common=error",
             Self::Informed => {
-                "warn,libp2p_kad=error,cocoon_swarm=info,cocoon_p2p=info,cocoon_settlement=info,cocoon_runtime=info,cocoon_market=info"
+                "warn,libp2p_kad=error,cubecl_common=error,cocoon_swarm=info,cocoon_p2p=info,cocoon_settlement=info,cocoon_runtime=info,cocoon_market=info"
             }
             Self::Debug => "info,cocoon_swarm=debug,cocoon_p2p=debug,cocoon_settlement=debug,cocoon_runtime=debug,cocoon_market=debug",
             Self::Trace => "debug,cocoon_swarm=trace,cocoon_p2p=trace,cocoon_settlement=trace,cocoon_runtime=trace,cocoon_market=trace",

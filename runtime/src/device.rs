@@ -1,116 +1,30 @@
 //! Where a model runs: a GPU through wgpu, or the CPU. Chosen at run time, in one binary.
 //!
 //! A software adapter (llvmpipe, SwiftShader, WARP) looks like a GPU and is slower than the CPU
-//! device, so it is never chosen unless wgpu was asked for by name.
+//! device, so it is never chosen unless wgpu, or the adapter itself, was asked for by name.
+//!
+//! A device that is open is shared by everything in the process that asks for the same adapter. When
+//! the driver loses it, everything on it is lost as well, and [`Device::reopen`] sets the adapter up
+//! anew, once for all who ask.
+//!
+//! All of this was tested on software Vulkan (llvmpipe) only; no hardware adapter was at hand.
+
+mod adapter;
+mod choice;
+mod faults;
 
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use burn::tensor::DeviceKind;
-use burn::tensor::wgpu::wgpu::{self, Backend, DeviceType};
-use burn::tensor::wgpu::{WgpuBackend, WgpuInitError};
+use burn::tensor::wgpu::WgpuInitError;
+use burn::tensor::wgpu::wgpu::PollType;
 
-/// What was asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DeviceChoice {
-    /// A hardware adapter if there is one, else the CPU.
-    #[default]
-    Auto,
-    /// The best wgpu adapter, be it software.
-    Wgpu,
-    /// The CPU.
-    Cpu,
-}
-
-/// A word that is no [`DeviceChoice`].
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown device {name:?}, expected auto, wgpu or cpu")]
-pub struct UnknownDevice {
-    /// The word.
-    pub name: String,
-}
-
-impl FromStr for DeviceChoice {
-    type Err = UnknownDevice;
-
-    fn from_str(name: &str) -> Result<Self, UnknownDevice> {
-        match name {
-            "auto" => Ok(Self::Auto),
-            "wgpu" => Ok(Self::Wgpu),
-            "cpu" => Ok(Self::Cpu),
-            name => Err(UnknownDevice { name: name.to_owned() }),
-        }
-    }
-}
-
-impl fmt::Display for DeviceChoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Auto => "auto",
-            Self::Wgpu => "wgpu",
-            Self::Cpu => "cpu",
-        })
-    }
-}
-
-/// What kind of thing an adapter is. The order is that of preference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum AdapterKind {
-    /// A card of its own.
-    Discrete,
-    /// Part of the processor, sharing its memory.
-    Integrated,
-    /// Handed through by a hypervisor.
-    Virtual,
-    /// A program on the CPU that imitates a GPU.
-    Software,
-    /// The driver does not say.
-    Unknown,
-}
-
-impl AdapterKind {
-    /// Whether `auto` may take it.
-    pub fn is_hardware(self) -> bool {
-        matches!(self, Self::Discrete | Self::Integrated | Self::Virtual)
-    }
-}
-
-impl From<DeviceType> for AdapterKind {
-    fn from(kind: DeviceType) -> Self {
-        match kind {
-            DeviceType::DiscreteGpu => Self::Discrete,
-            DeviceType::IntegratedGpu => Self::Integrated,
-            DeviceType::VirtualGpu => Self::Virtual,
-            DeviceType::Cpu => Self::Software,
-            DeviceType::Other => Self::Unknown,
-        }
-    }
-}
-
-/// A wgpu adapter of this machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AdapterInfo {
-    /// As the driver calls it.
-    pub name: String,
-    /// The graphics API it was found through.
-    pub api: String,
-    /// What kind of thing it is.
-    pub kind: AdapterKind,
-    /// The driver and its version.
-    pub driver: String,
-    /// Position among the adapters of its kind and API.
-    index: usize,
-    backend: Backend,
-}
-
-impl fmt::Display for AdapterInfo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({}, {:?})", self.name, self.api, self.kind)
-    }
-}
+use adapter::Logical;
+pub use adapter::{AdapterInfo, AdapterKind, adapters};
+pub use choice::{AdapterChoice, DeviceChoice, Listed, NoAdapterNamed, UnknownDevice};
+pub(crate) use faults::Faults;
 
 /// Why a device could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -118,23 +32,54 @@ pub enum DeviceError {
     /// wgpu was asked for and finds no adapter.
     #[error("no wgpu adapter found: install a Vulkan driver (on Debian, mesa-vulkan-drivers), or use --device cpu")]
     NoAdapter,
+    /// An adapter was asked for that is not there.
+    #[error("no adapter {asked:?}; there are {there}")]
+    UnknownAdapter {
+        /// What was asked for.
+        asked: String,
+        /// All adapters.
+        there: Listed,
+    },
+    /// An adapter was asked for by what several are called.
+    #[error("{asked:?} names several adapters: {fitting}; name one by its position")]
+    AmbiguousAdapter {
+        /// What was asked for.
+        asked: String,
+        /// Those that it fits.
+        fitting: Listed,
+    },
+    /// Adapters were chosen, and the CPU as well.
+    #[error("adapters are chosen, and the device is cpu")]
+    AdapterForCpu,
     /// An adapter is there and cannot be used.
     #[error("adapter {adapter} cannot be used, try --device cpu")]
     Init {
         /// Which.
-        adapter: AdapterInfo,
+        adapter: Box<AdapterInfo>,
         /// Why.
         #[source]
         source: Box<WgpuInitError>,
     },
+    /// An adapter was there once.
+    #[error("adapter {adapter} is not there any more")]
+    Gone {
+        /// Which.
+        adapter: Box<AdapterInfo>,
+    },
 }
+
+/// How long a driver may take to say what is wrong: it has finished, or failed, whatever it had to do long before that.
+const DRIVER_ANSWERS_IN: Duration = Duration::from_secs(5);
 
 /// An open device. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Device {
-    adapter: Option<(AdapterInfo, burn::tensor::Device)>,
+    adapter: Option<(AdapterInfo, Logical)>,
     threads: NonZeroUsize,
 }
+
+/// An adapter can be set up many times, but each time takes memory, so what is open is kept and shared.
+static OPEN: Mutex<Vec<Device>> = Mutex::new(Vec::new());
 
 impl Device {
     /// Opens what was asked for. `auto` falls back to the CPU, with a warning in the log when
@@ -149,6 +94,38 @@ impl Device {
             DeviceChoice::Wgpu => Self::on(best(adapters()).ok_or(DeviceError::NoAdapter)?),
             DeviceChoice::Auto => Ok(Self::auto()),
         }
+    }
+
+    /// Opens the adapters that were chosen, in that order and each once, whatever they are; without any,
+    /// one device as [`Device::open`] has it.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError`] when a choice fits no adapter or several, or one of them cannot be used.
+    pub fn open_all(choice: DeviceChoice, chosen: &[AdapterChoice]) -> Result<Vec<Self>, DeviceError> {
+        if chosen.is_empty() {
+            return Ok(vec![Self::open(choice)?]);
+        }
+        Self::choose(choice, chosen, &adapters())?.into_iter().map(Self::on).collect()
+    }
+
+    /// The adapters that are chosen of those that there are, each once, without opening them.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError`] when a choice fits none or several.
+    pub fn choose(choice: DeviceChoice, chosen: &[AdapterChoice], there: &[AdapterInfo]) -> Result<Vec<AdapterInfo>, DeviceError> {
+        if choice == DeviceChoice::Cpu && !chosen.is_empty() {
+            return Err(DeviceError::AdapterForCpu);
+        }
+        let mut picked: Vec<AdapterInfo> = Vec::new();
+        for choice in chosen {
+            let adapter = choice.pick(there)?;
+            if !picked.contains(adapter) {
+                picked.push(adapter.clone());
+            }
+        }
+        Ok(picked)
     }
 
     /// The CPU.
@@ -177,9 +154,40 @@ impl Device {
         self.adapter.is_none()
     }
 
+    /// Whether the driver has lost it, so that everything on it fails. Known once something has failed.
+    pub fn is_lost(&self) -> bool {
+        self.adapter.as_ref().is_some_and(|(_, logical)| logical.faults.is_lost())
+    }
+
+    /// The same adapter set up anew, if this device is lost; who asks later gets what the first one
+    /// made. A device that is not lost is given as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError`] when the adapter is not to be had again.
+    pub fn reopen(&self) -> Result<Self, DeviceError> {
+        let Some((adapter, lost)) = self.adapter.as_ref().filter(|_| self.is_lost()) else { return Ok(self.clone()) };
+        // Burn keeps what it knows of a device, so the driver is told to give back what it still holds.
+        lost.wgpu.destroy();
+        Ok(Self::on(adapter.clone())?.with_threads(self.threads))
+    }
+
     /// The adapter as burn has it; none for the CPU, which has an engine of its own.
     pub(crate) fn burn(&self) -> Option<&burn::tensor::Device> {
-        self.adapter.as_ref().map(|(_, device)| device)
+        self.adapter.as_ref().map(|(_, logical)| &logical.burn)
+    }
+
+    /// What is wrong with it, as far as results do not say so; none for the CPU.
+    pub(crate) fn faults(&self) -> Option<Faults> {
+        self.adapter.as_ref().map(|(_, logical)| logical.faults.clone())
+    }
+
+    /// Has the driver tell what it knows of the device by now. Returns when nothing is left to do, or after a while.
+    pub(crate) fn ask_driver(&self) {
+        let Some((_, logical)) = &self.adapter else { return };
+        if let Err(error) = logical.wgpu.poll(PollType::Wait { submission_index: None, timeout: Some(DRIVER_ANSWERS_IN) }) {
+            tracing::debug!(error = &error as &dyn std::error::Error, "the driver gave no answer");
+        }
     }
 
     fn auto() -> Self {
@@ -193,18 +201,17 @@ impl Device {
     }
 
     fn on(adapter: AdapterInfo) -> Result<Self, DeviceError> {
-        // An adapter can be set up once in a process, so what is open is kept and shared.
-        static OPEN: Mutex<Vec<Device>> = Mutex::new(Vec::new());
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|device| !device.is_lost());
         if let Some(device) = open.iter().find(|device| device.adapter() == Some(&adapter)) {
             return Ok(device.clone());
         }
-        let burn = burn::tensor::Device::wgpu_options()
-            .device_kind(burn_kind(&adapter))
-            .graphics_api(burn_api(adapter.backend))
-            .init()
-            .map_err(|source| DeviceError::Init { adapter: adapter.clone(), source: Box::new(source) })?;
-        let device = Self { adapter: Some((adapter, burn)), threads: available_threads() };
+        let logical = match adapter::set_up(&adapter) {
+            Some(Ok(logical)) => logical,
+            Some(Err(source)) => return Err(DeviceError::Init { adapter: Box::new(adapter), source: Box::new(source) }),
+            None => return Err(DeviceError::Gone { adapter: Box::new(adapter) }),
+        };
+        let device = Self { adapter: Some((adapter, logical)), threads: available_threads() };
         open.push(device.clone());
         Ok(device)
     }
@@ -223,94 +230,56 @@ fn available_threads() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
-/// The graphics APIs that compute well, best first. OpenGL is left out: its adapters do not say
-/// what they are.
-const BACKENDS: &[Backend] = if cfg!(target_os = "macos") { &[Backend::Metal] } else { &[Backend::Vulkan, Backend::Dx12] };
-
-/// Every usable wgpu adapter of this machine; none where there is no driver.
-pub fn adapters() -> Vec<AdapterInfo> {
-    let mut found = Vec::new();
-    for backend in BACKENDS {
-        let mut indices = [0usize; 5];
-        for info in enumerate(*backend) {
-            let kind = AdapterKind::from(info.device_type);
-            let index = &mut indices[kind as usize];
-            found.push(AdapterInfo {
-                name: info.name,
-                api: format!("{backend:?}"),
-                kind,
-                driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
-                index: *index,
-                backend: *backend,
-            });
-            *index += 1;
-        }
-    }
-    found
-}
-
-fn enumerate(backend: Backend) -> Vec<wgpu::AdapterInfo> {
-    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
-    descriptor.backends = backend.into();
-    let instance = wgpu::Instance::new(descriptor);
-    let adapters = std::pin::pin!(instance.enumerate_adapters(backend.into()));
-    // Outside browsers the answer is there at once.
-    match adapters.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(adapters) => adapters.iter().map(wgpu::Adapter::get_info).collect(),
-        Poll::Pending => Vec::new(),
-    }
-}
-
 /// The first of the best kind.
 fn best(adapters: Vec<AdapterInfo>) -> Option<AdapterInfo> {
-    // An adapter that does not say what it is cannot be addressed through burn.
-    adapters.into_iter().filter(|adapter| adapter.kind != AdapterKind::Unknown).min_by_key(|adapter| adapter.kind)
+    adapters.into_iter().min_by_key(|adapter| adapter.kind)
 }
 
-fn burn_kind(adapter: &AdapterInfo) -> DeviceKind {
-    match adapter.kind {
-        AdapterKind::Discrete => DeviceKind::DiscreteGpu(adapter.index),
-        AdapterKind::Integrated => DeviceKind::IntegratedGpu(adapter.index),
-        AdapterKind::Virtual => DeviceKind::VirtualGpu(adapter.index),
-        AdapterKind::Software => DeviceKind::Cpu,
-        AdapterKind::Unknown => DeviceKind::DefaultDevice,
+#[cfg(test)]
+impl Device {
+    /// A device of its own that no other test sees, on the best adapter that there is.
+    pub(crate) fn own() -> Option<Self> {
+        let adapter = best(adapters())?;
+        let logical = adapter::set_up(&adapter)?.unwrap();
+        Some(Self { adapter: Some((adapter, logical)), threads: available_threads() })
     }
-}
 
-fn burn_api(backend: Backend) -> WgpuBackend {
-    match backend {
-        Backend::Vulkan => WgpuBackend::Vulkan,
-        Backend::Metal => WgpuBackend::Metal,
-        Backend::Dx12 => WgpuBackend::Dx12,
-        Backend::Gl | Backend::BrowserWebGpu | Backend::Noop => WgpuBackend::Auto,
+    /// As [`Device::own`], with a driver that has no memory to give.
+    pub(crate) fn without_memory() -> Option<Self> {
+        let adapter = best(adapters())?;
+        let logical = adapter::set_up_within(0, &adapter)?.unwrap();
+        Some(Self { adapter: Some((adapter, logical)), threads: available_threads() })
+    }
+
+    /// As the driver would lose it.
+    pub(crate) fn destroy(&self) {
+        self.adapter.as_ref().unwrap().1.wgpu.destroy();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::adapter::imagined;
     use super::*;
-
-    fn adapter(kind: AdapterKind, name: &str) -> AdapterInfo {
-        let (name, api, driver) = (name.to_owned(), "Vulkan".to_owned(), String::new());
-        AdapterInfo { name, api, kind, driver, index: 0, backend: Backend::Vulkan }
-    }
-
-    #[test]
-    fn words_and_choices_correspond() {
-        for choice in [DeviceChoice::Auto, DeviceChoice::Wgpu, DeviceChoice::Cpu] {
-            assert_eq!(choice.to_string().parse(), Ok(choice));
-        }
-        assert_eq!("cuda".parse::<DeviceChoice>(), Err(UnknownDevice { name: "cuda".into() }));
-    }
 
     #[test]
     fn hardware_comes_before_software_and_cards_before_the_rest() {
         use AdapterKind::*;
         let order = [Software, Unknown, Integrated, Discrete, Virtual];
-        let all: Vec<_> = order.iter().map(|kind| adapter(*kind, "a")).collect();
+        let all: Vec<_> = order.iter().map(|kind| imagined(0, *kind, "a")).collect();
         assert_eq!(best(all).map(|adapter| adapter.kind), Some(Discrete));
-        assert_eq!(best(vec![adapter(Discrete, "one"), adapter(Discrete, "two")]).unwrap().name, "one");
-        assert_eq!(best(vec![adapter(Unknown, "a")]), None);
+        assert_eq!(best(vec![imagined(0, Discrete, "one"), imagined(1, Discrete, "two")]).unwrap().name, "one");
+        assert_eq!(best(vec![imagined(0, Unknown, "a"), imagined(1, Software, "b")]).unwrap().name, "b");
+    }
+
+    #[test]
+    fn chosen_adapters_come_in_that_order_and_each_once() {
+        let there: Vec<_> =
+            ["one", "two", "three"].into_iter().enumerate().map(|(at, name)| imagined(at, AdapterKind::Discrete, name)).collect();
+        let chosen: Vec<AdapterChoice> = ["three", "0", "2"].map(|text| text.parse().unwrap()).into();
+        let picked = Device::choose(DeviceChoice::Auto, &chosen, &there).unwrap();
+        assert_eq!(picked.iter().map(|adapter| adapter.position).collect::<Vec<_>>(), [2, 0]);
+        assert!(matches!(Device::choose(DeviceChoice::Cpu, &chosen, &there), Err(DeviceError::AdapterForCpu)));
     }
 
     #[test]
@@ -325,8 +294,23 @@ mod tests {
             Ok(device) => assert!(!adapters().is_empty() && !device.is_cpu()),
             Err(DeviceError::NoAdapter) => assert_eq!(best(adapters()), None),
             Err(DeviceError::Init { adapter, .. }) => assert!(adapters().contains(&adapter)),
+            Err(error) => panic!("{error}"),
         }
         assert!(Device::cpu().is_cpu());
         assert_eq!(Device::cpu().to_string(), "CPU");
+    }
+
+    #[test]
+    fn a_device_is_shared_until_it_is_lost_and_then_set_up_once_for_all() {
+        let Ok(device) = Device::open(DeviceChoice::Wgpu) else { return eprintln!("skipped: there is no adapter") };
+        let same = |one: &Device, other: &Device| one.burn() == other.burn();
+        assert!(same(&device, &Device::open(DeviceChoice::Wgpu).unwrap()));
+        assert!(same(&device, &device.reopen().unwrap()), "nothing is set up anew without a reason");
+        let lost = Device::own().unwrap();
+        lost.faults().unwrap().lose();
+        let (first, second) = (lost.reopen().unwrap(), lost.reopen().unwrap());
+        assert!(!same(&first, &lost) && same(&first, &second) && !first.is_lost());
+        let cpu = Device::cpu();
+        assert!(!cpu.is_lost() && cpu.reopen().unwrap().is_cpu());
     }
 }

@@ -168,8 +168,14 @@ impl Embedder {
         Ok(out)
     }
 
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn map_network(self, map: impl FnOnce(Arc<dyn TextNetwork>) -> Arc<dyn TextNetwork>) -> Self {
+        Self { network: map(self.network), ..self }
+    }
+
     fn embed_pass(&self, texts: &[TextTokens], out: &mut Vec<Embedding>) -> Result<(), EmbedError> {
-        let mut states = self.network.pass(&batch(texts, self.pooling))?;
+        // After a failure for want of memory, what it left behind is not to stand in the way of the next pass.
+        let mut states = self.network.pass(&batch(texts, self.pooling)).inspect_err(|_| self.network.tidy())?;
         let mut rest = states.as_mut_slice();
         for text in texts {
             let (own, others) = rest.split_at_mut(wanted_rows(text, self.pooling) * self.summary.width);

@@ -23,6 +23,7 @@
 //! - [`embedding`]: vectors of texts.
 //! - [`commitment`]: what receipts say about tokens.
 //! - [`fingerprint`]: what receipts say about hidden states, and how close an auditor's must be.
+//! - `testing` (a feature): devices that fail when a test says so.
 //! - [`tiny`]: generated models of some 100 KB for tests.
 //!
 //! # What it does not do
@@ -68,13 +69,15 @@ pub mod reading;
 pub mod safetensors;
 pub mod sampling;
 pub mod serve;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod tiny;
 pub mod tokenizer;
 
 pub use chat::ChatMessage;
-pub use device::{AdapterInfo, Device, DeviceChoice, DeviceError};
+pub use device::{AdapterChoice, AdapterInfo, Device, DeviceChoice, DeviceError};
 pub use embedding::{EmbedError, Embedder, EmbedderSummary, Embedding};
-pub use engine::{EngineError, Unsuitable};
+pub use engine::{EngineError, TensorTooLarge, Unsuitable};
 pub use file::FileError;
 pub use fingerprint::{Fingerprint, FingerprintBuilder, FingerprintError, Fingerprints, Tolerance, Verdict};
 pub use folder::{FolderConfig, FolderError, ModelFolder};

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use cocoon_market::{Amount, NodeId};
-use cocoon_runtime::device::DeviceChoice;
+use cocoon_runtime::device::{AdapterChoice, DeviceChoice};
 
 /// Options of `swarm up`. What is given here stands above the configuration.
 #[derive(Clone, Debug, Args)]
@@ -15,6 +15,7 @@ use cocoon_runtime::device::DeviceChoice;
   swarm up --provide smollm2-135m-instruct        sell a model at the configured price
   swarm up --provide smollm2-135m-instruct --price-output 0.08 --device cpu
   swarm up --provide smollm2-135m-instruct --memory 4096 --threads 8 --capacity 32
+  swarm up --provide smollm2-135m-instruct --adapter 0 --adapter \"rx 7900\"   on two graphics adapters
   swarm up --listen /ip4/0.0.0.0/tcp/4001 --bootstrap /ip4/203.0.113.7/tcp/4001/p2p/12D3Koo...
   swarm up --gateway 127.0.0.1:8080               also the OpenAI-compatible API, for this machine
   swarm up --metrics 127.0.0.1:9464               Prometheus metrics at /metrics
@@ -45,6 +46,9 @@ pub struct UpArgs {
     /// What computes: auto, wgpu or cpu
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<DeviceChoice>,
+    /// Graphics adapter that computes, by its position in swarm doctor's list or a part of its name; again for more
+    #[arg(long, value_name = "ADAPTER")]
+    pub adapter: Vec<AdapterChoice>,
     /// Threads that compute on the processor
     #[arg(long, value_name = "THREADS")]
     pub threads: Option<NonZeroU16>,
@@ -345,6 +349,9 @@ pub struct DemoArgs {
     /// What computes: auto, wgpu or cpu
     #[arg(long, default_value_t, value_name = "DEVICE")]
     pub device: DeviceChoice,
+    /// Graphics adapter that computes, by its position in swarm doctor's list or a part of its name
+    #[arg(long, value_name = "ADAPTER")]
+    pub adapter: Option<AdapterChoice>,
     /// Keep everything in this directory instead of a temporary one
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,

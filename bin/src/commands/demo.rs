@@ -40,7 +40,7 @@ use crate::wiring::buying::{BuyError, Buyer, Deal, Want};
 use crate::wiring::desk::DeskError;
 use crate::wiring::keeper::claim_all;
 use crate::wiring::node::StartError;
-use crate::wiring::serving::Served;
+use crate::wiring::serving::{Served, open_device};
 use crate::wiring::session::ensure_model;
 use accounts::{Accounts, Row};
 use economy::{Earner, Economy};
@@ -245,11 +245,12 @@ async fn buy(buyer: &Buyer, model: ModelId, provider: Option<NodeId>, args: &Dem
 /// Fetches and loads the model.
 async fn load(context: &Context, args: &DemoArgs, story: &Story) -> Result<Served, Failure> {
     story.chapter("The model");
-    let (context, name, device) = (context.clone(), args.model.clone(), args.device);
+    let (context, name, device, adapter) = (context.clone(), args.model.clone(), args.device, args.adapter.clone());
     let served = blocking(move || {
         let config: Config = context.config()?;
         let (id, name, path) = ensure_model(&context, &config, &name)?;
-        Ok::<_, Failure>(Served::load(id, &name, &path, device, config.provide.threads)?)
+        let device = config.provide.on(open_device(device, adapter)?);
+        Ok::<_, Failure>(Served::load(id, &name, &path, &device)?)
     });
     let served = served.await?;
     story.model(&served);

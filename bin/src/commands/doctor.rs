@@ -1,12 +1,14 @@
 //! `swarm doctor`: whether everything a node needs is there, and what to do about what is not.
 
 mod checks;
+mod device;
 mod ports;
 
 use std::borrow::Cow;
 
 use serde::Serialize;
 
+use self::device::AdapterRow;
 use super::blocking;
 use crate::cli::DoctorArgs;
 use crate::config::Config;
@@ -35,19 +37,22 @@ pub(super) struct Finding {
     /// What to do; only where there is something to do.
     #[serde(rename = "try", skip_serializing_if = "Option::is_none")]
     advice: Option<String>,
+    /// The graphics adapter that was found; only where one was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    adapter: Option<AdapterRow>,
 }
 
 impl Finding {
     fn green(check: &'static str, found: impl Into<String>) -> Self {
-        Self { check, light: Light::Green, found: found.into(), advice: None }
+        Self { check, light: Light::Green, found: found.into(), advice: None, adapter: None }
     }
 
     fn yellow(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { check, light: Light::Yellow, found: found.into(), advice: Some(advice.into()) }
+        Self { check, light: Light::Yellow, found: found.into(), advice: Some(advice.into()), adapter: None }
     }
 
     fn red(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { check, light: Light::Red, found: found.into(), advice: Some(advice.into()) }
+        Self { check, light: Light::Red, found: found.into(), advice: Some(advice.into()), adapter: None }
     }
 
     /// A red finding out of an error, which knows what to do.
@@ -97,7 +102,7 @@ fn all(verify_models: bool) -> Vec<Check> {
         Box::new(checks::keys),
         Box::new(checks::disk),
         Box::new(checks::books),
-        Box::new(checks::device),
+        Box::new(device::check),
         Box::new(move |context| checks::models(context, verify_models)),
         Box::new(ports::check),
         Box::new(checks::chain),

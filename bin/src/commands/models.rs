@@ -245,7 +245,7 @@ impl Inspected {
     /// `licence` is what the catalogue says, which counts for more than what the file does.
     fn new(path: PathBuf, licence: Option<&str>, found: Inspection) -> Self {
         let weights = found.weight_bytes();
-        let single = found.parameters().saturating_mul(4);
+        let single = found.adapter_weight_bytes();
         let memory = CONTEXT_SHARES.map(|share| {
             let context_tokens = found.context_tokens / share;
             let cache_bytes = found.cache_bytes(context_tokens);

@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
-use cocoon_market::Amount;
+use cocoon_market::{Amount, ModelId};
 use cocoon_p2p::{Provider, peer_text};
+use cocoon_runtime::{Device, DeviceChoice};
 use cocoon_settlement::chain::{Address, Bounce};
 use cocoon_settlement::settler::{ClaimPolicy, ProviderView};
 use serde::Serialize;
@@ -23,7 +25,8 @@ use crate::metrics;
 use crate::output::{Tone, percent_text, ton_text};
 use crate::signals::StopSignals;
 use crate::wiring::answering::SwarmBackend;
-use crate::wiring::serving::Served;
+use crate::wiring::placement::Placement;
+use crate::wiring::serving::{ServeModelError, Served};
 use crate::wiring::session::{Addresses, Part, Session, ensure_model};
 
 /// Why the metrics are not served.
@@ -174,7 +177,17 @@ fn overridden(config: &Config, args: &UpArgs) -> Config {
     let provide = &mut config.provide;
     provide.price.input_per_mtok = args.price_input.unwrap_or(provide.price.input_per_mtok);
     provide.price.output_per_mtok = args.price_output.unwrap_or(provide.price.output_per_mtok);
-    provide.device = args.device.unwrap_or(provide.device);
+    if let Some(device) = args.device {
+        provide.device = device;
+        if device == DeviceChoice::Cpu {
+            provide.adapters.clear();
+        }
+    }
+    if !args.adapter.is_empty() {
+        provide.adapters.clone_from(&args.adapter);
+        // Who names an adapter means it, whatever the configuration says; who names the processor beside it is told.
+        provide.device = args.device.unwrap_or(DeviceChoice::Wgpu);
+    }
     provide.threads = args.threads.or(provide.threads);
     provide.memory_mib = args.memory.unwrap_or(provide.memory_mib);
     provide.reuse &= !args.no_reuse;
@@ -193,14 +206,35 @@ async fn load_models(context: &Context, args: &UpArgs) -> Result<Vec<Served>, Fa
     blocking(move || {
         let config = overridden(&context.config()?, &args);
         config.check()?;
-        let load = |model: &ModelConfig| -> Result<Served, Failure> {
-            let (id, name, path) = ensure_model(&context, &config, &model.name)?;
-            context.out().note(&format!("loading {name}"));
-            Ok(Served::load(id, &name, &path, config.provide.device, config.provide.threads)?)
-        };
-        config.provide.models.iter().map(load).collect()
+        let models = &config.provide.models;
+        if models.is_empty() {
+            return Ok(Vec::new());
+        }
+        let here = models.iter().map(|model| ensure_model(&context, &config, &model.name)).collect::<Result<Vec<_>, _>>()?;
+        place_models(&context, &config.provide, &here)
     })
     .await
+}
+
+/// Loads models onto the devices that are configured.
+fn place_models(context: &Context, config: &ProvideConfig, models: &[(ModelId, String, PathBuf)]) -> Result<Vec<Served>, Failure> {
+    let devices = Device::open_all(config.device, &config.adapters).map_err(ServeModelError::from)?;
+    let devices: Vec<Device> = devices.into_iter().map(|device| config.on(device)).collect();
+    let load = |(id, name, path): &(ModelId, String, PathBuf), device: &Device| {
+        context.out().note(&format!("loading {name} on {device}"));
+        let served = Served::load(*id, name, path, device).inspect_err(|error| {
+            if error.is_for_room() {
+                tracing::warn!(error = error as &dyn std::error::Error, model = name, %device, "this device has no room for the model");
+            }
+        })?;
+        let bytes = served.adapter_bytes();
+        Ok::<_, ServeModelError>((served, bytes))
+    };
+    let mut placement = Placement::new(devices);
+    let placed = models.iter().map(|model| placement.place(|device| load(model, device), ServeModelError::is_for_room));
+    let mut served = placed.collect::<Result<Vec<_>, _>>()?;
+    served.extend(placement.copies(models.len(), |model, device| load(&models[model], device), ServeModelError::is_for_room)?);
+    Ok(served)
 }
 
 async fn provide(session: &Session, config: &Config, served: &[Served]) -> Result<Option<(Provider, ProviderView)>, Failure> {
@@ -221,9 +255,10 @@ async fn serve_metrics(listen: SocketAddr, router: Router, stop: CancellationTok
     Ok(())
 }
 
-/// A model in a line: what it is, and how fast and for how many it works.
+/// A copy of a model in a line: what it is and where, and how fast and for how many it works.
 fn sold(config: &ProvideConfig, model: &Served) -> String {
-    format!("{} ({} tokens/s, up to {} jobs at once)", model.name, model.tokens_per_s, model.capacity(config))
+    let (device, capacity) = (model.model.device(), model.capacity(config, 1));
+    format!("{} on {device} ({} tokens/s, up to {capacity} jobs at once)", model.name, model.tokens_per_s)
 }
 
 fn tell_ready(

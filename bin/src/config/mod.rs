@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 
 use cocoon_market::offer::{CHALLENGE_WINDOW_S_MIN, ModelClass, Tier};
 use cocoon_market::{Amount, NetworkId};
-use cocoon_runtime::ServingLimits;
-use cocoon_runtime::device::DeviceChoice;
+use cocoon_runtime::device::{AdapterChoice, DeviceChoice};
+use cocoon_runtime::{Device, ServingLimits};
 use cocoon_settlement::chain::Confirmations;
 use cocoon_settlement::settler::ClaimPolicy;
 use serde::{Deserialize, Serialize};
@@ -212,6 +212,9 @@ pub struct ProvideConfig {
     /// What computes.
     #[serde(deserialize_with = "text::parsed")]
     pub device: DeviceChoice,
+    /// Graphics adapters that compute, by position or part of the name. When empty, the one that `device` finds.
+    #[serde(deserialize_with = "text::parsed_list")]
+    pub adapters: Vec<AdapterChoice>,
     /// Threads that compute on the processor. When `None`, as many as it has.
     pub threads: Option<NonZeroU16>,
     /// Jobs served at once, of all models together. When `None`, as many as [`Served::capacity`](crate::wiring::serving::Served::capacity)
@@ -264,6 +267,7 @@ impl Default for ProvideConfig {
             models: Vec::new(),
             price: Price::default(),
             device: DeviceChoice::Auto,
+            adapters: Vec::new(),
             threads: None,
             capacity: None,
             jobs_together: const { NonZeroU16::new(16).unwrap() },
@@ -302,7 +306,15 @@ impl ProvideConfig {
         self.challenge_window_s.unwrap_or(usual)
     }
 
-    /// What each model may use of this machine.
+    /// A device with as many threads as are configured.
+    pub fn on(&self, device: Device) -> Device {
+        match self.threads {
+            Some(threads) => device.with_threads(threads.into()),
+            None => device,
+        }
+    }
+
+    /// What each copy of a model may use of this machine.
     pub fn serving_limits(&self) -> ServingLimits {
         ServingLimits {
             jobs: self.jobs_together.get().into(),

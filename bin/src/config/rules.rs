@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use cocoon_market::offer::{CHALLENGE_WINDOW_S_MAX, CHALLENGE_WINDOW_S_MIN, Tier};
+use cocoon_runtime::device::DeviceChoice;
 use cocoon_settlement::chain::{Address, BASECHAIN, Confirmations};
 
 use super::{ChainConfig, Config, ConfigError, Endpoint, Network, NetworkConfig, NodeConfig, ProvideConfig, RequesterConfig};
@@ -90,6 +91,8 @@ impl ProvideConfig {
         let distinct = self.models.iter().all(|model| names.insert(model.name.to_ascii_lowercase()));
         rule(distinct, "provide.models", "names a model twice")?;
         self.check_serving()?;
+        let adapters = self.adapters.is_empty() || self.device != DeviceChoice::Cpu;
+        rule(adapters, "provide.adapters", "are not used where provide.device is \"cpu\"")?;
         let window_s = self.challenge_window_s(network);
         let least = if network == Network::Devnet { DEVNET_WINDOW_S_MIN } else { CHALLENGE_WINDOW_S_MIN };
         rule(window_s >= least, "provide.challenge_window_s", "must be at least 86400 (a day); 12 on a devnet")?;

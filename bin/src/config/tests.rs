@@ -72,6 +72,13 @@ fn amounts_are_text_in_ton() {
 }
 
 #[test]
+fn adapters_are_named_by_position_or_name() {
+    let config = load("[provide]\nadapters = [\"1\", \"rx 7900\"]\n").unwrap();
+    assert_eq!(config.provide.adapters, [AdapterChoice::Position(1), AdapterChoice::Name("rx 7900".to_owned())]);
+    assert!(matches!(load("[provide]\nadapters = [\"\"]\n"), Err(ConfigError::Syntax { .. })));
+}
+
+#[test]
 fn an_embedded_chain_lies_beside_the_configuration() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.toml");
@@ -114,6 +121,7 @@ fn rules_between_fields_are_checked() {
     check("[node]\nbootstrap = [\"/ip4/1.2.3.4/tcp/1\"]\n", "node.bootstrap");
     check("[provide]\nfloat_ton = \"0\"\n", "provide.float_ton");
     check("[provide]\ntier = \"exact\"\n", "provide.tier");
+    check("[provide]\ndevice = \"cpu\"\nadapters = [\"0\"]\n", "provide.adapters");
     check("[[provide.models]]\nname = \"a\"\n[[provide.models]]\nname = \"A\"\n", "provide.models");
     for (key, value) in [("threads", 1025), ("capacity", 1025), ("jobs_together", 257), ("jobs_waiting", 1025), ("memory_mib", 1_048_577)] {
         let (above, most) = (format!("[provide]\n{key} = {value}\n"), format!("[provide]\n{key} = {}\n", value - 1));

@@ -24,6 +24,15 @@ where
     parsed(deserializer).map(Some)
 }
 
+/// Reads texts through [`FromStr`].
+pub(super) fn parsed_list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: Display>,
+{
+    Vec::<String>::deserialize(deserializer)?.iter().map(|text| text.parse().map_err(serde::de::Error::custom)).collect()
+}
+
 /// Reads a resource class by the name it has among topics.
 pub(super) fn class<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ModelClass, D::Error> {
     let text = String::deserialize(deserializer)?;

@@ -1,51 +1,56 @@
-//! Runs jobs for the provider service: one thread a model, which works on all its jobs together.
+//! Runs jobs for the provider service: one thread a copy of a model, which works on all its jobs together.
 //!
 //! ```text
 //! provider service --start--> queue (bounded) --> thread of the model --> events (bounded) --> provider service
 //! ```
 //!
 //! Tokens and vectors go out one by one while the network keeps up. While it does not, that job waits and the others go on. A
-//! panic inside the model ends the jobs that it had, never the node.
+//! panic inside the model ends the jobs that it had, never the node. Of several copies of a model, on several adapters, a job goes to
+//! one that serves, and of those to the one with the fewest jobs.
+//!
+//! # When a device fails
+//!
+//! - A job that finds no memory is refused ([`Refusal::Unavailable`]), and the others go on.
+//! - A driver that loses the device ends what ran on it ([`StopReason::Internal`], so that requesters go elsewhere) and refuses what had
+//!   not begun. The thread opens the adapter anew and loads its model again, at once at first, then after growing waits; orders that come
+//!   meanwhile wait in its queue. After too many tries it refuses everything. Threads on other adapters notice nothing of it.
 
 mod embedding;
 mod front;
 mod generating;
+mod lane;
 mod outbox;
+mod recovery;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use async_trait::async_trait;
 use cocoon_market::job::JobRequest;
-use cocoon_market::{JobId, ModelId, Refusal, StopReason, Usage, Work, WorkKind};
-use cocoon_p2p::execution::{CancelHandle, EXECUTION_EVENTS_MAX, Execution, ExecutionEvent, Executor};
+use cocoon_market::{JobId, ModelId, Refusal, StopReason, Usage, Work};
+use cocoon_p2p::execution::{Execution, ExecutionEvent, Executor};
 use cocoon_runtime::{Cancel, ServingLimits};
 use futures::channel::mpsc;
 
-use super::serving::Loaded;
-use front::Front;
+use super::serving::{Loaded, Reload};
+use lane::{Health, Lane, Last, Shared};
+use recovery::Patience;
 
 /// Runs the jobs of all models that are served.
 #[derive(Debug)]
 pub struct ModelExecutor {
-    lanes: BTreeMap<ModelId, Lane>,
+    /// Copies of each model, in the order in which they were placed.
+    lanes: BTreeMap<ModelId, Vec<Lane>>,
 }
 
-/// The thread of one model.
-#[derive(Debug)]
-struct Lane {
-    serves: WorkKind,
-    /// The thread ends when this is dropped and the queue is empty.
-    orders: mpsc::Sender<Order>,
-    /// Jobs that wait or run.
-    inside: Arc<AtomicUsize>,
-    /// Most of them: those that are read together, and those that may wait. The provider's desk admits no more than its capacity at once;
-    /// this bounds what slips through while others end.
-    inside_max: usize,
-}
+/// A copy of a model, and who loads it again.
+type Reloadable = (Loaded, Arc<dyn Reload>);
+
+/// Models of which no copy is served any more, because their devices were given up. Whoever sells them withdraws the offers.
+pub type GivenUp = mpsc::Receiver<ModelId>;
 
 /// A job on its way to a model.
 struct Order {
@@ -56,25 +61,44 @@ struct Order {
 }
 
 impl ModelExecutor {
-    /// Starts a thread for each model, which may use so much.
+    /// Starts a thread for each copy of a model, which may use so much.
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn new(models: impl IntoIterator<Item = (ModelId, Loaded)>, limits: ServingLimits) -> io::Result<Self> {
-        let lanes = models.into_iter().map(|(id, model)| Ok((id, Lane::start(id, model, limits)?))).collect::<io::Result<_>>()?;
-        Ok(Self { lanes })
+    pub fn new(models: impl IntoIterator<Item = (ModelId, Loaded, Arc<dyn Reload>)>, limits: ServingLimits) -> io::Result<(Self, GivenUp)> {
+        Self::with_patience(models, limits, Patience::USUAL)
+    }
+
+    fn with_patience(
+        models: impl IntoIterator<Item = (ModelId, Loaded, Arc<dyn Reload>)>,
+        limits: ServingLimits,
+        patience: Patience,
+    ) -> io::Result<(Self, GivenUp)> {
+        let mut copies: BTreeMap<ModelId, Vec<Reloadable>> = BTreeMap::new();
+        models.into_iter().for_each(|(id, model, reload)| copies.entry(id).or_default().push((model, reload)));
+        // Every sender has a place of its own, and each is used once at most.
+        let (tell, given_up) = mpsc::channel(0);
+        let mut lanes = BTreeMap::new();
+        for (id, copies) in copies {
+            let last = Last::new(id, copies.len(), &tell);
+            let start = |(model, reload)| Lane::start(model, reload, last.clone(), limits, patience);
+            lanes.insert(id, copies.into_iter().map(start).collect::<io::Result<Vec<_>>>()?);
+        }
+        Ok((Self { lanes }, given_up))
     }
 
     /// Jobs that wait for a model or run on it.
     pub fn inside(&self, model: ModelId) -> usize {
-        self.lanes.get(&model).map_or(0, |lane| lane.inside.load(Ordering::Relaxed))
+        self.lanes.get(&model).map_or(0, |copies| copies.iter().map(Lane::inside).sum())
     }
 }
 
 #[async_trait]
 impl Executor for ModelExecutor {
     async fn start(&self, model: ModelId, request: JobRequest) -> Result<Execution, StopReason> {
-        let lane = self.lanes.get(&model).ok_or(StopReason::Refused(Refusal::UnknownOffer))?;
+        let copies = self.lanes.get(&model).ok_or(StopReason::Refused(Refusal::UnknownOffer))?;
+        let best = copies.iter().min_by_key(|lane| (lane.shared.health(), lane.inside()));
+        let lane = best.filter(|lane| lane.shared.health() != Health::GivenUp).ok_or(StopReason::Refused(Refusal::Unavailable))?;
         if request.work.kind() != lane.serves {
             return Err(StopReason::Refused(Refusal::OtherWork { serves: lane.serves }));
         }
@@ -83,54 +107,19 @@ impl Executor for ModelExecutor {
     }
 }
 
-impl Lane {
-    fn start(id: ModelId, model: Loaded, limits: ServingLimits) -> io::Result<Self> {
-        let inside_max = limits.jobs.saturating_add(limits.waiting);
-        let (orders, queue) = mpsc::channel(inside_max);
-        let inside = Arc::new(AtomicUsize::new(0));
-        let (serves, front) = (model.work(), Front::new(queue, Arc::clone(&inside)));
-        let run = move || match model {
-            Loaded::Text(model) => generating::Desk::new(model, front, limits).run(),
-            Loaded::Vectors(model) => embedding::Desk::new(model, front).run(),
-        };
-        std::thread::Builder::new().name(format!("model-{}", id.short())).spawn(run)?;
-        Ok(Self { serves, orders, inside, inside_max })
-    }
-
-    fn start_job(&self, request: JobRequest) -> Result<Execution, StopReason> {
-        let (tx, events) = mpsc::channel(EXECUTION_EVENTS_MAX);
-        let cancel = Cancel::default();
-        let switch = cancel.clone();
-        let JobRequest { job, work, .. } = request;
-        let ahead = self.inside.fetch_add(1, Ordering::Relaxed);
-        let busy = StopReason::Refused(Refusal::Busy { running: u16::try_from(ahead).unwrap_or(u16::MAX) });
-        let sent = match ahead < self.inside_max {
-            true => self.orders.clone().try_send(Order { job, work, events: tx, cancel }),
-            false => {
-                self.inside.fetch_sub(1, Ordering::Relaxed);
-                return Err(busy);
-            }
-        };
-        if let Err(error) = sent {
-            self.inside.fetch_sub(1, Ordering::Relaxed);
-            // The thread ends only with the executor, or by a panic outside of any job.
-            return Err(if error.is_full() { busy } else { StopReason::Internal });
-        }
-        tracing::debug!(%job, ahead, "job queued");
-        metrics::gauge!("swarm_jobs_inside").increment(1.0);
-        Ok(Execution { events, cancel: CancelHandle::with_hook(move || switch.cancel()) })
-    }
-}
-
 /// Takes a job off the count of those inside.
-fn count_out(inside: &AtomicUsize) {
-    inside.fetch_sub(1, Ordering::Relaxed);
+fn count_out(shared: &Shared) {
+    shared.inside.fetch_sub(1, Ordering::Relaxed);
     metrics::gauge!("swarm_jobs_inside").decrement(1.0);
 }
 
 fn count_tokens(usage: Usage) {
     metrics::counter!("swarm_tokens_total", "kind" => "input").increment(usage.input_tokens);
     metrics::counter!("swarm_tokens_total", "kind" => "output").increment(usage.output_tokens);
+}
+
+fn count_without_memory() {
+    metrics::counter!("swarm_jobs_without_memory_total").increment(1);
 }
 
 fn count_seconds(started: Instant) {

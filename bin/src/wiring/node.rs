@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use super::desk::{Desk, DeskError};
-use super::executor::ModelExecutor;
+use super::executor::{GivenUp, ModelExecutor};
 use super::keeper::{Duty, Pace, claim_all};
 use super::office::{Office, open_desk};
 use super::own::StakeError;
@@ -172,16 +173,19 @@ impl RunningNode {
     /// [`StartError`].
     pub async fn provide(&self, config: &ProvideConfig, settlement: SettlementTerms, served: &[Served]) -> Result<Provider, StartError> {
         check_classes(config, served)?;
-        let listings = served.iter().map(|model| listing(config, settlement, model)).collect();
-        let models = served.iter().map(|model| (model.id, model.model.clone()));
-        let executor = Arc::new(ModelExecutor::new(models, config.serving_limits()).map_err(StartError::Thread)?);
+        let offered = offered(served);
+        let capacity = |model: &Served| model.capacity(config, served.iter().filter(|copy| copy.id == model.id).count());
+        let listings: Vec<Listing> = offered.iter().map(|model| listing(config, settlement, model, capacity(model))).collect();
+        let models = served.iter().map(|model| (model.id, model.model.clone(), Arc::clone(&model.reload)));
+        let (executor, given_up) = ModelExecutor::new(models, config.serving_limits()).map_err(StartError::Thread)?;
         let payee = Arc::new(ChannelPayee::new(Arc::clone(self.desk()), settlement));
         // Models share one machine, which carries no more jobs of all of them than of one.
-        let jobs_max = served.iter().map(|model| model.capacity(config).get()).max().unwrap_or(1).into();
-        let service = ProviderConfig { jobs_max, ..ProviderConfig::new(listings) };
-        let provider = Provider::spawn(self.node.clone(), self.key.clone(), service, payee, executor).await?;
+        let jobs_max = listings.iter().map(|listing| listing.capacity).max().unwrap_or(1).into();
+        let service = ProviderConfig { jobs_max, ..ProviderConfig::new(listings.clone()) };
+        let provider = Provider::spawn(self.node.clone(), self.key.clone(), service, payee, Arc::new(executor)).await?;
+        tokio::spawn(withdraw_given_up(provider.clone(), listings, given_up, self.cancel.clone()));
         tokio::spawn(super::telemetry::watch_provider(provider.events(), self.cancel.clone()));
-        let models = served.iter().map(|model| model.id).collect();
+        let models = offered.iter().map(|model| model.id).collect();
         tokio::spawn(file_offers(self.node.clone(), Arc::clone(self.desk()), provider.events(), models));
         Ok(provider)
     }
@@ -233,6 +237,17 @@ async fn file_offer(node: &Node, desk: &Arc<Desk>, model: ModelId) {
     }
 }
 
+/// Sells no more what no device serves any more.
+async fn withdraw_given_up(provider: Provider, mut listings: Vec<Listing>, mut given_up: GivenUp, cancel: CancellationToken) {
+    while let Some(Some(model)) = cancel.run_until_cancelled(given_up.next()).await {
+        tracing::error!(model = %model.short(), "no device serves this model any more; its offer is withdrawn");
+        listings.retain(|listing| listing.model.id != model);
+        if let Err(error) = provider.sell(listings.clone()).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the offer could not be withdrawn; orders are refused");
+        }
+    }
+}
+
 async fn end_provider(provider: &Provider) {
     if tokio::time::timeout(FINISH_LIMIT, provider.shutdown(Shutdown::Finish)).await.is_err() {
         tracing::warn!("jobs still run after {} s and are stopped", FINISH_LIMIT.as_secs());
@@ -253,15 +268,28 @@ pub(super) fn check_classes(config: &ProvideConfig, served: &[Served]) -> Result
     }
 }
 
+/// What stands in offers: each model once, as its slowest copy, so that nobody is promised more than he may get.
+fn offered(served: &[Served]) -> Vec<&Served> {
+    let mut offered: Vec<&Served> = Vec::new();
+    for model in served {
+        match offered.iter_mut().find(|other| other.id == model.id) {
+            Some(other) if model.tokens_per_s < other.tokens_per_s => *other = model,
+            Some(_) => {}
+            None => offered.push(model),
+        }
+    }
+    offered
+}
+
 /// What one model is sold for.
-fn listing(config: &ProvideConfig, settlement: SettlementTerms, served: &Served) -> Listing {
+fn listing(config: &ProvideConfig, settlement: SettlementTerms, served: &Served, capacity: NonZeroU16) -> Listing {
     Listing {
         model: served.model_claim(&config.serving_limits()),
         device: served.device_claim(),
         price: config.price_of(&served.name).into(),
         tier: config.tier,
         confidentiality: Confidentiality::Open,
-        capacity: served.capacity(config).get(),
+        capacity: capacity.get(),
         slice_tokens: match served.model.work() {
             WorkKind::Generate => config.slice_tokens.get(),
             WorkKind::Embed => config.slice_tokens_read.get(),

@@ -1,7 +1,8 @@
 //! Models that this node serves: loaded, measured, and described as offers describe them.
 
 use std::borrow::Cow;
-use std::num::{NonZeroU16, NonZeroUsize};
+use std::fmt;
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,8 +11,8 @@ use cocoon_market::offer::{DeviceClaim, DeviceKind, ModelClaim, ModelClass, NAME
 use cocoon_market::{ModelId, WorkKind};
 use cocoon_runtime::device::AdapterKind;
 use cocoon_runtime::{
-    Device, DeviceChoice, DeviceError, EmbedError, Embedder, Event, FolderConfig, GenerateError, GenerationRequest, LoadError, Model,
-    ModelFolder, Prompt, ServingLimits,
+    AdapterChoice, Device, DeviceChoice, DeviceError, EmbedError, Embedder, EngineError, Event, FolderConfig, GenerateError,
+    GenerationRequest, LoadError, Model, ModelFolder, Prompt, ServingLimits,
 };
 
 use crate::config::ProvideConfig;
@@ -68,6 +69,40 @@ impl Loaded {
             Self::Vectors(model) => model.device(),
         }
     }
+
+    /// Number of its weights.
+    fn parameters(&self) -> u64 {
+        match self {
+            Self::Text(model) => model.summary().parameters,
+            Self::Vectors(model) => model.summary().parameters,
+        }
+    }
+}
+
+/// Who can load a model once more.
+pub trait Reload: fmt::Debug + Send + Sync {
+    /// Loads the model onto a device. Blocks for seconds.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    fn reload(&self, device: &Device) -> Result<Loaded, LoadError>;
+}
+
+/// A file, or a folder.
+impl Reload for PathBuf {
+    fn reload(&self, device: &Device) -> Result<Loaded, LoadError> {
+        Loaded::open(self, device)
+    }
+}
+
+/// Opens the one device of a command.
+///
+/// # Errors
+/// [`ServeModelError::Device`].
+pub fn open_device(choice: DeviceChoice, adapter: Option<AdapterChoice>) -> Result<Device, ServeModelError> {
+    let mut devices = Device::open_all(choice, adapter.as_slice())?;
+    // One choice, or none, is one device.
+    Ok(devices.swap_remove(0))
 }
 
 /// A model that is ready to serve.
@@ -79,6 +114,8 @@ pub struct Served {
     pub name: String,
     /// The model.
     pub model: Loaded,
+    /// Who loads it again, when its device was lost.
+    pub reload: Arc<dyn Reload>,
     /// Tokens written, or read for vectors; measured here, of one job.
     pub tokens_per_s: u32,
 }
@@ -125,24 +162,42 @@ pub enum WorkError {
 impl NextStep for ServeModelError {
     fn next_step(&self) -> Cow<'static, str> {
         match self {
+            Self::Device(DeviceError::UnknownAdapter { .. } | DeviceError::AmbiguousAdapter { .. }) => {
+                "one of these with --adapter, by its number or more of its name".into()
+            }
+            Self::Device(DeviceError::AdapterForCpu) => "leave out --adapter, or --device cpu".into(),
             Self::Device(_) => "use --device cpu, or install a driver; `swarm doctor` lists the adapters".into(),
+            error if error.is_for_room() => {
+                "another adapter with --adapter, --device cpu, or a smaller model; `swarm models inspect` says what each takes".into()
+            }
             Self::Load { .. } => "fetch it anew (swarm models rm, then swarm models pull), or serve another model".into(),
             Self::Broken { .. } => "try --device cpu; `swarm doctor` checks the adapter".into(),
         }
     }
 }
 
+impl ServeModelError {
+    /// Whether the device has no room for the model, which another may have.
+    pub fn is_for_room(&self) -> bool {
+        let of_engine = |error: &EngineError| matches!(error, EngineError::OutOfMemory | EngineError::TooLarge(_));
+        match self {
+            Self::Device(_) => false,
+            Self::Load { source, .. } => source.is_for_room(),
+            Self::Broken { source: WorkError::Generate(GenerateError::Engine(error)), .. }
+            | Self::Broken { source: WorkError::Embed(EmbedError::Engine(error)), .. } => of_engine(error),
+            Self::Broken { .. } => false,
+        }
+    }
+}
+
 impl Served {
-    /// Opens the device, loads the model, and measures it. Blocks for seconds.
+    /// Loads the model onto a device, and measures it. Blocks for seconds.
     ///
     /// # Errors
     /// [`ServeModelError`].
-    pub fn load(id: ModelId, name: &str, path: &Path, choice: DeviceChoice, threads: Option<NonZeroU16>) -> Result<Self, ServeModelError> {
-        let device = Device::open(choice)?;
-        let threads = threads.map_or(device.threads(), NonZeroUsize::from);
-        let device = device.with_threads(threads);
+    pub fn load(id: ModelId, name: &str, path: &Path, device: &Device) -> Result<Self, ServeModelError> {
         let started = Instant::now();
-        let model = Loaded::open(path, &device).map_err(|source| ServeModelError::Load { path: path.to_owned(), source })?;
+        let model = Loaded::open(path, device).map_err(|source| ServeModelError::Load { path: path.to_owned(), source })?;
         let loaded = started.elapsed();
         let broken = |source| ServeModelError::Broken { name: name.to_owned(), device: device.to_string(), source };
         let tokens_per_s = measure(&model).map_err(broken)?;
@@ -150,36 +205,38 @@ impl Served {
         if device.adapter().is_some_and(|adapter| adapter.kind == AdapterKind::Software) {
             tracing::warn!(%device, "this adapter is emulated in software and slower than --device cpu");
         }
-        Ok(Self { id, name: name.to_owned(), model, tokens_per_s })
+        Ok(Self { id, name: name.to_owned(), model, reload: Arc::new(path.to_owned()), tokens_per_s })
     }
 
-    /// Jobs of this model at once: as many as are configured, else as many as it reads together, and has room for keys and values of. Fewer
-    /// would give away speed, since one job alone leaves a device idle; more would wait for each other.
-    pub fn capacity(&self, config: &ProvideConfig) -> NonZeroU16 {
+    /// Bytes of its weights on an adapter, in single precision.
+    pub fn adapter_bytes(&self) -> u64 {
+        self.model.parameters().saturating_mul(4)
+    }
+
+    /// Jobs at once of a model with so many copies: as many as are configured, else as many as each copy reads together, and has room for
+    /// keys and values of. Fewer would give away speed, since one job alone leaves a device idle; more would wait for each other.
+    pub fn capacity(&self, config: &ProvideConfig, copies: usize) -> NonZeroU16 {
         let limits = config.serving_limits();
         let room = match &self.model {
             Loaded::Text(model) => limits.room(model, JOB_TOKENS),
             Loaded::Vectors(_) => limits.jobs,
         };
         // A job that takes all the room is one.
-        let room = u16::try_from(room).ok().and_then(NonZeroU16::new).unwrap_or(NonZeroU16::MIN);
+        let room = u16::try_from(room.saturating_mul(copies)).ok().and_then(NonZeroU16::new).unwrap_or(NonZeroU16::MIN);
         config.capacity.unwrap_or(room)
     }
 
     /// What an offer says of the model; no more context than there is memory for.
     pub fn model_claim(&self, limits: &ServingLimits) -> ModelClaim {
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        let (parameters, serves, context_tokens) = match &self.model {
-            Loaded::Text(model) => (model.summary().parameters, Serves::Text, limits.tokens_max(model).max(1)),
-            Loaded::Vectors(model) => {
-                let summary = model.summary();
-                (summary.parameters, Serves::Vectors { width: number(summary.width) }, summary.tokens_max)
-            }
+        let (serves, context_tokens) = match &self.model {
+            Loaded::Text(model) => (Serves::Text, limits.tokens_max(model).max(1)),
+            Loaded::Vectors(model) => (Serves::Vectors { width: number(model.summary().width) }, model.summary().tokens_max),
         };
         ModelClaim {
             id: self.id,
             name: short(&self.name),
-            class: ModelClass::of_parameters(parameters),
+            class: ModelClass::of_parameters(self.model.parameters()),
             serves,
             context_tokens: number(context_tokens),
         }
@@ -258,7 +315,7 @@ mod tests {
         for (path, bytes) in tiny::tiny_bert(1) {
             std::fs::write(dir.path().join(path), bytes).unwrap();
         }
-        let served = Served::load(ModelId([1; 32]), "tiny-bert", dir.path(), DeviceChoice::Cpu, None).unwrap();
+        let served = Served::load(ModelId([1; 32]), "tiny-bert", dir.path(), &Device::cpu()).unwrap();
         let claim = served.model_claim(&ServingLimits::default());
         assert_eq!((claim.serves, claim.class, claim.context_tokens), (Serves::Vectors { width: 48 }, ModelClass::TextTiny, 256));
         assert!(served.tokens_per_s > 1);
@@ -269,7 +326,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("tiny.gguf");
         std::fs::write(&path, tiny::tiny_llama(1)).unwrap();
-        let served = Served::load(ModelId([1; 32]), &"ö".repeat(90), &path, DeviceChoice::Cpu, None).unwrap();
+        let served = Served::load(ModelId([1; 32]), &"ö".repeat(90), &path, &Device::cpu()).unwrap();
         assert!(served.tokens_per_s >= 1);
         assert_eq!(served.model_claim(&ServingLimits::default()).name, "ö".repeat(NAME_BYTES_MAX / 2));
         assert_eq!(served.model_claim(&ServingLimits::default()).class, ModelClass::TextTiny);
@@ -281,19 +338,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("tiny.gguf");
         std::fs::write(&path, tiny::tiny_llama(1)).unwrap();
-        let threads = NonZeroU16::new(1);
-        let served = Served::load(ModelId([1; 32]), "tiny", &path, DeviceChoice::Cpu, threads).unwrap();
+        let one = ProvideConfig { threads: NonZeroU16::new(1), ..ProvideConfig::default() };
+        let served = Served::load(ModelId([1; 32]), "tiny", &path, &one.on(Device::cpu())).unwrap();
         assert_eq!(served.model.device().threads().get(), 1);
         let with = |memory_mib| {
             let config = ProvideConfig { memory_mib: NonZeroU32::new(memory_mib).unwrap(), ..ProvideConfig::default() };
-            (served.capacity(&config).get(), served.model_claim(&config.serving_limits()).context_tokens)
+            (served.capacity(&config, 1).get(), served.model_claim(&config.serving_limits()).context_tokens)
         };
         // A page of 32 positions takes 13 KiB, so all 2048 tokens of the context take 832.
         assert_eq!(with(1), (1, 2048));
         assert_eq!(with(4), (4, 2048));
         assert_eq!(with(1024), (16, 2048), "no more than are read together");
+        assert_eq!(served.capacity(&ProvideConfig::default(), 2).get(), 32, "two copies carry twice as many");
         let config = ProvideConfig { capacity: NonZeroU16::new(40), ..ProvideConfig::default() };
-        assert_eq!(served.capacity(&config).get(), 40, "as configured");
+        assert_eq!(served.capacity(&config, 2).get(), 40, "as configured");
         let half = ServingLimits { cache_bytes: 1 << 19, ..ServingLimits::default() };
         assert_eq!(served.model_claim(&half).context_tokens, 39 * 32 + 1);
     }
@@ -303,7 +361,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("bad.gguf");
         std::fs::write(&path, b"GGUF").unwrap();
-        let error = Served::load(ModelId([1; 32]), "bad", &path, DeviceChoice::Cpu, None).unwrap_err();
+        let error = Served::load(ModelId([1; 32]), "bad", &path, &Device::cpu()).unwrap_err();
         assert!(matches!(error, ServeModelError::Load { .. }) && error.next_step().contains("models pull"), "{error}");
     }
 }

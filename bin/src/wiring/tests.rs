@@ -1,6 +1,7 @@
 //! Two nodes on loopback with a chain in this process: payment as the two sides really do it.
 
 use std::num::NonZeroU16;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use super::keeper::{Pace, claim_all};
 use super::node::{Parts, RunningNode};
 use super::own::{Means, StakeError, ensure_stake, free_collateral, provider_terms, upkeep};
 use super::payer::Backing;
-use super::serving::{Loaded, Served};
+use super::serving::{Loaded, Reload, Served};
 use crate::commands::blocking;
 use crate::config::{ChainConfig, Network, Price, ProvideConfig, RequesterConfig, devnet_founder, devnet_founding};
 use crate::deployment::ensure_devnet;
@@ -135,9 +136,14 @@ fn settlement(contract: ContractAddress, config: &ProvideConfig) -> SettlementTe
     }
 }
 
+/// These models are made in memory, and nothing loses them.
+fn reload() -> Arc<dyn Reload> {
+    Arc::new(PathBuf::new())
+}
+
 fn served() -> Served {
     let model = Model::from_gguf(&Gguf::from_bytes(tiny::tiny_llama(1)).unwrap(), &Device::cpu()).unwrap();
-    Served { id: MODEL, name: "tiny".to_owned(), model: Loaded::Text(Arc::new(model)), tokens_per_s: 1000 }
+    Served { id: MODEL, name: "tiny".to_owned(), model: Loaded::Text(Arc::new(model)), reload: reload(), tokens_per_s: 1000 }
 }
 
 fn bert() -> Embedder {
@@ -151,7 +157,7 @@ fn bert() -> Embedder {
 const VECTORS: ModelId = ModelId([8; 32]);
 
 fn served_vectors() -> Served {
-    Served { id: VECTORS, name: "tiny-bert".to_owned(), model: Loaded::Vectors(Arc::new(bert())), tokens_per_s: 1000 }
+    Served { id: VECTORS, name: "tiny-bert".to_owned(), model: Loaded::Vectors(Arc::new(bert())), reload: reload(), tokens_per_s: 1000 }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -88,7 +88,8 @@ struct Options {
 
 impl Options {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self> {
-        let mut out = Self { name: None, first: 0, prompts: 24, tokens: 96, device: DeviceChoice::Wgpu, device_prompts: 8, device_answers: 1 };
+        let mut out =
+            Self { name: None, first: 0, prompts: 24, tokens: 96, device: DeviceChoice::Wgpu, device_prompts: 8, device_answers: 1 };
         while let Some(name) = arguments.next() {
             let value = arguments.next().ok_or_else(|| format!("{name} needs a value"))?;
             match name.as_str() {

@@ -52,9 +52,21 @@ pub(crate) const fn pages_of(positions: usize) -> usize {
 /// Why an engine gave no result.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// The device failed, was lost, or ran out of memory.
+    /// An operation on the device failed.
     #[error("device failed")]
     Device(#[from] ::burn::tensor::ExecutionError),
+    /// The driver has lost the device, so that everything on it fails from now on.
+    #[error("device is lost: {reason}")]
+    Lost {
+        /// As the driver puts it.
+        reason: String,
+    },
+    /// The device had no memory left for something.
+    #[error("device has no memory left")]
+    OutOfMemory,
+    /// Something would be larger than anything may be on the device.
+    #[error(transparent)]
+    TooLarge(#[from] TensorTooLarge),
     /// The device gave something of another type than was computed.
     #[error("device returned something that cannot be read")]
     Unreadable,
@@ -106,6 +118,18 @@ impl Batch {
     pub(crate) fn show_last(&mut self, tokens: usize) {
         let end = self.ids.len();
         self.shown.extend(end - tokens..end);
+    }
+
+    /// Whether a device can have the tensors of a pass that grow with sequences: what is kept, and the
+    /// scores of all heads for all rows of a sequence.
+    ///
+    /// # Errors
+    ///
+    /// [`TensorTooLarge`] with the largest of them.
+    pub(crate) fn check(&self, kept: CacheShape, query_heads: usize, tensor_bytes_max: u64) -> Result<(), TensorTooLarge> {
+        let pages = self.spans.iter().flat_map(|span| &span.pages).max().map_or(0, |last| *last as usize + 1);
+        let scores = self.spans.iter().map(|span| tensor_bytes([query_heads, span.rows.len(), span.end()])).max().unwrap_or(0);
+        TensorTooLarge::check(kept.tensor_bytes(pages).max(scores), tensor_bytes_max)
     }
 
     /// The position of each row in its sequence.
@@ -177,6 +201,42 @@ impl CacheShape {
     pub(crate) fn page_heads(self) -> usize {
         self.layers * self.keys * PAGE_POSITIONS
     }
+
+    /// Bytes of all keys, or of all values, of one layer in so many pages of a device: the tensor that grows.
+    pub(crate) fn tensor_bytes(self, pages: usize) -> u64 {
+        tensor_bytes([pages, PAGE_POSITIONS, self.keys, self.size])
+    }
+
+    /// Most pages of which no tensor has more bytes than that.
+    pub(crate) fn pages_within(self, tensor_bytes_max: u64) -> usize {
+        usize::try_from(tensor_bytes_max / self.tensor_bytes(1).max(1)).unwrap_or(usize::MAX)
+    }
+}
+
+/// Bytes of a tensor in single precision, or of integers. Every number on an adapter has four.
+pub(crate) fn tensor_bytes<const N: usize>(extents: [usize; N]) -> u64 {
+    extents.iter().fold(size_of::<f32>() as u64, |bytes, extent| bytes.saturating_mul(*extent as u64))
+}
+
+/// A tensor that a device has no buffer for, whatever else is on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a tensor of {needed_bytes} bytes, in single precision, is above the {limit_bytes} that the adapter allows")]
+pub struct TensorTooLarge {
+    /// What it would take.
+    pub needed_bytes: u64,
+    /// The most that one may take.
+    pub limit_bytes: u64,
+}
+
+impl TensorTooLarge {
+    /// Whether so many bytes are within a limit.
+    ///
+    /// # Errors
+    ///
+    /// Both, if not.
+    pub(crate) fn check(needed_bytes: u64, limit_bytes: u64) -> Result<(), Self> {
+        if needed_bytes > limit_bytes { Err(Self { needed_bytes, limit_bytes }) } else { Ok(()) }
+    }
 }
 
 /// What a matrix is for. An engine may keep it in another form for that.
@@ -223,6 +283,17 @@ pub struct Unsuitable {
     pub rule: &'static str,
 }
 
+/// Why an engine did not take some weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum WeightsError {
+    /// They do not suit it.
+    #[error(transparent)]
+    Unsuitable(#[from] Unsuitable),
+    /// The device has no place for them.
+    #[error(transparent)]
+    TooLarge(#[from] TensorTooLarge),
+}
+
 /// The operations that decoders are made of.
 ///
 /// Rows are activations `[rows, width]`. Matrices are `[out, in]`, as files have them.
@@ -240,22 +311,45 @@ pub(crate) trait Kernels: fmt::Debug + Send + Sync + 'static {
     /// What all layers of a pass share: which rows belong together, and how positions turn.
     type Pass;
 
-    /// Runs work where this engine's threads are.
-    fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+    /// Runs a pass where this engine's threads are.
+    ///
+    /// # Errors
+    ///
+    /// Those of the work, and what else the device has to say when it failed.
+    fn enter<R: Send>(&self, work: impl FnOnce() -> Result<R, EngineError> + Send) -> Result<R, EngineError> {
         work()
+    }
+    /// Waits until everything put onto the device so far is there.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::OutOfMemory`] when some of it found no place, or what else failed.
+    fn settle(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+    /// Gives memory back that nothing uses.
+    fn tidy(&self) {}
+    /// Most bytes of one tensor.
+    fn tensor_bytes_max(&self) -> u64 {
+        u64::MAX
+    }
+    /// What a cache keeps of a shape, element for element.
+    fn kept(&self, shape: CacheShape) -> CacheShape {
+        shape
     }
 
     /// Puts a matrix onto the device.
     ///
     /// # Errors
     ///
-    /// [`Unsuitable`] from engines that have demands on widths and magnitudes.
-    fn matrix(&self, weights: &Weights, role: MatrixRole) -> Result<Self::Matrix, Unsuitable>;
+    /// [`Unsuitable`] from engines that have demands on widths and magnitudes, [`TensorTooLarge`] from
+    /// devices that have no such tensors.
+    fn matrix(&self, weights: &Weights, role: MatrixRole) -> Result<Self::Matrix, WeightsError>;
     /// Puts a vector onto the device.
     ///
     /// # Errors
     ///
-    /// As [`Kernels::matrix`].
+    /// [`Unsuitable`], as [`Kernels::matrix`].
     fn vector(&self, values: &[f32], role: VectorRole) -> Result<Self::Vector, Unsuitable>;
     /// An empty cache; its memory is taken as pages are used.
     fn cache(&self, shape: CacheShape) -> Self::Cache;

@@ -31,6 +31,8 @@ pub(crate) struct Job {
     prompt: usize,
     /// Tokens that keys and values are kept of.
     read: usize,
+    /// Most tokens that have ever been read; what is read once more is neither metered nor recorded again.
+    reached: usize,
     sampler: Sampler,
     text: TextStream,
     stops: StopScanner,
@@ -63,6 +65,7 @@ impl Job {
             tokens,
             prompt,
             read: 0,
+            reached: 0,
             sampler: Sampler::new(request.sampling),
             text: TextStream::default(),
             cancel: request.cancel.clone(),
@@ -119,7 +122,8 @@ impl Job {
     /// Tokens to read next, at most `max`.
     pub(crate) fn next(&self, max: usize) -> Next<'_> {
         let end = self.tokens.len().min(self.read + max);
-        let shown = if self.recorder.is_some() { end.saturating_sub(self.read.max(self.first_shown())) } else { 0 };
+        let first = self.read.max(self.reached).max(self.first_shown());
+        let shown = if self.recorder.is_some() { end.saturating_sub(first) } else { 0 };
         Next { ids: &self.tokens[self.read..end], wanted: end == self.tokens.len(), shown }
     }
 
@@ -138,6 +142,12 @@ impl Job {
     /// Counts tokens that were read, or whose keys and values were there already.
     pub(crate) fn advance(&mut self, tokens: usize) {
         self.read += tokens;
+        self.reached = self.reached.max(self.read);
+    }
+
+    /// Has everything read anew, because keys and values are gone. The answer goes on where it is.
+    pub(crate) fn rewind(&mut self) {
+        self.read = 0;
     }
 
     /// Ends the job at its next step.
@@ -180,7 +190,7 @@ impl Job {
 
     /// Everything metered: prompt tokens as they are read.
     pub(crate) fn usage(&self) -> Usage {
-        Usage { input_tokens: self.read.min(self.prompt) as u64, output_tokens: self.output_tokens }
+        Usage { input_tokens: self.reached.min(self.prompt) as u64, output_tokens: self.output_tokens }
     }
 
     pub(crate) fn input_commitment(&self) -> [u8; 32] {

@@ -145,6 +145,12 @@ pub enum GenerateError {
     /// The engine failed while it served this job together with others.
     #[error("the device failed, and the job with it: ask again")]
     Lost,
+    /// The device was lost before this job had begun.
+    #[error("the device was lost before the job began: ask again")]
+    NotBegun,
+    /// The device has no memory left for this job, beside those that go on.
+    #[error("the device has no memory left for the job: ask for fewer tokens, or later")]
+    NoMemory,
 }
 
 /// Why an answer ended.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::config::Config;
 use crate::engine::rope::Rope;
-use crate::engine::{Attention, Batch, EngineError, ExactKernels, Kernels};
+use crate::engine::{Attention, Batch, EngineError, ExactKernels, Kernels, TensorTooLarge};
 
 /// A decoder's weights in an engine.
 #[derive(Debug)]
@@ -105,6 +105,12 @@ impl<K: Kernels> Decoder<K> {
         self.kernels.project(&mixed, &layer.attention_out, layer.attention_out_bias.as_ref())
     }
 
+    /// Whether the device can have what a batch takes.
+    fn check(&self, batch: &Batch) -> Result<(), TensorTooLarge> {
+        let kept = self.kernels.kept(self.config.cache_shape());
+        batch.check(kept, self.config.heads.queries, self.kernels.tensor_bytes_max())
+    }
+
     fn epsilon(&self) -> f32 {
         self.config.epsilon as f32
     }
@@ -116,6 +122,10 @@ pub(crate) trait Network: fmt::Debug + Send + Sync {
     fn page_bytes(&self) -> u64;
     /// Values of a row that goes from layer to layer, and of a final state.
     fn width(&self) -> usize;
+    /// Most pages of a session, by what the device allows.
+    fn pages_max(&self) -> usize;
+    /// Has the device give memory back that nothing uses.
+    fn tidy(&self);
     /// Opens a session with a cache of its own.
     fn session(self: Arc<Self>) -> Box<dyn Session>;
 }
@@ -156,6 +166,14 @@ impl<K: Kernels> Network for Decoder<K> {
         self.config.hidden
     }
 
+    fn pages_max(&self) -> usize {
+        self.kernels.kept(self.config.cache_shape()).pages_within(self.kernels.tensor_bytes_max())
+    }
+
+    fn tidy(&self) {
+        self.kernels.tidy();
+    }
+
     fn session(self: Arc<Self>) -> Box<dyn Session> {
         Box::new(Running::new(self))
     }
@@ -177,6 +195,7 @@ impl<K: Kernels> Running<K> {
 impl<K: Kernels> Session for Running<K> {
     fn pass(&mut self, batch: &Batch) -> Result<Outputs, EngineError> {
         let Self { decoder, cache } = self;
+        decoder.check(batch)?;
         decoder.kernels.enter(|| decoder.pass(batch, cache))
     }
 }
@@ -185,6 +204,7 @@ impl<K: ExactKernels> ExactSession for Running<K> {
     fn pass_before(&mut self, batch: &Batch, witness: &mut Witness<'_>) -> Result<Outputs, EngineError> {
         let Self { decoder, cache } = self;
         let kernels = &decoder.kernels;
+        decoder.check(batch)?;
         kernels.enter(|| {
             decoder.pass_seen(batch, cache, |layer, x| {
                 witness(layer, kernels.integers(x)?);

@@ -8,10 +8,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::LoadError;
-use super::load::Loaded;
-use super::tensors::{TensorSource, Tensors};
+use super::load::{Loaded, settle};
+use super::tensors::{TensorSource, Tensors, adapter_bytes};
 use crate::device::Device;
 use crate::engine::burn::Burn;
+use crate::engine::burn::guard::Guard;
 use crate::engine::cpu::Cpu;
 use crate::engine::processor::Processor;
 use crate::engine::weights::Elements;
@@ -62,12 +63,19 @@ struct Layer<K: Kernels> {
     norm: Norm<K>,
 }
 
+impl<K: Kernels> Encoder<K> {
+    /// A layer has forgotten its texts when the next one begins.
+    fn cache_shape(&self) -> CacheShape {
+        CacheShape { layers: 1, keys: self.heads.keys, size: self.heads.size }
+    }
+}
+
 impl<R: Clone, K: TextKernels<Rows = R, Operand = R>> Encoder<K> {
     /// Reads texts, each a span from position 0 on, and gives the states of the wanted rows,
     /// `[wanted, hidden]`.
     pub(crate) fn pass(&self, batch: &Batch) -> Result<Vec<f32>, EngineError> {
         let kernels = &self.kernels;
-        let mut cache = kernels.cache(CacheShape { layers: 1, keys: self.heads.keys, size: self.heads.size });
+        let mut cache = kernels.cache(self.cache_shape());
         let pass = kernels.pass(batch, None);
         let positions: Vec<u32> = batch.positions().map(|position| position as u32).collect();
         let start = kernels.add(kernels.embed(&self.words, &batch.ids), kernels.embed(&self.positions, &positions));
@@ -101,11 +109,19 @@ impl<R: Clone, K: TextKernels<Rows = R, Operand = R>> Encoder<K> {
 pub(crate) trait TextNetwork: fmt::Debug + Send + Sync {
     /// As [`Encoder::pass`].
     fn pass(&self, batch: &Batch) -> Result<Vec<f32>, EngineError>;
+    /// Has the device give memory back that nothing uses.
+    fn tidy(&self);
 }
 
 impl<R: Clone, K: TextKernels<Rows = R, Operand = R>> TextNetwork for Encoder<K> {
     fn pass(&self, batch: &Batch) -> Result<Vec<f32>, EngineError> {
+        let kept = self.kernels.kept(self.cache_shape());
+        batch.check(kept, self.heads.queries, self.kernels.tensor_bytes_max())?;
         self.kernels.enter(|| Encoder::pass(self, batch))
+    }
+
+    fn tidy(&self) {
+        self.kernels.tidy();
     }
 }
 
@@ -114,9 +130,9 @@ pub(crate) fn load_on(source: &impl TensorSource, config: &EncoderConfig, device
     fn erased<R: Clone, K: TextKernels<Rows = R, Operand = R>>((encoder, parameters): (Encoder<K>, u64)) -> Loaded<dyn TextNetwork> {
         Loaded { network: Arc::new(encoder), parameters }
     }
-    match device.burn() {
+    match Guard::of(device) {
         None => load(source, config, Cpu::new(Processor::new(device.threads())?)).map(erased),
-        Some(device) => load(source, config, Burn::new(device.clone())).map(erased),
+        Some(guard) => load(source, config, Burn::new(guard.clone())).inspect_err(|_| guard.tidy()).map(erased),
     }
 }
 
@@ -131,6 +147,7 @@ pub(crate) fn load<K: Kernels>(source: &impl TensorSource, config: &EncoderConfi
     let parameters = loader.tensors.parameters();
     let table = MatrixRole::Table { is_head: false };
     let (words, positions) = (kernels.matrix(&words, table)?, kernels.matrix(&positions, table)?);
+    settle(&kernels, adapter_bytes(source))?;
     let heads = Heads { queries: config.heads, keys: config.heads, size: config.hidden / config.heads };
     Ok((
         Encoder { heads, epsilon: config.epsilon as f32, activation: config.activation, words, positions, norm, layers, kernels },

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::config::Config;
+use super::tensors::adapter_bytes;
 use super::{Family, LoadError};
 use crate::engine::{CacheShape, burn, cpu, pages_of};
 use crate::gguf::Gguf;
@@ -40,6 +41,7 @@ pub struct Inspection {
     /// Tensors by the name of their type.
     pub tensors: BTreeMap<&'static str, TensorShare>,
     cache: CacheShape,
+    adapter_weight_bytes: u64,
 }
 
 impl Inspection {
@@ -69,6 +71,7 @@ impl Inspection {
             vocabulary: file.strings("tokenizer.ggml.tokens")?.map_or(0, |tokens| tokens.len() as u64),
             tensors,
             cache: config.cache_shape(),
+            adapter_weight_bytes: adapter_bytes(file),
         })
     }
 
@@ -82,6 +85,11 @@ impl Inspection {
         self.tensors.values().map(|share| share.bytes).sum()
     }
 
+    /// Bytes of all tensors on an adapter, in single precision: the figure of [`LoadError::OutOfMemory`].
+    pub fn adapter_weight_bytes(&self) -> u64 {
+        self.adapter_weight_bytes
+    }
+
     /// Bytes of keys and values for a context on the CPU.
     pub fn cache_bytes(&self, tokens: usize) -> u64 {
         cpu::page_bytes(self.cache).saturating_mul(pages_of(tokens) as u64)
@@ -89,7 +97,7 @@ impl Inspection {
 
     /// Bytes of keys and values for a context on an adapter.
     pub fn adapter_cache_bytes(&self, tokens: usize) -> u64 {
-        burn::pages::page_bytes(self.cache, self.cache.size).saturating_mul(pages_of(tokens) as u64)
+        burn::pages::page_bytes(self.cache).saturating_mul(pages_of(tokens) as u64)
     }
 }
 
@@ -110,6 +118,7 @@ mod tests {
         assert_eq!(found.tensors.keys().copied().collect::<Vec<_>>(), ["F32", "Q4_0", "Q8_0"]);
         let nibbles = found.tensors["Q4_0"];
         assert_eq!(nibbles.bytes, nibbles.elements / 32 * 18);
+        assert_eq!(found.adapter_weight_bytes(), 4 * all);
         assert_eq!(found.cache_bytes(33), 2 * found.cache_bytes(1));
         assert_eq!(found.adapter_cache_bytes(33), 2 * found.adapter_cache_bytes(1));
         // Keys and values of one position, in single precision, times the positions of a page.

@@ -6,14 +6,15 @@ use super::LoadError;
 use super::config::Config;
 use super::decoder::{Decoder, ExactNetwork, Layer, Network};
 use super::naming::Naming;
-use super::tensors::{TensorSource, Tensors};
+use super::tensors::{TensorSource, Tensors, adapter_bytes};
 use crate::device::Device;
 use crate::engine::burn::Burn;
+use crate::engine::burn::guard::Guard;
 use crate::engine::cpu::Cpu;
 use crate::engine::exact;
 use crate::engine::processor::Processor;
 use crate::engine::rope::{Rope, halves};
-use crate::engine::{ExactKernels, Kernels, MatrixRole, VectorRole, Weights};
+use crate::engine::{EngineError, ExactKernels, Kernels, MatrixRole, VectorRole, Weights};
 use crate::folder::AttentionBias;
 
 /// Where a decoder's weights are.
@@ -37,9 +38,9 @@ pub(super) fn load_on<S: TensorSource>(source: &Source<'_, S>, config: Config, d
     fn erased<K: Kernels>((decoder, parameters): (Decoder<K>, u64)) -> Loaded<dyn Network> {
         Loaded { network: Arc::new(decoder), parameters }
     }
-    match device.burn() {
+    match Guard::of(device) {
         None => load(source, config, Cpu::new(Processor::new(device.threads())?)).map(erased),
-        Some(device) => load(source, config, Burn::new(device.clone())).map(erased),
+        Some(guard) => load(source, config, Burn::new(guard.clone())).inspect_err(|_| guard.tidy()).map(erased),
     }
 }
 
@@ -52,9 +53,9 @@ pub(super) fn load_exact_on<S: TensorSource>(
     fn erased<K: ExactKernels>((decoder, parameters): (Decoder<K>, u64)) -> Loaded<dyn ExactNetwork> {
         Loaded { network: Arc::new(decoder), parameters }
     }
-    match device.burn() {
+    match Guard::of(device) {
         None => load(source, config, exact::Cpu::new(Processor::new(device.threads())?)).map(erased),
-        Some(device) => load(source, config, exact::Burn::new(device.clone())).map(erased),
+        Some(guard) => load(source, config, exact::Burn::new(guard.clone())).inspect_err(|_| guard.tidy()).map(erased),
     }
 }
 
@@ -65,7 +66,8 @@ pub(super) fn load<S: TensorSource, K: Kernels>(
     kernels: K,
 ) -> Result<(Decoder<K>, u64), LoadError> {
     let naming = source.naming;
-    let mut loader = Loader { naming, config: &config, kernels: &kernels, tensors: Tensors::new(source.tensors) };
+    let adapter_bytes = adapter_bytes(source.tensors);
+    let mut loader = Loader { naming, config: &config, kernels: &kernels, tensors: Tensors::new(source.tensors), adapter_bytes };
     let table = |loader: &mut Loader<'_, S, K>, name: &str, role| {
         let weights = loader.tensors.weights(name, source.rows, config.hidden)?;
         Ok::<_, LoadError>(Arc::new(kernels.matrix(&weights.first_rows(source.tokens), role)?))
@@ -82,8 +84,17 @@ pub(super) fn load<S: TensorSource, K: Kernels>(
     let repeated = |name: &str| config.tied && name == naming.head;
     loader.tensors.check_all_taken(|name| repeated(name) || naming.ignored.iter().any(|end| name.ends_with(end)))?;
     let parameters = loader.tensors.parameters();
+    settle(&kernels, adapter_bytes)?;
     let rope = Rope::new(config.rope, divisors.as_deref());
     Ok((Decoder { kernels, config, rope, embedding, layers, norm, head }, parameters))
+}
+
+/// Waits until an engine's device has what was put onto it; `adapter_bytes` is what all of the model takes.
+pub(super) fn settle(kernels: &impl Kernels, adapter_bytes: u64) -> Result<(), LoadError> {
+    kernels.settle().map_err(|error| match error {
+        EngineError::OutOfMemory => LoadError::OutOfMemory { needed_bytes: adapter_bytes },
+        error => LoadError::Engine(error),
+    })
 }
 
 /// Makes layers of tensors.
@@ -92,6 +103,7 @@ struct Loader<'a, S, K> {
     config: &'a Config,
     kernels: &'a K,
     tensors: Tensors<'a, S>,
+    adapter_bytes: u64,
 }
 
 impl<S: TensorSource, K: Kernels> Loader<'_, S, K> {
@@ -111,6 +123,8 @@ impl<S: TensorSource, K: Kernels> Loader<'_, S, K> {
         ]);
         let attention_out = self.tensors.weights(&name(naming.attention_out), hidden, queries)?;
         let down = self.tensors.weights(&name(naming.down), hidden, feed_forward)?;
+        // A device that is full is noticed before more is read for it.
+        settle(self.kernels, self.adapter_bytes)?;
         let attention = MatrixRole::Attention { size: heads.size, normed: family.has_head_norms() };
         Ok(Layer {
             attention_norm: self.norm(&name(naming.attention_norm), hidden)?,

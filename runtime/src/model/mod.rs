@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use crate::chat::{ChatError, ChatMessage, ChatTemplate};
 use crate::device::Device;
-use crate::engine::Unsuitable;
+use crate::engine::{EngineError, TensorTooLarge, Unsuitable, WeightsError};
 use crate::folder::{FolderConfig, FolderError, ModelFolder};
 use crate::gguf::{Gguf, GgufError};
 use crate::safetensors::SafetensorsError;
@@ -58,6 +58,18 @@ pub enum LoadError {
     /// The engine cannot take its weights.
     #[error("model does not suit the exact tier: {0}")]
     Unsuitable(#[from] Unsuitable),
+    /// A tensor that the adapter has no buffer for.
+    #[error("model does not fit the adapter: {0}")]
+    TooLarge(#[from] TensorTooLarge),
+    /// The adapter has not enough memory left.
+    #[error("the adapter has no memory left; the model's weights take {needed_bytes} bytes there, in single precision")]
+    OutOfMemory {
+        /// What all weights take, as [`Inspection::adapter_weight_bytes`] says.
+        needed_bytes: u64,
+    },
+    /// The device failed.
+    #[error("the weights could not be put onto the device")]
+    Engine(#[source] EngineError),
     /// Another kind of model.
     #[error("architecture {found:?} is not supported, only llama, qwen2 and qwen3 are")]
     UnsupportedArchitecture {
@@ -116,6 +128,22 @@ pub enum LoadError {
         /// Extents by the hyperparameters.
         expected: Vec<u64>,
     },
+}
+
+impl LoadError {
+    /// Whether the model may be loaded onto another device, or onto this one when others have left it.
+    pub fn is_for_room(&self) -> bool {
+        matches!(self, Self::TooLarge(_) | Self::OutOfMemory { .. })
+    }
+}
+
+impl From<WeightsError> for LoadError {
+    fn from(error: WeightsError) -> Self {
+        match error {
+            WeightsError::Unsuitable(error) => error.into(),
+            WeightsError::TooLarge(error) => error.into(),
+        }
+    }
 }
 
 /// What a model is, in numbers.
@@ -249,5 +277,10 @@ impl Model {
 
     pub(crate) fn network(&self) -> &Arc<dyn Network> {
         &self.network
+    }
+
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn map_network(self, map: impl FnOnce(Arc<dyn Network>) -> Arc<dyn Network>) -> Self {
+        Self { network: map(self.network), ..self }
     }
 }

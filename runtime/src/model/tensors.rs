@@ -46,6 +46,13 @@ impl TensorSource for Checkpoint {
     }
 }
 
+/// Bytes of a model's weights on an adapter: all its elements in single precision, whatever form the
+/// file has them in. It is what a person is told beforehand, and what a device without room is said to lack.
+pub(crate) fn adapter_bytes(source: &impl TensorSource) -> u64 {
+    let elements = |name: &str| source.shape(name).unwrap_or_default().iter().fold(1, |all: u64, extent| all.saturating_mul(*extent));
+    source.names().into_iter().map(|name| elements(name).saturating_mul(size_of::<f32>() as u64)).fold(0, u64::saturating_add)
+}
+
 /// Takes tensors out of a source, and remembers which were taken.
 pub(super) struct Tensors<'a, S> {
     source: &'a S,

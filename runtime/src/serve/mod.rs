@@ -17,6 +17,16 @@
 //! there, so it never has to be thrown out; until then it waits, in order of arrival. One that
 //! could never fit is refused with the figures.
 //!
+//! The budget is not all there is to it: the device takes memory as pages are used, and may have none
+//! left when others use it too. Then all are read anew and go on, one job less at once than before, until
+//! enough have ended well; one that does not fit by itself ends with [`GenerateError::NoMemory`].
+//!
+//! # A device that is lost
+//!
+//! Jobs that were in a pass end with [`GenerateError::Lost`], those that waited with
+//! [`GenerateError::NotBegun`], and the server is of no use any more ([`Server::is_lost`]): its owner
+//! loads the model again on a device that [`Device::reopen`](crate::Device::reopen) has set up anew.
+//!
 //! # Beginnings that were read before
 //!
 //! Pages that are full stay until their room is needed, and a prompt that begins as an earlier one
@@ -24,6 +34,7 @@
 //! same beginning; [`ServingLimits::reuse`] switches this off. The last tokens of a prompt whose
 //! answer is fingerprinted are read anyway, since fingerprints are of their states.
 
+mod failing;
 mod pages;
 
 #[cfg(test)]
@@ -81,7 +92,7 @@ impl ServingLimits {
     fn pages(&self, model: &Model) -> usize {
         let pages = usize::try_from(self.cache_bytes / model.network().page_bytes().max(1)).unwrap_or(usize::MAX);
         // More than all jobs together could ever use would only be a longer list.
-        pages.min(self.jobs.saturating_mul(pages_of(model.summary().context_tokens)))
+        pages.min(self.jobs.saturating_mul(pages_of(model.summary().context_tokens))).min(model.network().pages_max())
     }
 }
 
@@ -175,6 +186,9 @@ struct Seat {
 struct Waiting {
     ticket: Ticket,
     job: Job,
+    /// Of a job that had a seat before.
+    cached_tokens: u64,
+    passes: u64,
 }
 
 /// A model that serves many jobs.
@@ -190,6 +204,11 @@ pub struct Server {
     tickets: u64,
     /// Which job that reads its prompt comes first in the next pass.
     turn: usize,
+    /// Jobs that may have a seat at once: fewer than the limit after the device ran out of memory.
+    places: usize,
+    /// Jobs that ended well since then.
+    good_ends: usize,
+    lost: bool,
 }
 
 impl Server {
@@ -199,7 +218,20 @@ impl Server {
         let page_bytes = network.page_bytes();
         let pool = PagePool::new(limits.pages(&model));
         let session = network.session();
-        Self { model, session, limits, page_bytes, pool, seats: Vec::new(), waiting: VecDeque::new(), tickets: 0, turn: 0 }
+        Self {
+            model,
+            session,
+            limits,
+            page_bytes,
+            pool,
+            seats: Vec::new(),
+            waiting: VecDeque::new(),
+            tickets: 0,
+            turn: 0,
+            places: limits.jobs,
+            good_ends: 0,
+            lost: false,
+        }
     }
 
     /// The model.
@@ -220,6 +252,11 @@ impl Server {
     /// Whether there is nothing to do.
     pub fn is_idle(&self) -> bool {
         self.jobs() == 0
+    }
+
+    /// Whether the device is lost, and the model with it.
+    pub fn is_lost(&self) -> bool {
+        self.lost
     }
 
     /// Whether a step would do anything: some job has left, may begin, or has tokens to read.
@@ -244,7 +281,7 @@ impl Server {
         let ticket = Ticket(self.tickets);
         self.tickets += 1;
         let admitted = Admitted { ticket, input_tokens: job.prompt() as u64, input_commitment: job.input_commitment() };
-        self.waiting.push_back(Waiting { ticket, job });
+        self.waiting.push_back(Waiting { ticket, job, cached_tokens: 0, passes: 0 });
         Ok(admitted)
     }
 
@@ -285,6 +322,7 @@ impl Server {
         let batch = self.batch(&plan);
         match self.session.pass(&batch) {
             Ok(outputs) => self.take_outputs(&plan, &outputs, &mut out),
+            Err(error @ (EngineError::OutOfMemory | EngineError::TooLarge(_))) => self.make_room(&plan, &error, &mut out),
             Err(error) => self.fail_all(&error, &mut out),
         }
         self.drop_ended(&mut out);
@@ -293,8 +331,7 @@ impl Server {
 
     /// Whether the first that waits has somewhere to go.
     fn has_room_for_waiting(&self) -> bool {
-        self.waiting.front().is_some_and(|first| first.job.will_end() || self.pool.has_room(first.job.positions_max()))
-            && self.seats.len() < self.limits.jobs
+        self.waiting.front().is_some_and(|first| first.job.will_end() || self.pool.has_room(first.job.positions_max())) && self.has_seat()
     }
 
     /// Jobs that the next step would leave waiting if this one came too.
@@ -304,22 +341,26 @@ impl Server {
         while let Some(next) = queue.next() {
             seats += 1;
             pages += pages_of(next.positions_max());
-            if seats > self.limits.jobs || pages > self.pool.total() {
+            if seats > self.places || pages > self.pool.total() {
                 return 1 + queue.count();
             }
         }
         0
     }
 
+    fn has_seat(&self) -> bool {
+        self.seats.len() < self.places
+    }
+
     /// Lets jobs in as long as there is room, in the order in which they came.
     fn seat_waiting(&mut self, out: &mut Vec<Served>) {
         while let Some(mut first) = self.waiting.pop_front() {
             if let Some(event) = first.job.ending() {
-                out.push(Served { ticket: first.ticket, event: Ok(event), meter: Meter::default() });
+                out.push(Served { ticket: first.ticket, event: Ok(event), meter: first.meter() });
                 continue;
             }
             let known = if self.limits.reuse { first.job.skippable() } else { &[] };
-            let hold = match self.seats.len() < self.limits.jobs {
+            let hold = match self.has_seat() {
                 true => self.pool.admit(known, first.job.positions_max()),
                 false => None,
             };
@@ -327,10 +368,11 @@ impl Server {
                 self.waiting.push_front(first);
                 return;
             };
-            let Waiting { ticket, mut job } = first;
+            let Waiting { ticket, mut job, cached_tokens, passes } = first;
             let cached = hold.pages().len() * PAGE_POSITIONS;
             job.advance(cached);
-            self.seats.push(Seat { ticket, job, hold, cached_tokens: cached as u64, passes: 0, failed: false, paused: false });
+            let cached_tokens = if passes == 0 { cached as u64 } else { cached_tokens };
+            self.seats.push(Seat { ticket, job, hold, cached_tokens, passes, failed: false, paused: false });
         }
     }
 
@@ -395,18 +437,6 @@ impl Server {
         }
     }
 
-    /// Ends every job that was in a pass whose engine failed; those that wait may have better luck.
-    fn fail_all(&mut self, error: &EngineError, out: &mut Vec<Served>) {
-        tracing::error!(error = error as &dyn std::error::Error, jobs = self.seats.len(), "the engine failed");
-        for seat in self.seats.drain(..) {
-            out.push(Served { ticket: seat.ticket, event: Err(GenerateError::Lost), meter: seat.meter(self.page_bytes) });
-            self.pool.release(seat.hold);
-        }
-        // What a failed device wrote into pages is not to be trusted.
-        self.pool = PagePool::new(self.pool.total());
-        self.session = Arc::clone(self.model.network()).session();
-    }
-
     /// Says goodbye to jobs that have ended.
     fn drop_ended(&mut self, out: &mut Vec<Served>) {
         let mut at = 0;
@@ -417,6 +447,9 @@ impl Server {
                 continue;
             }
             let seat = self.seats.remove(at);
+            if !seat.failed {
+                self.count_good_end();
+            }
             if let Some(event) = ending {
                 out.push(Served { ticket: seat.ticket, event: Ok(event), meter: seat.meter(self.page_bytes) });
             }
@@ -430,6 +463,12 @@ impl Server {
         if let Some(at) = self.seats.iter().position(|seat| seat.ticket == ticket) {
             self.pool.release(self.seats.remove(at).hold);
         }
+    }
+}
+
+impl Waiting {
+    fn meter(&self) -> Meter {
+        Meter { cached_tokens: self.cached_tokens, cache_bytes: 0, passes: self.passes }
     }
 }
 

@@ -8,11 +8,11 @@ use crate::sampling::Sampling;
 use crate::tiny::tiny_llama;
 use crate::tokenizer::TokenId;
 
-fn tiny() -> Arc<Model> {
+pub(super) fn tiny() -> Arc<Model> {
     Arc::new(Model::from_gguf(&Gguf::from_bytes(tiny_llama(1)).unwrap(), &Device::cpu()).unwrap())
 }
 
-fn request(first: TokenId, prompt: usize, max_tokens: u32) -> GenerationRequest {
+pub(super) fn request(first: TokenId, prompt: usize, max_tokens: u32) -> GenerationRequest {
     let tokens = (0..prompt as TokenId).map(|at| 3 + (first + at * 7) % 280).collect();
     let sampling = Sampling::new(0.9, 0, 0.95, [first as u8; 32]).unwrap();
     GenerationRequest { sampling, ..GenerationRequest::new(Prompt::Tokens(tokens), max_tokens) }
@@ -20,13 +20,13 @@ fn request(first: TokenId, prompt: usize, max_tokens: u32) -> GenerationRequest 
 
 /// What one job gave.
 #[derive(Debug, Default)]
-struct Answer {
-    ids: Vec<TokenId>,
-    finish: Option<Finish>,
-    meter: Meter,
+pub(super) struct Answer {
+    pub(super) ids: Vec<TokenId>,
+    pub(super) finish: Option<Finish>,
+    pub(super) meter: Meter,
 }
 
-fn take(answers: &mut BTreeMap<Ticket, Answer>, served: Vec<Served>) {
+pub(super) fn take(answers: &mut BTreeMap<Ticket, Answer>, served: Vec<Served>) {
     for Served { ticket, event, meter } in served {
         let answer = answers.entry(ticket).or_default();
         assert!(answer.finish.is_none(), "nothing follows the end");
@@ -46,7 +46,7 @@ fn run(server: &mut Server) -> BTreeMap<Ticket, Answer> {
     answers
 }
 
-fn alone(model: &Model, request: &GenerationRequest) -> Vec<TokenId> {
+pub(super) fn alone(model: &Model, request: &GenerationRequest) -> Vec<TokenId> {
     let events = model.start(request).unwrap();
     events
         .filter_map(|event| match event.unwrap() {

@@ -5,7 +5,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use cocoon_market::ChannelRef;
 use cocoon_market::time::CLOCK_SKEW_MS;
-use cocoon_runtime::device::{DeviceChoice, adapters};
 use cocoon_settlement::chain::embedded::{OpenError, StoreError};
 use cocoon_settlement::chain::{Chain, Head};
 use cocoon_settlement::ledger::Audit;
@@ -116,37 +115,6 @@ fn free_bytes(dir: &Path) -> Option<u64> {
 #[cfg(not(unix))]
 fn free_bytes(_: &Path) -> Option<u64> {
     None
-}
-
-/// Something computes, and it is what was asked for.
-pub(super) fn device(context: &Context) -> Vec<Finding> {
-    let choice = config_of(context).provide.device;
-    let (hardware, software): (Vec<_>, Vec<_>) = adapters().into_iter().partition(|adapter| adapter.kind.is_hardware());
-    let mut findings: Vec<_> = hardware.iter().map(|adapter| Finding::green("device", adapter.to_string())).collect();
-    let no_hardware = "a GPU's Vulkan, Metal or DX12 driver, if this machine has one; the processor works too";
-    match (choice, hardware.is_empty(), software.first()) {
-        (DeviceChoice::Cpu, _, _) => findings.push(Finding::green("device", "the processor, as configured")),
-        (DeviceChoice::Auto, true, None) => {
-            findings.push(Finding::yellow("device", "no graphics adapter; the processor computes", no_hardware));
-        }
-        (DeviceChoice::Auto, true, Some(imitation)) => {
-            let found = format!("only an imitated adapter, {imitation}; the processor computes");
-            findings.push(Finding::yellow("device", found, no_hardware));
-        }
-        (DeviceChoice::Wgpu, true, None) => {
-            findings.push(Finding::red(
-                "device",
-                "provide.device is wgpu, and there is no adapter",
-                "a Vulkan driver, or provide.device = \"auto\"",
-            ));
-        }
-        (DeviceChoice::Wgpu, true, Some(imitation)) => {
-            let found = format!("provide.device is wgpu, and there is only an imitated adapter, {imitation}");
-            findings.push(Finding::yellow("device", found, "provide.device = \"auto\", which takes the faster processor"));
-        }
-        (DeviceChoice::Auto | DeviceChoice::Wgpu, false, _) => {}
-    }
-    findings
 }
 
 /// What is to be sold and asked for is here, and intact if that is asked.

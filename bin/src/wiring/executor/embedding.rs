@@ -1,6 +1,6 @@
 //! The thread of a model that gives vectors: it reads texts of all its jobs together, one of each job in turn.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,21 +11,62 @@ use cocoon_market::{FinishReason, JobId, Refusal, StopReason, Usage, Work, WorkK
 use cocoon_p2p::execution::ExecutionEvent;
 use cocoon_runtime::commitment::TokenCommitment;
 use cocoon_runtime::embedding::PASS_ROWS;
-use cocoon_runtime::{Cancel, EmbedError, Embedder, Embedding, TextTokens};
+use cocoon_runtime::{Cancel, EmbedError, Embedder, Embedding, EngineError, TextTokens};
 
 use super::front::Front;
 use super::outbox::Outbox;
-use super::{Order, count_seconds, count_tokens};
+use super::{Order, count_seconds, count_tokens, count_without_memory};
 
 /// A job that the model's thread has.
 struct Running {
     job: JobId,
     outbox: Outbox,
     cancel: Cancel,
-    /// Those that have no vector yet.
+    /// Those that no pass has taken yet.
     texts: VecDeque<TextTokens>,
+    /// How many a pass has taken that have no vector yet.
+    in_pass: usize,
     usage: Usage,
     started: Instant,
+}
+
+/// Whether there is still something to compute with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Device {
+    Works,
+    Lost,
+}
+
+/// Why a pass gave no vectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failure {
+    /// The driver lost the device.
+    Lost,
+    /// There is no memory left.
+    NoMemory,
+    /// The model does not work.
+    Broken,
+}
+
+impl Failure {
+    fn of(error: &EmbedError) -> Self {
+        match error {
+            EmbedError::Engine(EngineError::Lost { .. }) => Self::Lost,
+            EmbedError::Engine(EngineError::OutOfMemory | EngineError::TooLarge(_)) => Self::NoMemory,
+            EmbedError::Engine(_) | EmbedError::Text { .. } | EmbedError::NotFinite { .. } => Self::Broken,
+        }
+    }
+
+    /// What the job's requester is told.
+    fn reason(self) -> StopReason {
+        match self {
+            Self::NoMemory => {
+                count_without_memory();
+                StopReason::Refused(Refusal::Unavailable)
+            }
+            Self::Lost | Self::Broken => StopReason::Internal,
+        }
+    }
 }
 
 /// The place of a job among those of the thread; later ones are higher.
@@ -46,8 +87,8 @@ impl Desk {
         Self { model, front, running: BTreeMap::new(), next_place: 0, turn: 0 }
     }
 
-    /// Serves until nobody can add an order and all are done.
-    pub(super) fn run(mut self) {
+    /// Serves until nobody can add an order and all are done. Gives the front back when the device is lost; all jobs have left it then.
+    pub(super) fn run(mut self) -> Option<Front> {
         while self.front.is_open() || !self.running.is_empty() {
             while let Some(order) = self.front.order() {
                 self.take(order);
@@ -55,7 +96,9 @@ impl Desk {
             self.flush();
             let pass = self.next_pass();
             if !pass.is_empty() {
-                self.work(pass);
+                if self.work(pass) == Device::Lost {
+                    return Some(self.front);
+                }
             } else if self.front.is_open() || !self.running.is_empty() {
                 let running = self.running.values_mut().map(|running| &mut running.outbox);
                 if let Some(order) = self.front.wait(running) {
@@ -63,6 +106,7 @@ impl Desk {
                 }
             }
         }
+        None
     }
 
     fn take(&mut self, order: Order) {
@@ -79,7 +123,7 @@ impl Desk {
         texts.iter().for_each(|text| input.extend(text.ids.iter().copied()));
         let input_tokens = texts.iter().map(tokens_of).sum();
         outbox.push(ExecutionEvent::InputRead { input_tokens, input: Digest(input.digest()) });
-        let running = Running { job, outbox, cancel, texts: texts.into(), usage: Usage::default(), started: Instant::now() };
+        let running = Running { job, outbox, cancel, texts: texts.into(), in_pass: 0, usage: Usage::default(), started: Instant::now() };
         self.running.insert(self.next_place, running);
         self.next_place += 1;
     }
@@ -117,13 +161,14 @@ impl Desk {
         let mut turns: VecDeque<Place> = after.chain(before).filter_map(ready).collect();
         let (mut pass, mut rows) = (Vec::new(), 0);
         while let Some(place) = turns.pop_front() {
-            let Some(texts) = self.running.get_mut(&place).map(|running| &mut running.texts) else { continue };
-            let Some(text) = texts.pop_front() else { continue };
+            let Some(running) = self.running.get_mut(&place) else { continue };
+            let Some(text) = running.texts.pop_front() else { continue };
             if !pass.is_empty() && rows + text.ids.len() > PASS_ROWS {
-                texts.push_front(text);
+                running.texts.push_front(text);
                 self.turn = place;
                 break;
             }
+            running.in_pass += 1;
             rows += text.ids.len();
             pass.push((place, text));
             turns.push_back(place);
@@ -131,34 +176,61 @@ impl Desk {
         pass
     }
 
-    fn work(&mut self, pass: Vec<(Place, TextTokens)>) {
+    fn work(&mut self, pass: Vec<(Place, TextTokens)>) -> Device {
         let (places, texts): (Vec<Place>, Vec<TextTokens>) = pass.into_iter().unzip();
         match self.embed(&texts) {
             Ok(found) => self.hand_out(places.iter().copied().zip(found)),
-            // One job's text is not to end another's job.
-            Err(_) if places.iter().any(|place| *place != places[0]) => {
-                for place in places.iter().copied().collect::<std::collections::BTreeSet<_>>() {
-                    let own = places.iter().zip(&texts).filter(|(at, _)| **at == place).map(|(_, text)| text.clone());
-                    self.work(own.map(|text| (place, text)).collect());
+            Err(Failure::Lost) => {
+                self.fail_all();
+                return Device::Lost;
+            }
+            // What has no memory at once may have it in turn.
+            Err(Failure::NoMemory) if texts.len() > 1 => {
+                let mut first: Vec<_> = places.into_iter().zip(texts).collect();
+                let second = first.split_off(first.len() / 2);
+                for half in [first, second] {
+                    if self.work(half) == Device::Lost {
+                        return Device::Lost;
+                    }
                 }
             }
-            Err(reason) => places.first().into_iter().for_each(|place| self.fail(*place, reason.clone())),
+            // One job's text is not to end another's job.
+            Err(_) if places.iter().any(|place| *place != places[0]) => {
+                for place in places.iter().copied().collect::<BTreeSet<_>>() {
+                    let own = places.iter().zip(&texts).filter(|(at, _)| **at == place).map(|(_, text)| text.clone());
+                    if self.work(own.map(|text| (place, text)).collect()) == Device::Lost {
+                        return Device::Lost;
+                    }
+                }
+            }
+            Err(failure) => places.first().into_iter().for_each(|place| self.fail(*place, failure.reason())),
         }
+        Device::Works
     }
 
-    fn embed(&self, texts: &[TextTokens]) -> Result<Vec<Embedding>, StopReason> {
+    fn embed(&self, texts: &[TextTokens]) -> Result<Vec<Embedding>, Failure> {
         // The model is not changed by a pass, so a panic leaves nothing half done.
         match catch_unwind(AssertUnwindSafe(|| self.model.embed_encoded(texts))) {
             Ok(Ok(found)) => Ok(found),
             Ok(Err(error)) => {
                 report(&error);
-                Err(StopReason::Internal)
+                Err(Failure::of(&error))
             }
             Err(_) => {
                 tracing::error!("the model panicked; the jobs of this pass are tried one by one");
-                Err(StopReason::Internal)
+                Err(Failure::Broken)
             }
         }
+    }
+
+    /// Ends every job when the device is gone: those that had begun, and those that had not.
+    fn fail_all(&mut self) {
+        let reason = |running: &Running| match running.in_pass > 0 || running.usage != Usage::default() {
+            true => StopReason::Internal,
+            false => StopReason::Refused(Refusal::Unavailable),
+        };
+        let ends: Vec<_> = self.running.iter().map(|(place, running)| (*place, reason(running))).collect();
+        ends.into_iter().for_each(|(place, reason)| self.fail(place, reason));
     }
 
     fn hand_out(&mut self, found: impl Iterator<Item = (Place, Embedding)>) {
@@ -168,7 +240,8 @@ impl Desk {
         for (place, embeddings) in of_jobs {
             let Some(running) = self.running.get_mut(&place) else { continue };
             embeddings.chunks(per_frame).for_each(|some| running.give(some));
-            if running.texts.is_empty() {
+            running.in_pass = running.in_pass.saturating_sub(embeddings.len());
+            if running.texts.is_empty() && running.in_pass == 0 {
                 self.end(place, FinishReason::Stop);
             }
         }

@@ -1,18 +1,19 @@
 //! The front of a model's thread: where orders come in, and where jobs that ended send their last events.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
+use cocoon_market::StopReason;
 use cocoon_p2p::execution::ExecutionEvent;
 use futures::channel::mpsc;
 
+use super::lane::Shared;
 use super::outbox::{Outbox, wait};
 use super::{Order, count_out};
 
 /// The way in and out of a thread.
 pub(super) struct Front {
     queue: mpsc::Receiver<Order>,
-    inside: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
     /// Whether anybody can add an order.
     open: bool,
     /// Jobs that have ended, and whose last events found no place yet.
@@ -20,8 +21,8 @@ pub(super) struct Front {
 }
 
 impl Front {
-    pub(super) fn new(queue: mpsc::Receiver<Order>, inside: Arc<AtomicUsize>) -> Self {
-        Self { queue, inside, open: true, leaving: Vec::new() }
+    pub(super) fn new(queue: mpsc::Receiver<Order>, shared: Arc<Shared>) -> Self {
+        Self { queue, shared, open: true, leaving: Vec::new() }
     }
 
     /// Whether there may be more to do, beside the jobs that run.
@@ -43,9 +44,25 @@ impl Front {
 
     /// Lets a job go that has ended.
     pub(super) fn leave(&mut self, mut outbox: Outbox, last: ExecutionEvent) {
-        count_out(&self.inside);
+        count_out(&self.shared);
         outbox.push(last);
         self.leaving.push(outbox);
+    }
+
+    /// Refuses orders until nobody can add one.
+    pub(super) fn refuse(mut self, reason: &StopReason) {
+        while self.is_open() {
+            while let Some(Order { events, cancel, .. }) = self.order() {
+                self.leave(Outbox::new(events, cancel), ExecutionEvent::Failed(reason.clone()));
+            }
+            self.flush();
+            if !self.is_open() {
+                return;
+            }
+            if let Some(Order { events, cancel, .. }) = self.wait(std::iter::empty()) {
+                self.leave(Outbox::new(events, cancel), ExecutionEvent::Failed(reason.clone()));
+            }
+        }
     }
 
     /// Sends last events that found no place before.

@@ -15,7 +15,7 @@ use cocoon_runtime::{Cancel, ChatMessage, Event, GenerationRequest, Model, Promp
 
 use super::front::Front;
 use super::outbox::Outbox;
-use super::{Order, count_seconds, count_tokens};
+use super::{Order, count_seconds, count_tokens, count_without_memory};
 
 /// A job that the model's thread has.
 struct Running {
@@ -38,8 +38,8 @@ impl Desk {
         Self { server: Server::new(model, limits), front, limits, running: BTreeMap::new() }
     }
 
-    /// Serves until nobody can add an order and all are done.
-    pub(super) fn run(mut self) {
+    /// Serves until nobody can add an order and all are done. Gives the front back when the device is lost; all jobs have left it then.
+    pub(super) fn run(mut self) -> Option<Front> {
         while self.front.is_open() || !self.running.is_empty() {
             while let Some(order) = self.front.order() {
                 self.take(order);
@@ -47,6 +47,9 @@ impl Desk {
             self.flush();
             if self.server.can_work() {
                 self.step();
+                if self.server.is_lost() {
+                    return Some(self.front);
+                }
             } else if self.front.is_open() || !self.running.is_empty() {
                 let running = self.running.values_mut().map(|running| &mut running.outbox);
                 if let Some(order) = self.front.wait(running) {
@@ -54,6 +57,7 @@ impl Desk {
                 }
             }
         }
+        None
     }
 
     fn take(&mut self, order: Order) {
@@ -195,6 +199,11 @@ fn sampling(sampling: Sampling, seed: [u8; 32]) -> Result<cocoon_runtime::Sampli
 fn failed(job: JobId, error: &GenerateError) -> StopReason {
     match error {
         GenerateError::Request(error) => refused(job, error),
+        GenerateError::NoMemory => {
+            count_without_memory();
+            StopReason::Refused(Refusal::Unavailable)
+        }
+        GenerateError::NotBegun => StopReason::Refused(Refusal::Unavailable),
         GenerateError::Scores(_) | GenerateError::Engine(_) | GenerateError::Lost => {
             tracing::error!(%job, error = error as &dyn std::error::Error, "the model or its device failed");
             StopReason::Internal

@@ -1,9 +1,11 @@
 use cocoon_market::job::{Embed, Generate, Prompt as Ask, Sampling, Vector};
-use cocoon_market::{AgreementId, FinishReason, Usage};
+use cocoon_market::{AgreementId, FinishReason, Usage, WorkKind};
 use cocoon_runtime::{Device, Embedder, Gguf, Model, tiny};
 use futures::StreamExt as _;
 
 use super::*;
+
+mod failing;
 
 const MODEL: ModelId = ModelId([7; 32]);
 
@@ -17,9 +19,14 @@ fn executor() -> ModelExecutor {
 }
 
 fn executor_with(limits: ServingLimits) -> ModelExecutor {
-    let model = Model::from_gguf(&Gguf::from_bytes(tiny::tiny_llama(1)).unwrap(), &Device::cpu()).unwrap();
-    let models = [(MODEL, Loaded::Text(Arc::new(model))), (VECTORS, Loaded::Vectors(Arc::new(bert())))];
-    ModelExecutor::new(models, limits).unwrap()
+    let models = [(MODEL, Loaded::Text(Arc::new(llama()))), (VECTORS, Loaded::Vectors(Arc::new(bert())))];
+    // Nothing loses these models, and no file has them.
+    let nowhere: Arc<dyn Reload> = Arc::new(std::path::PathBuf::new());
+    ModelExecutor::new(models.map(|(id, model)| (id, model, Arc::clone(&nowhere))), limits).unwrap().0
+}
+
+fn llama() -> Model {
+    Model::from_gguf(&Gguf::from_bytes(tiny::tiny_llama(1)).unwrap(), &Device::cpu()).unwrap()
 }
 
 fn bert() -> Embedder {

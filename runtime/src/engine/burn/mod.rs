@@ -1,23 +1,28 @@
 //! The engine of burn devices: GPUs through wgpu, in single precision.
 //!
-//! Matrices are dequantised when they are loaded. Keys and values of a layer are one tensor each,
-//! with a row for each position of each page; it grows by doubling, and attention gathers the rows
-//! of a sequence out of it.
+//! Matrices are dequantised when they are loaded, to four bytes an element (`docs/benchmarks.md` says
+//! why). Keys and values of a layer are one tensor each, with a row for each position of each page; it
+//! grows by doubling as far as the adapter allows, and attention gathers the rows of a sequence out of it.
 
+pub(crate) mod guard;
 pub(crate) mod pages;
+
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 
 use burn::Tensor;
 use burn::tensor::activation::{gelu, silu, softmax};
-use burn::tensor::{Device, Float, TensorData};
+use burn::tensor::{Float, TensorData};
 
 use super::rope::Rope;
 use super::{
-    Activation, Attention, Batch, CacheShape, EngineError, Heads, Kernels, MatrixRole, Sight, Span, TextKernels, Unsuitable, VectorRole,
-    Weights,
+    Activation, Attention, Batch, CacheShape, EngineError, Heads, Kernels, MatrixRole, Sight, Span, TensorTooLarge, TextKernels,
+    Unsuitable, VectorRole, Weights, WeightsError, tensor_bytes,
 };
 use crate::tokenizer::TokenId;
+use guard::Guard;
 use pages::{KeptSpan, Pages, indices};
 
 /// Added to the score of a position that may not be seen. Finite, because shaders may assume that
@@ -27,16 +32,16 @@ const UNSEEN: f32 = -1e30;
 /// The engine.
 #[derive(Clone, Debug)]
 pub(crate) struct Burn {
-    device: Device,
+    guard: Guard,
 }
 
 impl Burn {
-    pub(crate) fn new(device: Device) -> Self {
-        Self { device }
+    pub(crate) fn new(guard: impl Into<Guard>) -> Self {
+        Self { guard: guard.into() }
     }
 
     fn upload<const N: usize>(&self, values: Vec<f32>, shape: [usize; N]) -> Tensor<N> {
-        Tensor::from_data(TensorData::new(values, shape), &self.device)
+        Tensor::from_data(TensorData::new(values, shape), &self.guard.device)
     }
 }
 
@@ -66,7 +71,24 @@ impl Kernels for Burn {
     type Cache = Pages<Float>;
     type Pass = Pass;
 
-    fn matrix(&self, weights: &Weights, _: MatrixRole) -> Result<Tensor<2>, Unsuitable> {
+    fn enter<R: Send>(&self, work: impl FnOnce() -> Result<R, EngineError> + Send) -> Result<R, EngineError> {
+        self.guard.run(work)
+    }
+
+    fn settle(&self) -> Result<(), EngineError> {
+        self.guard.settle()
+    }
+
+    fn tidy(&self) {
+        self.guard.tidy();
+    }
+
+    fn tensor_bytes_max(&self) -> u64 {
+        self.guard.tensor_bytes_max
+    }
+
+    fn matrix(&self, weights: &Weights, _: MatrixRole) -> Result<Tensor<2>, WeightsError> {
+        TensorTooLarge::check(tensor_bytes([weights.rows(), weights.columns]), self.guard.tensor_bytes_max)?;
         Ok(self.upload(weights.values(), [weights.rows(), weights.columns]).transpose())
     }
 
@@ -75,16 +97,16 @@ impl Kernels for Burn {
     }
 
     fn cache(&self, shape: CacheShape) -> Pages<Float> {
-        Pages::new(shape.layers, [shape.keys, shape.size])
+        Pages::new(shape, self.guard.tensor_bytes_max)
     }
 
     fn page_bytes(&self, shape: CacheShape) -> u64 {
-        pages::page_bytes(shape, shape.size)
+        pages::page_bytes(shape)
     }
 
     fn pass(&self, batch: &Batch, rope: Option<&Rope>) -> Pass {
         let rows = batch.ids.len();
-        let span = |span: &Span| PassSpan { kept: KeptSpan::new(span, &self.device), masks: RefCell::default() };
+        let span = |span: &Span| PassSpan { kept: KeptSpan::new(span, &self.guard.device), masks: RefCell::default() };
         let spans = batch.spans.iter().map(span).collect();
         let turns = rope.map(|rope| rope.turns(batch)).map(|turns| {
             let twice = |values: &[f32], first: f32| -> Vec<f32> {
@@ -97,7 +119,7 @@ impl Kernels for Burn {
     }
 
     fn embed(&self, table: &Tensor<2>, ids: &[TokenId]) -> Tensor<2> {
-        table.clone().transpose().select(0, indices(ids.iter().map(|id| *id as usize), &self.device))
+        table.clone().transpose().select(0, indices(ids.iter().map(|id| *id as usize), &self.guard.device))
     }
 
     fn rms_norm(&self, x: &Tensor<2>, weight: &Tensor<2>, epsilon: f32) -> Tensor<2> {
@@ -130,7 +152,7 @@ impl Kernels for Burn {
         let query = prepared(part(0, queries), query_norm).mul_scalar(1.0 / (size as f64).sqrt());
         let key = prepared(part(queries, keys), key_norm);
         let value = part(queries + keys, keys);
-        cache.reserve(pass.spans.iter().map(|span| &span.kept), &self.device);
+        cache.reserve(pass.spans.iter().map(|span| &span.kept), &self.guard.device);
         let mixed = pass.spans.iter().map(|span| {
             let range = span.kept.span.rows.clone();
             let rows = |x: &Tensor<3>| x.clone().slice([range.clone()]);
@@ -148,7 +170,7 @@ impl Kernels for Burn {
     }
 
     fn pick(&self, x: Tensor<2>, rows: &[usize]) -> Tensor<2> {
-        if rows.len() == x.dims()[0] { x } else { x.select(0, indices(rows.iter().copied(), &self.device)) }
+        if rows.len() == x.dims()[0] { x } else { x.select(0, indices(rows.iter().copied(), &self.guard.device)) }
     }
 
     fn read_operand(&self, x: Tensor<2>) -> Result<Vec<f32>, EngineError> {

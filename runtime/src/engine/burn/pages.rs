@@ -17,6 +17,8 @@ pub(crate) struct Pages<K: Numeric> {
     /// What a position keeps of keys, and of values: `[heads, elements]`.
     shape: [usize; 2],
     pages: usize,
+    /// More are not asked for ahead of need.
+    pages_max: usize,
     /// `[pages * positions, heads, elements]` each; none only while being written.
     layers: Vec<[Option<Tensor<3, K>>; 2]>,
 }
@@ -54,16 +56,21 @@ fn places(span: &Span, from: usize) -> impl Iterator<Item = usize> + '_ {
     (from..span.end()).map(|position| span.pages[position / PAGE_POSITIONS] as usize * PAGE_POSITIONS + position % PAGE_POSITIONS)
 }
 
-/// Bytes of a page, keys and values of all layers, of so many elements in a head of a position. Every element takes four: devices
-/// have floats of single precision and integers of the same width.
-pub(crate) fn page_bytes(shape: CacheShape, elements: usize) -> u64 {
-    (2 * shape.page_heads() * elements * size_of::<f32>()) as u64
+/// Bytes of a page, keys and values of all layers.
+pub(crate) fn page_bytes(shape: CacheShape) -> u64 {
+    2 * shape.layers as u64 * shape.tensor_bytes(1)
 }
 
 impl<K: Numeric> Pages<K> {
-    /// Nothing yet.
-    pub(crate) fn new(layers: usize, shape: [usize; 2]) -> Self {
-        Self { shape, pages: 0, layers: (0..layers).map(|_| [None, None]).collect() }
+    /// Nothing yet. No tensor will have more bytes than that, unless a span needs it.
+    pub(crate) fn new(shape: CacheShape, tensor_bytes_max: u64) -> Self {
+        let layers = (0..shape.layers).map(|_| [None, None]).collect();
+        Self { shape: [shape.keys, shape.size], pages: 0, pages_max: shape.pages_within(tensor_bytes_max), layers }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn pages(&self) -> usize {
+        self.pages
     }
 
     /// Grows to what spans need.
@@ -73,7 +80,7 @@ impl<K: Numeric> Pages<K> {
             return;
         }
         let held = self.pages * PAGE_POSITIONS;
-        self.pages = pages.max(2 * self.pages).max(PAGES_MIN);
+        self.pages = pages.max((2 * self.pages).max(PAGES_MIN).min(self.pages_max));
         let shape = [self.pages * PAGE_POSITIONS, self.shape[0], self.shape[1]];
         for slot in self.layers.iter_mut().flatten() {
             let empty = Tensor::zeros(shape, device);
@@ -123,10 +130,10 @@ mod tests {
     fn a_page_takes_what_is_said() {
         let device = Device::flex();
         let shape = CacheShape { layers: 2, keys: 3, size: 20 };
-        let mut cache: Pages<burn::tensor::Float> = Pages::new(shape.layers, [shape.keys, shape.size]);
+        let mut cache: Pages<burn::tensor::Float> = Pages::new(shape, u64::MAX);
         let span = KeptSpan::new(&Span { rows: 0..1, start: 0, pages: vec![0] }, &device);
         cache.reserve([&span].into_iter(), &device);
         let taken: usize = cache.layers.iter().flatten().flatten().map(|slot| slot.shape().num_elements() * slot.dtype().size()).sum();
-        assert_eq!(taken as u64, cache.pages as u64 * page_bytes(shape, shape.size));
+        assert_eq!(taken as u64, cache.pages as u64 * page_bytes(shape));
     }
 }

@@ -11,6 +11,7 @@ use super::processor::{self, Processor};
 use super::rope::{Rope, Turns};
 use super::{
     Activation, Attention, Batch, CacheShape, EngineError, Kernels, MatrixRole, Span, TextKernels, Unsuitable, VectorRole, Weights,
+    WeightsError,
 };
 use crate::tokenizer::TokenId;
 pub(crate) use matrix::Matrix;
@@ -48,11 +49,11 @@ impl Kernels for Cpu {
     type Cache = Pages;
     type Pass = Pass;
 
-    fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+    fn enter<R: Send>(&self, work: impl FnOnce() -> Result<R, EngineError> + Send) -> Result<R, EngineError> {
         self.processor.enter(work)
     }
 
-    fn matrix(&self, weights: &Weights, _: MatrixRole) -> Result<Matrix, Unsuitable> {
+    fn matrix(&self, weights: &Weights, _: MatrixRole) -> Result<Matrix, WeightsError> {
         Ok(self.processor.enter(|| Matrix::new(weights)))
     }
 

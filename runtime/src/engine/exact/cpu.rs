@@ -13,6 +13,7 @@ use crate::engine::processor::{self, Processor, map_row_pairs};
 use crate::engine::rope::Rope;
 use crate::engine::{
     Activation, Attention, Batch, CacheShape, EngineError, ExactKernels, Kernels, MatrixRole, Span, Unsuitable, VectorRole, Weights,
+    WeightsError,
 };
 use crate::tokenizer::TokenId;
 use attention::Pages;
@@ -59,11 +60,11 @@ impl Kernels for Cpu {
     type Cache = Pages;
     type Pass = Pass;
 
-    fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+    fn enter<R: Send>(&self, work: impl FnOnce() -> Result<R, EngineError> + Send) -> Result<R, EngineError> {
         self.processor.enter(work)
     }
 
-    fn matrix(&self, weights: &Weights, role: MatrixRole) -> Result<Matrix, Unsuitable> {
+    fn matrix(&self, weights: &Weights, role: MatrixRole) -> Result<Matrix, WeightsError> {
         let Parts { table, matrices, places } = Parts::new(weights, role)?;
         let tiles = self.processor.enter(|| matrices.iter().map(Tiles::new).collect());
         Ok(Matrix { columns: weights.columns, table, tiles, places })

@@ -7,15 +7,17 @@ mod ops;
 mod tests;
 
 use burn::Tensor;
-use burn::tensor::{Device, Int, TensorData};
+use burn::tensor::{Int, TensorData};
 
 use super::arithmetic::{BLOCK_POSITIONS, SCORE_MAX, fixed_epsilon, sines};
 use super::integers::{IntegerMatrix, IntegerVector, group_of};
 use super::{GROUP_MIN, Parts};
+use crate::engine::burn::guard::Guard;
 use crate::engine::burn::pages::{KeptSpan, Pages, indices, page_bytes};
 use crate::engine::rope::Rope;
 use crate::engine::{
-    Activation, Attention, Batch, CacheShape, EngineError, ExactKernels, Heads, Kernels, MatrixRole, Unsuitable, VectorRole, Weights,
+    Activation, Attention, Batch, CacheShape, EngineError, ExactKernels, Heads, Kernels, MatrixRole, TensorTooLarge, Unsuitable,
+    VectorRole, Weights, WeightsError, tensor_bytes,
 };
 use crate::tokenizer::TokenId;
 use ops::{DeviceTables, Ints, bits, dots, dots_by_128, gated, look_up, norm15, quant8, quant14, rms_norm, sh, turn, upload};
@@ -29,13 +31,14 @@ const NOTHING: i32 = -(1 << 20);
 /// The engine.
 #[derive(Clone, Debug)]
 pub(crate) struct Burn {
-    device: Device,
+    guard: Guard,
     tables: DeviceTables,
 }
 
 impl Burn {
-    pub(crate) fn new(device: Device) -> Self {
-        Self { tables: DeviceTables::new(&device), device }
+    pub(crate) fn new(guard: impl Into<Guard>) -> Self {
+        let guard = guard.into();
+        Self { tables: DeviceTables::new(&guard.device), guard }
     }
 
     fn part(&self, matrix: &IntegerMatrix) -> Part {
@@ -43,10 +46,10 @@ impl Burn {
         let groups = matrix.columns / group;
         let weights: Vec<f32> = matrix.weights.iter().map(|weight| f32::from(*weight)).collect();
         let multipliers = matrix.multipliers.iter().map(|multiplier| i32::from(*multiplier)).collect();
-        let weights: Tensor<3> = Tensor::from_data(TensorData::new(weights, [rows, groups, group]), &self.device);
+        let weights: Tensor<3> = Tensor::from_data(TensorData::new(weights, [rows, groups, group]), &self.guard.device);
         Part {
             weights: weights.permute([1, 2, 0]),
-            multipliers: upload(multipliers, [rows, groups], &self.device).swap_dims(0, 1).unsqueeze_dim(1),
+            multipliers: upload(multipliers, [rows, groups], &self.guard.device).swap_dims(0, 1).unsqueeze_dim(1),
             exponent: matrix.exponent,
         }
     }
@@ -104,24 +107,46 @@ impl Kernels for Burn {
     type Cache = Pages<Int>;
     type Pass = Pass;
 
-    fn matrix(&self, weights: &Weights, role: MatrixRole) -> Result<Matrix, Unsuitable> {
+    fn enter<R: Send>(&self, work: impl FnOnce() -> Result<R, EngineError> + Send) -> Result<R, EngineError> {
+        self.guard.run(work)
+    }
+
+    fn settle(&self) -> Result<(), EngineError> {
+        self.guard.settle()
+    }
+
+    fn tidy(&self) {
+        self.guard.tidy();
+    }
+
+    fn tensor_bytes_max(&self) -> u64 {
+        self.guard.tensor_bytes_max
+    }
+
+    /// Behind the elements of a head stand a multiplier and an exponent.
+    fn kept(&self, shape: CacheShape) -> CacheShape {
+        CacheShape { size: shape.size + 2, ..shape }
+    }
+
+    fn matrix(&self, weights: &Weights, role: MatrixRole) -> Result<Matrix, WeightsError> {
+        TensorTooLarge::check(tensor_bytes([weights.rows(), weights.columns]), self.guard.tensor_bytes_max)?;
         let Parts { table, matrices, places } = Parts::new(weights, role)?;
-        let table = table.map(|table| upload(table, [weights.rows(), weights.columns], &self.device));
+        let table = table.map(|table| upload(table, [weights.rows(), weights.columns], &self.guard.device));
         Ok(Matrix { table, parts: matrices.iter().map(|matrix| self.part(matrix)).collect(), places })
     }
 
     fn vector(&self, values: &[f32], role: VectorRole) -> Result<Vector, Unsuitable> {
         let IntegerVector { values, exponent } = super::vector(values, role)?;
         let width = values.len();
-        Ok(Vector { values: upload(values, [1, width], &self.device), exponent })
+        Ok(Vector { values: upload(values, [1, width], &self.guard.device), exponent })
     }
 
     fn cache(&self, shape: CacheShape) -> Pages<Int> {
-        Pages::new(shape.layers, [shape.keys, kept_elements(shape)])
+        Pages::new(self.kept(shape), self.guard.tensor_bytes_max)
     }
 
     fn page_bytes(&self, shape: CacheShape) -> u64 {
-        page_bytes(shape, kept_elements(shape))
+        page_bytes(self.kept(shape))
     }
 
     fn pass(&self, batch: &Batch, rope: Option<&Rope>) -> Pass {
@@ -129,14 +154,14 @@ impl Kernels for Burn {
         let (cosines, sines): (Vec<i32>, Vec<i32>) = batch.positions().flat_map(|position| sines(steps, position)).unzip();
         let shape = [batch.ids.len(), 1, steps.len()];
         Pass {
-            spans: batch.spans.iter().map(|span| KeptSpan::new(span, &self.device)).collect(),
-            sines: [upload(cosines, shape, &self.device), upload(sines, shape, &self.device)],
+            spans: batch.spans.iter().map(|span| KeptSpan::new(span, &self.guard.device)).collect(),
+            sines: [upload(cosines, shape, &self.guard.device), upload(sines, shape, &self.guard.device)],
         }
     }
 
     fn embed(&self, table: &Matrix, ids: &[TokenId]) -> Ints<2> {
         let table = table.table.clone().expect("tables are loaded as such");
-        table.select(0, indices(ids.iter().map(|id| *id as usize), &self.device))
+        table.select(0, indices(ids.iter().map(|id| *id as usize), &self.guard.device))
     }
 
     fn rms_norm(&self, x: &Ints<2>, weight: &Vector, epsilon: f32) -> Operand {
@@ -176,7 +201,7 @@ impl Kernels for Burn {
         let (key, key_exponent) = turned(part(queries, keys), key_norm);
         let (value, value_exponent) = norm15(part(queries + keys, keys));
         let kept = [kept(key, key_exponent), kept(value, value_exponent.sub_scalar(16))];
-        cache.reserve(pass.spans.iter(), &self.device);
+        cache.reserve(pass.spans.iter(), &self.guard.device);
         let mixed = pass.spans.iter().map(|span| {
             let rows = |x: &Ints<3>| x.clone().slice([span.span.rows.clone()]);
             let [keys, values] = cache.keep(what.layer, span, [rows(&kept[0]), rows(&kept[1])]);
@@ -193,7 +218,7 @@ impl Kernels for Burn {
     }
 
     fn pick(&self, x: Ints<2>, rows: &[usize]) -> Ints<2> {
-        if rows.len() == x.dims()[0] { x } else { x.select(0, indices(rows.iter().copied(), &self.device)) }
+        if rows.len() == x.dims()[0] { x } else { x.select(0, indices(rows.iter().copied(), &self.guard.device)) }
     }
 
     fn read(&self, x: Ints<2>) -> Result<Vec<f32>, EngineError> {
@@ -258,11 +283,6 @@ fn normed(heads: Ints<3>, norm: Option<(&Vector, f32)>) -> Ints<3> {
     sh(x, shift)
 }
 
-/// Elements that the cache keeps of a key or a value.
-fn kept_elements(shape: CacheShape) -> usize {
-    shape.size + 2
-}
-
 /// A key or a value as the cache has it: bytes, multiplier, exponent.
 fn kept(x: Ints<3>, exponent: Ints<3>) -> Ints<3> {
     let (bytes, multiplier) = quant8(x);
@@ -287,7 +307,7 @@ impl Burn {
         let (rows, group, seen) = (query.dims()[0], heads.group(), keys.dims()[0]);
         let query = query.reshape([rows, key_heads, group, size + 1]).permute([1, 2, 0, 3]).reshape([key_heads, group * rows, size + 1]);
         let positions: Vec<i32> = (0..group * rows).map(|at| (span.span.start + at % rows) as i32).collect();
-        let positions = upload(positions, [1, group * rows, 1], &self.device);
+        let positions = upload(positions, [1, group * rows, 1], &self.guard.device);
         let by_head = |x: Ints<3>| x.swap_dims(0, 1);
         let (keys, values) = (by_head(keys), by_head(values));
         let blocks = (0..seen).step_by(BLOCK_POSITIONS).map(|first| {
@@ -306,7 +326,7 @@ impl Burn {
         let shape = [heads, rows, seen];
         let elements = query.clone().slice([0..heads, 0..rows, 0..wide - 1]);
         let query_exponent = query.clone().slice([0..heads, 0..rows, wide - 1..wide]);
-        let places = upload((first..first + seen).map(|position| position as i32).collect(), [1, 1, seen], &self.device);
+        let places = upload((first..first + seen).map(|position| position as i32).collect(), [1, 1, seen], &self.guard.device);
         let hidden = places.expand(shape).greater(positions.clone().expand(shape));
         let products = dots_by_128(elements, bytes.swap_dims(1, 2).float()) * multipliers;
         let shift = (query_exponent.expand(shape) + exponents.expand(shape)).add_scalar(17).neg();
