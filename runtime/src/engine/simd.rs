@@ -8,6 +8,37 @@
 
 use crate::engine::weights::BLOCK;
 
+/// Makes a path of its module's functions, which are compiled for its instructions.
+macro_rules! path_of_functions {
+    ($path:ident) => {
+        impl Simd for $path {
+            #[inline(always)]
+            fn nibbles(packed: &Nibbles, out: &mut Words) {
+                // SAFETY: a path is taken on processors with its instructions only.
+                unsafe { nibbles(packed, out) }
+            }
+
+            #[inline(always)]
+            fn bytes(packed: &[i8; TILE_BLOCK], out: &mut Words) {
+                // SAFETY: as above.
+                unsafe { bytes(packed, out) }
+            }
+
+            #[inline(always)]
+            fn dots<const T: usize>(block: &Words, x: [&[i16; BLOCK]; T]) -> [[i32; TILE]; T] {
+                // SAFETY: as above.
+                unsafe { dots(block, x) }
+            }
+
+            #[inline(always)]
+            fn halves(packed: &[u16; TILE]) -> [f32; TILE] {
+                // SAFETY: as above.
+                unsafe { halves(packed) }
+            }
+        }
+    };
+}
+
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "aarch64")]

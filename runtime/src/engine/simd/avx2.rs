@@ -21,31 +21,7 @@ pub(super) fn run<L: Loop>(work: L) -> L::Output {
 /// Words in a vector.
 const LANES: usize = 16;
 
-impl Simd for Avx2 {
-    #[inline(always)]
-    fn nibbles(packed: &Nibbles, out: &mut Words) {
-        // SAFETY: this path is taken on processors with AVX2 only.
-        unsafe { nibbles(packed, out) }
-    }
-
-    #[inline(always)]
-    fn bytes(packed: &[i8; TILE_BLOCK], out: &mut Words) {
-        // SAFETY: as above.
-        unsafe { bytes(packed, out) }
-    }
-
-    #[inline(always)]
-    fn dots<const T: usize>(block: &Words, x: [&[i16; BLOCK]; T]) -> [[i32; TILE]; T] {
-        // SAFETY: as above.
-        unsafe { dots(block, x) }
-    }
-
-    #[inline(always)]
-    fn halves(packed: &[u16; TILE]) -> [f32; TILE] {
-        // SAFETY: this path is taken on processors with F16C only.
-        unsafe { halves(packed) }
-    }
-}
+path_of_functions!(Avx2);
 
 #[inline]
 #[target_feature(enable = "avx2")]

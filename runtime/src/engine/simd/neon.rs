@@ -29,31 +29,7 @@ pub(super) fn run<L: Loop>(work: L) -> L::Output {
     work.run::<Neon>()
 }
 
-impl Simd for Neon {
-    #[inline(always)]
-    fn nibbles(packed: &Nibbles, out: &mut Words) {
-        // SAFETY: this path is taken on processors with NEON only.
-        unsafe { nibbles(packed, out) }
-    }
-
-    #[inline(always)]
-    fn bytes(packed: &[i8; TILE_BLOCK], out: &mut Words) {
-        // SAFETY: as above.
-        unsafe { bytes(packed, out) }
-    }
-
-    #[inline(always)]
-    fn dots<const T: usize>(block: &Words, x: [&[i16; BLOCK]; T]) -> [[i32; TILE]; T] {
-        // SAFETY: as above.
-        unsafe { dots(block, x) }
-    }
-
-    #[inline(always)]
-    fn halves(packed: &[u16; TILE]) -> [f32; TILE] {
-        // SAFETY: as above; this conversion needs nothing beyond NEON.
-        unsafe { halves(packed) }
-    }
-}
+path_of_functions!(Neon);
 
 #[inline]
 #[target_feature(enable = "neon")]

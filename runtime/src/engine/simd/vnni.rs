@@ -25,31 +25,7 @@ pub(super) fn run<L: Loop>(work: L) -> L::Output {
     work.run::<Vnni>()
 }
 
-impl Simd for Vnni {
-    #[inline(always)]
-    fn nibbles(packed: &Nibbles, out: &mut Words) {
-        // SAFETY: this path is taken on processors with these instructions only.
-        unsafe { nibbles(packed, out) }
-    }
-
-    #[inline(always)]
-    fn bytes(packed: &[i8; TILE_BLOCK], out: &mut Words) {
-        // SAFETY: as above.
-        unsafe { bytes(packed, out) }
-    }
-
-    #[inline(always)]
-    fn dots<const T: usize>(block: &Words, x: [&[i16; BLOCK]; T]) -> [[i32; TILE]; T] {
-        // SAFETY: as above.
-        unsafe { if T < SUMS { dots::<T, SUMS>(block, x) } else { dots::<T, 1>(block, x) } }
-    }
-
-    #[inline(always)]
-    fn halves(packed: &[u16; TILE]) -> [f32; TILE] {
-        // SAFETY: as above.
-        unsafe { halves(packed) }
-    }
-}
+path_of_functions!(Vnni);
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
@@ -88,10 +64,16 @@ fn store(out: &mut Words, vector: usize, words: __m512i) {
     unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), words) }
 }
 
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn dots<const T: usize>(block: &Words, x: [&[i16; BLOCK]; T]) -> [[i32; TILE]; T] {
+    if T < SUMS { dots_beside::<T, SUMS>(block, x) } else { dots_beside::<T, 1>(block, x) }
+}
+
 /// With `BESIDE` sums a row.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vnni")]
-fn dots<const T: usize, const BESIDE: usize>(block: &Words, x: [&[i16; BLOCK]; T]) -> [[i32; TILE]; T] {
+fn dots_beside<const T: usize, const BESIDE: usize>(block: &Words, x: [&[i16; BLOCK]; T]) -> [[i32; TILE]; T] {
     let mut sums = [[_mm512_setzero_si512(); BESIDE]; T];
     for (turn, vectors) in block.0.as_chunks::<LANES>().0.as_chunks::<BESIDE>().0.iter().enumerate() {
         for (at, words) in vectors.iter().enumerate() {
