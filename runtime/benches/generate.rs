@@ -4,11 +4,15 @@
 //! `COCOON_THREADS` the threads. Without a file there is nothing to measure, and a line says so.
 //! `rivals/` measures the same with what else a user might pick.
 
+#[path = "shared/together.rs"]
+mod together;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cocoon_runtime::{Device, DeviceChoice, Event, GenerationRequest, Model, Prompt, Server, ServingLimits};
+use together::Together;
 
 /// As in the program.
 #[global_allocator]
@@ -24,7 +28,7 @@ const ANSWER_TOKENS: u32 = 128;
 const JOBS: [usize; 2] = [4, 16];
 
 /// Tokens in the prompt of each of them.
-const JOB_PROMPT_TOKENS: u32 = 128;
+const JOB_PROMPT_TOKENS: usize = 128;
 
 /// Lengths of prompt measured.
 const PROMPT_TOKENS: [usize; 3] = [128, 512, 1024];
@@ -60,55 +64,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("decode   {:>8.1} tokens/s behind {len}", f64::from(ANSWER_TOKENS - 1) / best);
     }
     for jobs in JOBS {
-        let mut best = Together::default();
+        let limits = ServingLimits { jobs, reuse: false, ..ServingLimits::default() };
+        let (mut written, mut all) = (0f64, 0f64);
         for _ in 0..RUNS {
-            let run = together(&model, jobs)?;
-            best = Together { written: best.written.max(run.written), all: best.all.max(run.all) };
+            let run = Together::measure(&mut Server::new(Arc::clone(&model), limits), jobs, JOB_PROMPT_TOKENS, ANSWER_TOKENS)?;
+            written = written.max(run.tokens_written as f64 / run.writing.as_secs_f64());
+            all = all.max((run.tokens_read + run.tokens_written) as f64 / (run.reading + run.writing).as_secs_f64());
         }
-        let Together { written, all } = best;
         println!("decode   {written:>8.1} tokens/s of {jobs} jobs, {:.2} of the best prefill", written / prefill);
         println!("all      {all:>8.1} tokens/s of {jobs} jobs, read and written, {:.2} of the best prefill", all / prefill);
     }
     Ok(())
-}
-
-/// Tokens a second of several jobs.
-#[derive(Clone, Copy, Default)]
-struct Together {
-    /// Written, from when all jobs write.
-    written: f64,
-    /// Read and written, from the beginning.
-    all: f64,
-}
-
-/// Jobs with different prompts at once, until the first has ended.
-fn together(model: &Arc<Model>, jobs: usize) -> Result<Together, Box<dyn std::error::Error>> {
-    let mut server = Server::new(Arc::clone(model), ServingLimits { jobs, reuse: false, ..ServingLimits::default() });
-    for job in 0..jobs as u32 {
-        let prompt = Prompt::Tokens((0..JOB_PROMPT_TOKENS).map(|i| 1_000 + (job * 37 + i) % 1_000).collect());
-        // An end token is as likely as in any text; what is measured is the time for as many as are written.
-        server.admit(&GenerationRequest::new(prompt, ANSWER_TOKENS))?;
-    }
-    let start = Instant::now();
-    let (mut begun, mut written, mut all_write, mut ended) = (std::collections::BTreeSet::new(), 0u32, None, false);
-    while !ended {
-        for served in server.step() {
-            match served.event? {
-                Event::Token(_) => {
-                    begun.insert(served.ticket);
-                    written += 1;
-                }
-                Event::Finished(_) => ended = true,
-            }
-        }
-        if begun.len() == jobs && all_write.is_none() {
-            all_write = Some((Instant::now(), written));
-        }
-    }
-    let (since, before) = all_write.ok_or("not every job wrote")?;
-    // The last token of each is read by nobody.
-    let all = f64::from(jobs as u32 * JOB_PROMPT_TOKENS + written - jobs as u32);
-    Ok(Together { written: f64::from(written - before) / since.elapsed().as_secs_f64(), all: all / start.elapsed().as_secs_f64() })
 }
 
 /// Seconds to the first token, and from there to the last.

@@ -10,14 +10,17 @@
 //! for so many answers at once, to prompts of so many tokens, through a [`Server`] with its default
 //! limits. `BATCH PIECES TIMES` asks for the vectors of so many texts at once, so many times.
 
-use std::collections::BTreeSet;
+#[path = "../benches/shared/together.rs"]
+mod together;
+
 use std::error::Error;
 use std::io::BufRead;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cocoon_runtime::{Device, Embedder, Event, ExactModel, GenerationRequest, Model, Prompt, Server, ServingLimits};
+use cocoon_runtime::{Device, Embedder, ExactModel, Model, Server, ServingLimits};
+use together::Together;
 
 /// As in the program.
 #[global_allocator]
@@ -71,35 +74,11 @@ fn server(model: Arc<Model>) -> Server {
     Server::new(model, ServingLimits { jobs: TOGETHER_MAX, waiting: TOGETHER_MAX, reuse: false, ..ServingLimits::default() })
 }
 
-/// Answers at once. Reading ends when every job has its first token; tokens that others wrote until
-/// then count as read, since each went through the model too. Writing is measured from there until
-/// the first job ends, so that all are at it.
+/// Answers at once.
 fn generate(server: &mut Server, batch: usize, prompt: usize, tokens: usize) -> Result<String> {
-    let mut tickets = Vec::with_capacity(batch);
-    for job in 0..batch {
-        let ids = (0..prompt).map(|at| (1_000 + (at + 97 * job) % 1_000) as u32).collect();
-        tickets.push(server.admit(&GenerationRequest::new(Prompt::Tokens(ids), tokens.try_into()?))?.ticket);
-    }
-    let start = Instant::now();
-    let (mut begun, mut written, mut read) = (BTreeSet::new(), 0, None);
-    let mut ended = false;
-    while !ended {
-        for served in server.step() {
-            match served.event? {
-                Event::Token(_) => written += usize::from(!begun.insert(served.ticket)),
-                Event::Finished(_) => ended = true,
-            }
-        }
-        if begun.len() == batch && read.is_none() {
-            read = Some((Instant::now(), written));
-        }
-    }
-    let until = Instant::now();
-    tickets.into_iter().for_each(|ticket| server.forget(ticket));
-    let (since, before) = read.ok_or("an answer ended before all had begun: ask for longer ones")?;
-    let (reading, writing) = ((since - start).as_secs_f64(), until.duration_since(since).as_secs_f64());
-    let (read, wrote) = (batch * prompt + before, written - before);
-    Ok(format!(r#"{{"prefill_s":{reading},"prefill_tokens":{read},"decode_s":{writing},"decode_tokens":{wrote}}}"#))
+    let Together { reading, tokens_read, writing, tokens_written } = Together::measure(server, batch, prompt, tokens.try_into()?)?;
+    let (reading, writing) = (reading.as_secs_f64(), writing.as_secs_f64());
+    Ok(format!(r#"{{"prefill_s":{reading},"prefill_tokens":{tokens_read},"decode_s":{writing},"decode_tokens":{tokens_written}}}"#))
 }
 
 /// Vectors of texts of so many word pieces, from the text on.
