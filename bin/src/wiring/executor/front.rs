@@ -51,18 +51,22 @@ impl Front {
 
     /// Refuses orders until nobody can add one.
     pub(super) fn refuse(mut self, reason: &StopReason) {
-        while self.is_open() {
-            while let Some(Order { events, cancel, .. }) = self.order() {
-                self.leave(Outbox::new(events, cancel), ExecutionEvent::Failed(reason.clone()));
+        loop {
+            while let Some(order) = self.order() {
+                self.turn_away(order, reason);
             }
             self.flush();
             if !self.is_open() {
                 return;
             }
-            if let Some(Order { events, cancel, .. }) = self.wait(std::iter::empty()) {
-                self.leave(Outbox::new(events, cancel), ExecutionEvent::Failed(reason.clone()));
+            if let Some(order) = self.wait(std::iter::empty()) {
+                self.turn_away(order, reason);
             }
         }
+    }
+
+    fn turn_away(&mut self, order: Order, reason: &StopReason) {
+        self.leave(Outbox::new(order.events, order.cancel), ExecutionEvent::Failed(reason.clone()));
     }
 
     /// Sends last events that found no place before.
