@@ -294,6 +294,30 @@ pub(crate) enum WeightsError {
     TooLarge(#[from] TensorTooLarge),
 }
 
+/// What an engine's work is done on: a processor's threads, or an adapter.
+pub(crate) trait Host {
+    /// Does work there.
+    ///
+    /// # Errors
+    ///
+    /// Those of the work, and what else the device has to say when it failed.
+    fn run<R: Send>(&self, work: impl FnOnce() -> Result<R, EngineError> + Send) -> Result<R, EngineError>;
+    /// Waits until everything put onto the device so far is there.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::OutOfMemory`] when some of it found no place, or what else failed.
+    fn settle(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+    /// Gives memory back that nothing uses.
+    fn tidy(&self) {}
+    /// Most bytes of one tensor.
+    fn tensor_bytes_max(&self) -> u64 {
+        u64::MAX
+    }
+}
+
 /// The operations that decoders are made of.
 ///
 /// Rows are activations `[rows, width]`. Matrices are `[out, in]`, as files have them.
@@ -310,29 +334,11 @@ pub(crate) trait Kernels: fmt::Debug + Send + Sync + 'static {
     type Cache: fmt::Debug + Send;
     /// What all layers of a pass share: which rows belong together, and how positions turn.
     type Pass;
+    /// What the work is done on.
+    type Host: Host;
 
-    /// Runs a pass where this engine's threads are.
-    ///
-    /// # Errors
-    ///
-    /// Those of the work, and what else the device has to say when it failed.
-    fn enter<R: Send>(&self, work: impl FnOnce() -> Result<R, EngineError> + Send) -> Result<R, EngineError> {
-        work()
-    }
-    /// Waits until everything put onto the device so far is there.
-    ///
-    /// # Errors
-    ///
-    /// [`EngineError::OutOfMemory`] when some of it found no place, or what else failed.
-    fn settle(&self) -> Result<(), EngineError> {
-        Ok(())
-    }
-    /// Gives memory back that nothing uses.
-    fn tidy(&self) {}
-    /// Most bytes of one tensor.
-    fn tensor_bytes_max(&self) -> u64 {
-        u64::MAX
-    }
+    /// Where this engine's work is done.
+    fn host(&self) -> &Self::Host;
     /// What a cache keeps of a shape, element for element.
     fn kept(&self, shape: CacheShape) -> CacheShape {
         shape

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
 use super::simd::Isa;
+use super::{EngineError, Host, PageId};
 
 /// Elements from which on work that is small for each is spread over threads: fewer take no longer
 /// than handing out a task.
@@ -39,6 +40,12 @@ impl Processor {
     /// Runs work on these threads.
     pub(crate) fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         self.pool.install(work)
+    }
+}
+
+impl Host for Processor {
+    fn run<R: Send>(&self, work: impl FnOnce() -> Result<R, EngineError> + Send) -> Result<R, EngineError> {
+        self.enter(work)
     }
 }
 
@@ -93,5 +100,29 @@ impl<T: Copy + Send> Rows<T> {
     pub(crate) fn pick(&self, rows: &[usize]) -> Self {
         let values = rows.iter().flat_map(|row| &self.values[row * self.width..][..self.width]).copied().collect();
         Self { width: self.width, values }
+    }
+}
+
+/// Pages of a cache by their ids; those not used yet have no memory.
+#[derive(Debug)]
+pub(crate) struct Slots<P>(Vec<Option<P>>);
+
+impl<P> Slots<P> {
+    pub(crate) const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// A page, made if it is used for the first time.
+    pub(crate) fn page(&mut self, id: PageId, make: impl FnOnce() -> P) -> &mut P {
+        let id = id as usize;
+        if id >= self.0.len() {
+            self.0.resize_with(id + 1, || None);
+        }
+        self.0[id].get_or_insert_with(make)
+    }
+
+    /// A page that was used before.
+    pub(crate) fn used(&self, id: PageId) -> &P {
+        self.0[id as usize].as_ref().expect("pages are written before they are read")
     }
 }

@@ -81,7 +81,7 @@ where
     let (tiles, count) = (rows.div_ceil(TILE), out.len() / width);
     let least = if count == 1 { TASK_TILES } else { 1 };
     let out = Shared::new(out);
-    // Tiles go by before the next rows do, so that rows stay near and tiles come by once.
+    // All tiles go by a group of rows before the next group comes, so that its rows stay near.
     let tasks = (0..count.div_ceil(ROWS_TOGETHER) * tiles).into_par_iter().with_min_len(least);
     tasks.for_each_init(
         || [[T::default(); TILE]; ROWS_TOGETHER],

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::config::Config;
 use crate::engine::rope::Rope;
-use crate::engine::{Attention, Batch, EngineError, ExactKernels, Kernels, TensorTooLarge};
+use crate::engine::{Attention, Batch, EngineError, ExactKernels, Host, Kernels, TensorTooLarge};
 
 /// A decoder's weights in an engine.
 #[derive(Debug)]
@@ -108,7 +108,7 @@ impl<K: Kernels> Decoder<K> {
     /// Whether the device can have what a batch takes.
     fn check(&self, batch: &Batch) -> Result<(), TensorTooLarge> {
         let kept = self.kernels.kept(self.config.cache_shape());
-        batch.check(kept, self.config.heads.queries, self.kernels.tensor_bytes_max())
+        batch.check(kept, self.config.heads.queries, self.kernels.host().tensor_bytes_max())
     }
 
     fn epsilon(&self) -> f32 {
@@ -167,11 +167,11 @@ impl<K: Kernels> Network for Decoder<K> {
     }
 
     fn pages_max(&self) -> usize {
-        self.kernels.kept(self.config.cache_shape()).pages_within(self.kernels.tensor_bytes_max())
+        self.kernels.kept(self.config.cache_shape()).pages_within(self.kernels.host().tensor_bytes_max())
     }
 
     fn tidy(&self) {
-        self.kernels.tidy();
+        self.kernels.host().tidy();
     }
 
     fn session(self: Arc<Self>) -> Box<dyn Session> {
@@ -196,7 +196,7 @@ impl<K: Kernels> Session for Running<K> {
     fn pass(&mut self, batch: &Batch) -> Result<Outputs, EngineError> {
         let Self { decoder, cache } = self;
         decoder.check(batch)?;
-        decoder.kernels.enter(|| decoder.pass(batch, cache))
+        decoder.kernels.host().run(|| decoder.pass(batch, cache))
     }
 }
 
@@ -205,7 +205,7 @@ impl<K: ExactKernels> ExactSession for Running<K> {
         let Self { decoder, cache } = self;
         let kernels = &decoder.kernels;
         decoder.check(batch)?;
-        kernels.enter(|| {
+        kernels.host().run(|| {
             decoder.pass_seen(batch, cache, |layer, x| {
                 witness(layer, kernels.integers(x)?);
                 Ok(())

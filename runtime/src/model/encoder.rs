@@ -17,7 +17,7 @@ use crate::engine::cpu::Cpu;
 use crate::engine::processor::Processor;
 use crate::engine::weights::Elements;
 use crate::engine::{
-    Activation, Attention, Batch, CacheShape, EngineError, Heads, Kernels, MatrixRole, Sight, TextKernels, VectorRole, Weights,
+    Activation, Attention, Batch, CacheShape, EngineError, Heads, Host, Kernels, MatrixRole, Sight, TextKernels, VectorRole, Weights,
 };
 use crate::folder::EncoderConfig;
 
@@ -116,12 +116,12 @@ pub(crate) trait TextNetwork: fmt::Debug + Send + Sync {
 impl<R: Clone, K: TextKernels<Rows = R, Operand = R>> TextNetwork for Encoder<K> {
     fn pass(&self, batch: &Batch) -> Result<Vec<f32>, EngineError> {
         let kept = self.kernels.kept(self.cache_shape());
-        batch.check(kept, self.heads.queries, self.kernels.tensor_bytes_max())?;
-        self.kernels.enter(|| Encoder::pass(self, batch))
+        batch.check(kept, self.heads.queries, self.kernels.host().tensor_bytes_max())?;
+        self.kernels.host().run(|| Encoder::pass(self, batch))
     }
 
     fn tidy(&self) {
-        self.kernels.tidy();
+        self.kernels.host().tidy();
     }
 }
 

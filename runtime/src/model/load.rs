@@ -14,7 +14,7 @@ use crate::engine::cpu::Cpu;
 use crate::engine::exact;
 use crate::engine::processor::Processor;
 use crate::engine::rope::{Rope, halves};
-use crate::engine::{EngineError, ExactKernels, Kernels, MatrixRole, VectorRole, Weights};
+use crate::engine::{EngineError, ExactKernels, Host, Kernels, MatrixRole, VectorRole, Weights};
 use crate::folder::AttentionBias;
 
 /// Where a decoder's weights are.
@@ -91,7 +91,7 @@ pub(super) fn load<S: TensorSource, K: Kernels>(
 
 /// Waits until an engine's device has what was put onto it; `adapter_bytes` is what all of the model takes.
 pub(super) fn settle(kernels: &impl Kernels, adapter_bytes: u64) -> Result<(), LoadError> {
-    kernels.settle().map_err(|error| match error {
+    kernels.host().settle().map_err(|error| match error {
         EngineError::OutOfMemory => LoadError::OutOfMemory { needed_bytes: adapter_bytes },
         error => LoadError::Engine(error),
     })

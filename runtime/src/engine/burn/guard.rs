@@ -18,7 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use burn::tensor::Device;
 
 use crate::device::Faults;
-use crate::engine::EngineError;
+use crate::engine::{EngineError, Host};
 
 /// An adapter as engines use it.
 #[derive(Clone, Debug)]
@@ -41,40 +41,6 @@ impl Guard {
         Some(Self { device: device.burn()?.clone(), tensor_bytes_max, opened: Some(device.clone()), faults, refused_before })
     }
 
-    /// Runs work that ends with reading its result, and says what was wrong if it failed.
-    ///
-    /// # Errors
-    ///
-    /// [`EngineError`]. A panic of burn's is one too, if the device explains it.
-    pub(crate) fn run<R>(&self, work: impl FnOnce() -> Result<R, EngineError>) -> Result<R, EngineError> {
-        let refused_before = self.faults.refused_buffers();
-        let failure = match catch_unwind(AssertUnwindSafe(work)) {
-            Ok(Ok(result)) => return Ok(result),
-            Ok(Err(error)) => Ok(error),
-            Err(panic) => Err(panic),
-        };
-        match (self.fault(refused_before, failure.as_ref().ok()), failure) {
-            (Some(fault), _) => Err(fault),
-            (None, Ok(error)) => Err(error),
-            (None, Err(panic)) => resume_unwind(panic),
-        }
-    }
-
-    /// Waits for everything put onto the device since this began.
-    ///
-    /// # Errors
-    ///
-    /// As [`Guard::run`]; [`EngineError::OutOfMemory`] too when nothing has asked yet for what is missing.
-    pub(crate) fn settle(&self) -> Result<(), EngineError> {
-        self.run(|| Ok(self.device.sync()?))?;
-        if self.faults.refused_buffers() > self.refused_before { Err(EngineError::OutOfMemory) } else { Ok(()) }
-    }
-
-    /// Gives memory back that nothing uses.
-    pub(crate) fn tidy(&self) {
-        self.device.memory_cleanup();
-    }
-
     /// What the device has to say after a failure.
     fn fault(&self, refused_before: u64, error: Option<&EngineError>) -> Option<EngineError> {
         if let Some(reason) = self.loss(error) {
@@ -95,6 +61,38 @@ impl Guard {
         self.opened.iter().for_each(crate::Device::ask_driver);
         let waited = catch_unwind(AssertUnwindSafe(|| self.device.sync()));
         waited.ok()?.err().filter(|error| error.is_device_poisoned()).map(|error| error.reason().to_owned())
+    }
+}
+
+impl Host for Guard {
+    /// Runs work that ends with reading its result, and says what was wrong if it failed. A panic of
+    /// burn's is an error too, if the device explains it.
+    fn run<R: Send>(&self, work: impl FnOnce() -> Result<R, EngineError> + Send) -> Result<R, EngineError> {
+        let refused_before = self.faults.refused_buffers();
+        let failure = match catch_unwind(AssertUnwindSafe(work)) {
+            Ok(Ok(result)) => return Ok(result),
+            Ok(Err(error)) => Ok(error),
+            Err(panic) => Err(panic),
+        };
+        match (self.fault(refused_before, failure.as_ref().ok()), failure) {
+            (Some(fault), _) => Err(fault),
+            (None, Ok(error)) => Err(error),
+            (None, Err(panic)) => resume_unwind(panic),
+        }
+    }
+
+    /// Of what was put onto the device since this began; what is missing is noticed even when nothing has asked for it yet.
+    fn settle(&self) -> Result<(), EngineError> {
+        self.run(|| Ok(self.device.sync()?))?;
+        if self.faults.refused_buffers() > self.refused_before { Err(EngineError::OutOfMemory) } else { Ok(()) }
+    }
+
+    fn tidy(&self) {
+        self.device.memory_cleanup();
+    }
+
+    fn tensor_bytes_max(&self) -> u64 {
+        self.tensor_bytes_max
     }
 }
 

@@ -70,21 +70,10 @@ impl Kernels for Burn {
     type Vector = Tensor<2>;
     type Cache = Pages<Float>;
     type Pass = Pass;
+    type Host = Guard;
 
-    fn enter<R: Send>(&self, work: impl FnOnce() -> Result<R, EngineError> + Send) -> Result<R, EngineError> {
-        self.guard.run(work)
-    }
-
-    fn settle(&self) -> Result<(), EngineError> {
-        self.guard.settle()
-    }
-
-    fn tidy(&self) {
-        self.guard.tidy();
-    }
-
-    fn tensor_bytes_max(&self) -> u64 {
-        self.guard.tensor_bytes_max
+    fn host(&self) -> &Guard {
+        &self.guard
     }
 
     fn matrix(&self, weights: &Weights, _: MatrixRole) -> Result<Tensor<2>, WeightsError> {

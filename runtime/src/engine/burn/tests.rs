@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::device::Device;
-use crate::engine::{EngineError, TensorTooLarge, Weights};
+use crate::engine::{EngineError, Host, TensorTooLarge, Weights};
 use crate::generation::{Event, GenerateError, GenerationRequest, Prompt};
 use crate::gguf::Gguf;
 use crate::model::{Inspection, LoadError, Model};
@@ -72,10 +72,10 @@ fn a_tensor_above_the_limits_fails_and_the_device_goes_on() {
     let engine = Burn::new(guard.clone());
     // Asked of burn itself: what engines know to be too large they do not ask for.
     let elements = usize::try_from(guard.tensor_bytes_max / 4 + 64).unwrap();
-    assert!(engine.enter(|| engine.read(Tensor::zeros([1, elements], &guard.device).slice([0..1, 0..1]))).is_err());
+    assert!(engine.host().run(|| engine.read(Tensor::zeros([1, elements], &guard.device).slice([0..1, 0..1]))).is_err());
     assert!(!device.is_lost());
     let sum = Tensor::<2>::ones([1, 8], &guard.device) + 1.0;
-    assert_eq!(engine.enter(|| engine.read(sum)).unwrap(), [2.0; 8]);
+    assert_eq!(engine.host().run(|| engine.read(sum)).unwrap(), [2.0; 8]);
 }
 
 fn bounded(tensor_bytes_max: u64) -> Guard {

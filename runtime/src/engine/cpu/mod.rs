@@ -48,9 +48,10 @@ impl Kernels for Cpu {
     type Vector = Vec<f32>;
     type Cache = Pages;
     type Pass = Pass;
+    type Host = Processor;
 
-    fn enter<R: Send>(&self, work: impl FnOnce() -> Result<R, EngineError> + Send) -> Result<R, EngineError> {
-        self.processor.enter(work)
+    fn host(&self) -> &Processor {
+        &self.processor
     }
 
     fn matrix(&self, weights: &Weights, _: MatrixRole) -> Result<Matrix, WeightsError> {

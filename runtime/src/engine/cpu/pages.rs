@@ -6,6 +6,7 @@
 //! memory of single precision, which is what attention over many positions waits for.
 
 use super::rounding::{factors, nearest, round_block};
+use crate::engine::processor::Slots;
 use crate::engine::simd::{Loop, Simd, TILE, Words};
 use crate::engine::weights::BLOCK;
 use crate::engine::{CacheShape, PAGE_POSITIONS, PageId};
@@ -26,11 +27,11 @@ struct Page {
     scales: Box<[Positions]>,
 }
 
-/// Pages of all layers; those not used yet have no memory.
+/// Keys and values in pages.
 #[derive(Debug)]
 pub(crate) struct Pages {
     shape: CacheShape,
-    pages: Vec<Option<Page>>,
+    pages: Slots<Page>,
 }
 
 /// A head's keys and values in a page.
@@ -47,7 +48,7 @@ pub(super) struct Kept<'a> {
 
 impl Pages {
     pub(super) fn new(shape: CacheShape) -> Self {
-        Self { shape, pages: Vec::new() }
+        Self { shape, pages: Slots::new() }
     }
 
     /// Blocks of a head's elements, and tiles of them.
@@ -56,13 +57,8 @@ impl Pages {
     }
 
     fn page(&mut self, id: PageId) -> &mut Page {
-        let id = id as usize;
-        if id >= self.pages.len() {
-            self.pages.resize_with(id + 1, || None);
-        }
         let (words, scales) = words_and_scales(self.shape);
-        self.pages[id]
-            .get_or_insert_with(|| Page { words: vec![Words::ZERO; words].into(), scales: vec![[0.0; PAGE_POSITIONS]; scales].into() })
+        self.pages.page(id, || Page { words: vec![Words::ZERO; words].into(), scales: vec![[0.0; PAGE_POSITIONS]; scales].into() })
     }
 
     /// What keeps the key and the value of a head.
@@ -80,7 +76,7 @@ impl Pages {
     pub(super) fn head(&self, layer: usize, id: PageId, head: usize) -> Kept<'_> {
         let (blocks, tiles) = self.blocks_and_tiles();
         let head = layer * self.shape.keys + head;
-        let page = self.pages[id as usize].as_ref().expect("pages are written before they are read");
+        let page = self.pages.used(id);
         let (keys, values) = page.words[head * (HALVES * blocks + tiles)..][..HALVES * blocks + tiles].split_at(HALVES * blocks);
         let scales = &page.scales[head * (blocks + 1)..][..blocks + 1];
         Kept { keys, key_scales: &scales[..blocks], values, value_scales: &scales[blocks] }

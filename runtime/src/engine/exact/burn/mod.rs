@@ -106,21 +106,10 @@ impl Kernels for Burn {
     /// Keys and values, bytes and behind them multiplier and exponent.
     type Cache = Pages<Int>;
     type Pass = Pass;
+    type Host = Guard;
 
-    fn enter<R: Send>(&self, work: impl FnOnce() -> Result<R, EngineError> + Send) -> Result<R, EngineError> {
-        self.guard.run(work)
-    }
-
-    fn settle(&self) -> Result<(), EngineError> {
-        self.guard.settle()
-    }
-
-    fn tidy(&self) {
-        self.guard.tidy();
-    }
-
-    fn tensor_bytes_max(&self) -> u64 {
-        self.guard.tensor_bytes_max
+    fn host(&self) -> &Guard {
+        &self.guard
     }
 
     /// Behind the elements of a head stand a multiplier and an exponent.

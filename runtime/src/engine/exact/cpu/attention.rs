@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use crate::engine::exact::arithmetic::{BLOCK_POSITIONS, SCORE_MAX, TABLES, bits, dot, quant8, sh};
+use crate::engine::processor::Slots;
 use crate::engine::simd::{Isa, Loop, Simd};
 use crate::engine::{Attention, CacheShape, Heads, PAGE_POSITIONS, PageId, Span};
 
@@ -22,27 +23,23 @@ struct Half {
     scales: Box<[Scale]>,
 }
 
-/// Keys and values in pages; those not used yet have no memory.
+/// Keys and values in pages.
 #[derive(Debug)]
 pub(crate) struct Pages {
     shape: CacheShape,
-    pages: Vec<Option<[Half; 2]>>,
+    pages: Slots<[Half; 2]>,
 }
 
 impl Pages {
     pub(super) fn new(shape: CacheShape) -> Self {
-        Self { shape, pages: Vec::new() }
+        Self { shape, pages: Slots::new() }
     }
 
     fn page(&mut self, id: PageId) -> &mut [Half; 2] {
-        let id = id as usize;
-        if id >= self.pages.len() {
-            self.pages.resize_with(id + 1, || None);
-        }
         let scales = self.shape.page_heads();
         let bytes = scales * self.shape.size;
         let half = || Half { bytes: vec![0; bytes].into(), scales: vec![Scale::default(); scales].into() };
-        self.pages[id].get_or_insert_with(|| [half(), half()])
+        self.pages.page(id, || [half(), half()])
     }
 
     /// Keeps the key or the value of a head: fifteen bits, and their exponent.
@@ -65,7 +62,7 @@ impl Pages {
 
     /// Keys or values of a head in a page, position after position.
     fn head(&self, half: usize, layer: usize, id: PageId, head: usize) -> (&[i8], &[Scale]) {
-        let half = &self.pages[id as usize].as_ref().expect("pages are written before they are read")[half];
+        let half = &self.pages.used(id)[half];
         let at = (layer * self.shape.keys + head) * PAGE_POSITIONS;
         let size = self.shape.size;
         (&half.bytes[at * size..][..PAGE_POSITIONS * size], &half.scales[at..][..PAGE_POSITIONS])
