@@ -11,9 +11,9 @@
 //! # When a device fails
 //!
 //! - A job that finds no memory is refused ([`Refusal::Unavailable`]), and the others go on.
-//! - A driver that loses the device ends what ran on it ([`StopReason::Internal`], so that requesters go elsewhere) and refuses what had
-//!   not begun. The thread opens the adapter anew and loads its model again, at once at first, then after growing waits; orders that come
-//!   meanwhile wait in its queue. After too many tries it refuses everything. Threads on other adapters notice nothing of it.
+//! - A driver that loses the device ends what ran on it ([`StopReason::Internal`], upon which a requester may ask another) and refuses
+//!   what had not begun. The thread opens the adapter anew and loads its model again, at once at first, then after growing waits; orders
+//!   that come meanwhile wait in its queue. After too many tries it refuses everything. Threads on other adapters notice nothing of it.
 
 mod embedding;
 mod front;
